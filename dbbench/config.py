@@ -1,0 +1,549 @@
+"""The configuration: schema, resolution of an experiment at a scale, and the plan of all runs.
+
+    config/architectures/<architecture>.yaml   the settings of an architecture at each scale
+    config/variants.yaml                       named settings of the switches D1-D30
+    config/experiments/<table or figure>.yaml  arms, cells, claims and figures of one table or figure
+
+A configuration is resolved as architecture[scale] <- experiment[scale] <- variant <- arm, each laid over the one before.
+Its name is readable fields and a hash of the resolved values, so two experiments that ask for the same configuration share
+it. No torch here: Snakemake plans the graph with this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dbbench.data.cards import CARDS
+from dbbench.errors import UserError
+from dbbench.noise import LogNormal
+from dbbench.partition import Partition, make_partition, split_layers
+
+Scale = Literal["smoke", "laptop", "gpu", "paper"]
+SCALES: tuple[Scale, ...] = ("smoke", "laptop", "gpu", "paper")
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Strict):
+    """Which data set, and what is done to its training part."""
+
+    name: str
+    validation: int = Field(0, ge=0, description="training samples held out, the last ones")
+    augment: tuple[Literal["crop", "flip", "randaugment"], ...] = ()
+    limit: int | None = Field(None, ge=1, description="first samples of the training part only (smoke)")
+
+    @model_validator(mode="after")
+    def _known(self) -> DataConfig:
+        if self.name not in CARDS:
+            raise ValueError(f"unknown data set {self.name!r}; known: {', '.join(sorted(CARDS))}")
+        return self
+
+
+class ViTConfig(Strict):
+    """Vision transformer, both methods."""
+
+    architecture: Literal["vit"]
+    width: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1, description="D14: the public code keeps 3072 at width 128")
+    patch: tuple[int, int]
+    dropout: float = Field(0.0, ge=0, lt=1)
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+    position_std: float = Field(0.02, gt=0)
+    readout: Literal["noisy_token", "cls_token"] = "noisy_token"  # D2
+    modulation: Literal["linear_silu", "silu_linear"] = "linear_silu"  # D19
+    gates: Literal["zero", "one"] = "zero"  # D29
+    noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+    condition_width: int | None = Field(None, ge=1, description="default width // 6, as the public code")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ViTConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads {self.heads} must divide width {self.width}")
+        return self
+
+
+ModelConfig = Annotated[ViTConfig, Field(discriminator="architecture")]
+
+
+class EndToEndConfig(Strict):
+    """All layers trained together. `shallow_of` and `updates_times` make the controls shallow and shallow_long."""
+
+    name: Literal["end_to_end"]
+    shallow_of: int = Field(1, ge=1, description="train 1/shallow_of of the layers only: the depth of one of B blocks")
+    updates_times: int = Field(1, ge=1, description="optimizer steps as a multiple of the baseline's")
+
+    blocks: int = Field(1, ge=1, le=1)
+    residency: Literal["joint"] = "joint"
+
+
+class DiffusionBlocksConfig(Strict):
+    """One block a step; the switches that change training."""
+
+    name: Literal["diffusion_blocks"]
+    blocks: int = Field(ge=1)
+    layer_distribution: tuple[int, ...] | None = None
+    strategy: Literal["equi_probability", "log_uniform", "linear"] = "equi_probability"  # D8
+    gamma: float = Field(0.05, ge=0)  # D10
+    residency: Literal["joint", "isolated"] = "joint"  # D7
+    weighting: Literal["none", "batch_mean", "per_sample"] = "batch_mean"  # D3
+    block_choice: Literal["uniform", "round_robin"] = "uniform"  # D11
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    p_mean: float = -1.2
+    p_std: float = 1.2
+    sigma_data: float = Field(0.5, gt=0)  # D18
+    target_norm: float = Field(1.0, gt=0)  # D27
+    condition_dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _range(self) -> DiffusionBlocksConfig:
+        try:
+            self.process
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def process(self) -> LogNormal:
+        return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max)
+
+
+MethodConfig = Annotated[EndToEndConfig | DiffusionBlocksConfig, Field(discriminator="name")]
+
+
+class TrainingConfig(Strict):
+    """Optimiser, schedule and length. `epochs` or `steps` is the baseline's length; `total_steps` applies the budget rule."""
+
+    batch_size: int = Field(ge=1)
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    minimum_learning_rate: float = Field(0.0, ge=0)
+    warmup_fraction: float = Field(0.0, ge=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float | None = Field(1.0, gt=0)
+    ema: float | None = Field(None, gt=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    log_every: int = Field(50, ge=1)
+    validate_every: int = Field(0, ge=0, description="0: no validation")
+    checkpoint_every: int = Field(1000, ge=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingConfig:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        return self
+
+
+class SamplerConfig(Strict):
+    """The inference chain; every field is a switch that needs no new training."""
+
+    steps: int | None = Field(None, ge=1, description="D5: network calls T; default T = B")
+    grid: Literal["cdf", "karras"] = "cdf"  # D12
+    start: Literal["code", "paper", "zero"] = "code"  # D13, D30
+    bridge: Literal["normalised", "raw", "hard"] = "normalised"  # D4, D30
+    routing: Literal["by_index", "as_code"] = "by_index"  # D6
+    euler: Literal["code", "paper_sign"] = "code"  # D1
+    guidance: float = Field(0.0, ge=0, description="classifier-free guidance scale; 0 is off")
+
+
+class EvaluationConfig(Strict):
+    """What is measured on the trained weights."""
+
+    batch_size: int = Field(500, ge=1)
+    draws: int = Field(16, ge=1, description="draws of the first z per test sample")
+    votes: tuple[int, ...] = (1, 4, 16)
+    step_sweep: tuple[int, ...] = (1, 2, 3, 4, 8, 16, 50)
+    sampler: SamplerConfig = SamplerConfig.model_construct()
+    samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
+
+    @model_validator(mode="after")
+    def _votes_fit(self) -> EvaluationConfig:
+        if any(v > self.draws for v in self.votes):
+            raise ValueError(f"votes {self.votes} need at least as many draws, got draws={self.draws}")
+        return self
+
+
+class Configuration(Strict):
+    """Everything that determines a run but its seed."""
+
+    data: DataConfig
+    model: ModelConfig
+    method: MethodConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig = EvaluationConfig.model_construct()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Configuration:
+        method = self.method
+        try:
+            if isinstance(method, EndToEndConfig):
+                split_layers(self.model.layers, method.shallow_of)
+            else:
+                split_layers(self.model.layers, method.blocks, method.layer_distribution)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        if self.training.batch_size > self.train_samples:
+            raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
+        return self
+
+    @property
+    def architecture(self) -> str:
+        return self.model.architecture
+
+    @property
+    def blockwise(self) -> bool:
+        return isinstance(self.method, DiffusionBlocksConfig)
+
+    @property
+    def isolated(self) -> bool:
+        return self.method.residency == "isolated"
+
+    @property
+    def trained_layers(self) -> int:
+        """Number of layers the network has (a shallow control has fewer than the model configuration says)."""
+        shallow_of = self.method.shallow_of if isinstance(self.method, EndToEndConfig) else 1
+        return self.model.layers // shallow_of
+
+    @property
+    def train_samples(self) -> int:
+        available = CARDS[self.data.name].sizes["train"] - self.data.validation
+        return min(available, self.data.limit or available)
+
+    @property
+    def baseline_steps(self) -> int:
+        """Optimizer steps N of the end-to-end baseline."""
+        training = self.training
+        if training.steps is not None:
+            return training.steps
+        assert training.epochs is not None
+        return max(1, round(training.epochs * (self.train_samples // training.batch_size)))
+
+    @property
+    def steps_per_process(self) -> int:
+        """Optimizer steps of one training process by the budget rule: N end to end, B N joint, N for an isolated block."""
+        if isinstance(self.method, EndToEndConfig):
+            return self.baseline_steps * self.method.updates_times
+        return self.baseline_steps * (1 if self.isolated else self.method.blocks)
+
+    @property
+    def layer_evaluations(self) -> int:
+        """Layers run forward in the whole training, all processes together, counted per optimizer step."""
+        if not isinstance(self.method, DiffusionBlocksConfig):
+            return self.steps_per_process * self.trained_layers
+        groups = split_layers(self.model.layers, self.method.blocks, self.method.layer_distribution)
+        return self.baseline_steps * sum(len(g) for g in groups)
+
+    @property
+    def partition(self) -> Partition:
+        """The partition of a blockwise configuration."""
+        m = self.method
+        assert isinstance(m, DiffusionBlocksConfig)
+        return make_partition(
+            m.process,
+            m.blocks,
+            self.model.layers,
+            gamma=m.gamma,
+            strategy=m.strategy,
+            distribution=m.layer_distribution,
+        )
+
+    @cached_property
+    def name(self) -> str:
+        """Readable fields and a hash of what determines the weights; how they are evaluated is not part of it."""
+        m = self.method
+        fields = [self.architecture, m.name]
+        if isinstance(m, DiffusionBlocksConfig):
+            fields += [f"B{m.blocks}", m.residency]
+        else:
+            fields += [f"L{self.trained_layers}", f"x{m.updates_times}"] if m.shallow_of > 1 else []
+        fields += [self.data.name, digest(self.model_dump(mode="json", exclude={"evaluation"}))[:8]]
+        return "-".join(fields)
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+# --- experiments -------------------------------------------------------------------------------------------------------
+
+
+class Cell(Strict):
+    """One number of a table: which row of which arm's evaluation it is."""
+
+    cell: str = Field(description="a cell of published.csv, or a name of our own")
+    arm: str | None = None
+    metric: str = ""
+    variant: str = Field("default", description="which reading of the trained weights: a row of evaluation.json")
+    split: str = "test"
+    label: str = Field("", description="how the table names the row")
+    not_run: str = Field("", description="why there is no number; the row says `not run yet`")
+
+    @model_validator(mode="after")
+    def _run_or_not(self) -> Cell:
+        if (self.arm is None) == (not self.not_run):
+            raise ValueError(f"cell {self.cell}: give either arm and metric, or not_run")
+        return self
+
+
+class Claim(Strict):
+    """left - right compared with a margin, paired by seed."""
+
+    claim: str
+    statement: str
+    left: str
+    right: str
+    margin: float = 0.0
+    better: Literal["higher", "lower"] = "higher"
+
+
+class Arm(Strict):
+    """One configuration of an experiment: overrides over the architecture's settings."""
+
+    variant: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    model: dict[str, Any] = Field(default_factory=dict)
+    method: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+
+
+class Experiment(Strict):
+    """One table or figure."""
+
+    name: str
+    title: str
+    architecture: str | None = None
+    default: bool = Field(True, description="part of `all`")
+    scales: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    cells: tuple[Cell, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Experiment:
+        cells = [c.cell for c in self.cells]
+        for name in {c for c in cells if cells.count(c) > 1}:
+            raise ValueError(f"cell {name} appears twice")
+        for cell in self.cells:
+            if cell.arm is not None and cell.arm not in self.arms:
+                raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
+        for claim in self.claims:
+            for side in (claim.left, claim.right):
+                if side not in cells:
+                    raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
+        return self
+
+
+class SuiteConfig(Strict):
+    """config/config.yaml, and what `--config` lays over it."""
+
+    scale: Scale = "laptop"
+    seeds: dict[Scale, int] = Field(default_factory=lambda: {"smoke": 2, "laptop": 3, "gpu": 3, "paper": 3})
+    experiments: list[str] | None = Field(None, description="default: every experiment with `default: true`")
+    tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")
+
+
+def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` laid over `base`, mappings merged key by key; `__replace__: true` in a mapping replaces it whole."""
+    if top.get("__replace__"):
+        return {k: v for k, v in top.items() if k != "__replace__"}
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = overlay(merged[key], value) if both else value
+    return merged
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping.
+
+    Raises:
+        UserError: missing file, broken YAML, or no mapping; the message names the file and the line.
+    """
+    try:
+        value = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a mapping of keys to values")
+    return value
+
+
+def validated(model: type[BaseModel], value: Any, where: str) -> Any:
+    """`value` as `model`; the first error becomes one line that names the place and the key."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        allowed = ""
+        if first["type"] == "extra_forbidden":
+            owner = _schema_at(model, first["loc"][:-1])
+            allowed = f"; it may be one of: {', '.join(owner)}" if owner else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {key + ': ' if key else ''}{message}{allowed}") from None
+
+
+def _schema_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at `path` below `model` (tags of discriminated unions are steps of the path)."""
+    schema = model.model_json_schema()
+    node: Any = schema
+
+    def follow(value: Any) -> Any:
+        while isinstance(value, dict) and "$ref" in value:
+            value = schema["$defs"][value["$ref"].rsplit("/", 1)[1]]
+        return value
+
+    for part in path:
+        node = follow(node)
+        if isinstance(node, dict) and "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]} if part in node["discriminator"]["mapping"] else {}
+        elif isinstance(node, dict):
+            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
+    node = follow(node)
+    return list(node.get("properties", {})) if isinstance(node, dict) else []
+
+
+# --- the plan ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a scale runs: the experiments, and every configuration once."""
+
+    scale: Scale
+    seeds: int
+    experiments: dict[str, Experiment]
+    arms: dict[str, dict[str, Configuration]]  # experiment -> arm -> configuration
+    tracking_uri: str | None = None
+    sources: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def configurations(self) -> dict[str, Configuration]:
+        """Name -> configuration, over all experiments, each once; samplers asked for by several are evaluated together.
+
+        Raises:
+            UserError: if two experiments want the same weights evaluated in ways that do not go together.
+        """
+        merged: dict[str, Configuration] = {}
+        for experiment, arms in self.arms.items():
+            for configuration in arms.values():
+                known = merged.setdefault(configuration.name, configuration)
+                merged[configuration.name] = _evaluated_together(known, configuration, experiment)
+        return merged
+
+    def used_by(self, name: str) -> list[str]:
+        """The experiments that use a configuration."""
+        return [e for e, arms in self.arms.items() if any(c.name == name for c in arms.values())]
+
+    def runs_of(self, experiment: str) -> Iterator[tuple[str, Configuration, int]]:
+        """(arm, configuration, seed) of an experiment."""
+        for arm, configuration in self.arms[experiment].items():
+            for seed in range(self.seeds):
+                yield arm, configuration, seed
+
+
+def _evaluated_together(first: Configuration, second: Configuration, experiment: str) -> Configuration:
+    """Two configurations with the same weights as one whose evaluation serves both."""
+    samplers = {**first.evaluation.samplers, **second.evaluation.samplers}
+    one, other = (c.evaluation.model_copy(update={"samplers": samplers}) for c in (first, second))
+    if one != other or any(first.evaluation.samplers.get(k, v) != v for k, v in second.evaluation.samplers.items()):
+        raise UserError(f"experiment {experiment}: {first.name} is evaluated otherwise by another experiment")
+    return first.model_copy(update={"evaluation": one})
+
+
+def config_root() -> Path:
+    """The folder config/: beside the working directory, else beside the package (an editable installation)."""
+    for base in (Path.cwd(), Path(__file__).resolve().parents[1]):
+        if (base / "config" / "experiments").is_dir():
+            return base / "config"
+    raise UserError("no folder config/experiments here; run dbbench in a clone of the suite")
+
+
+def load_experiment(path: Path) -> Experiment:
+    """One experiment file, validated."""
+    value = read_yaml(path)
+    experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
+    return experiment
+
+
+def resolve(
+    base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: Scale, variants: Mapping[str, Any], where: str
+) -> Configuration:
+    """The configuration of an arm at a scale."""
+    merged = overlay(base, experiment.scales.get(scale, {}))
+    if arm.variant is not None:
+        if arm.variant not in variants:
+            raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
+        merged = overlay(merged, variants[arm.variant])
+    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k != "variant"}
+    merged = overlay(merged, over)
+    # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
+    method = dict(merged.get("method", {}))
+    if method.get("name") == "end_to_end":
+        merged["method"] = {k: v for k, v in method.items() if k in EndToEndConfig.model_fields}
+    configuration: Configuration = validated(Configuration, merged, where)
+    return configuration
+
+
+def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
+    """Read every experiment the suite asks for and resolve its arms.
+
+    Raises:
+        UserError: one line that names file and key.
+    """
+    root = root or config_root()
+    files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
+    loaded = {name: load_experiment(path) for name, path in files.items()}
+    wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
+    for name in wanted:
+        if name not in loaded:
+            raise UserError(f"unknown experiment {name!r}; known: {', '.join(loaded)}")
+    variants = read_yaml(root / "variants.yaml")
+    bases: dict[str, dict[str, Any]] = {}
+    arms: dict[str, dict[str, Configuration]] = {}
+    for name in wanted:
+        experiment = loaded[name]
+        arms[name] = {}
+        if experiment.architecture is None:
+            continue
+        path = root / "architectures" / f"{experiment.architecture}.yaml"
+        base = bases.setdefault(experiment.architecture, read_yaml(path))
+        if suite.scale not in base:
+            raise UserError(f"{path}: no settings for scale {suite.scale}")
+        shared = overlay(base.get("every_scale", {}), base[suite.scale])
+        for arm_name, arm in experiment.arms.items():
+            where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
+            arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
+    experiments = {n: loaded[n] for n in wanted}
+    return Plan(suite.scale, suite.seeds[suite.scale], experiments, arms, suite.tracking_uri, files)
+
+
+def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> SuiteConfig:
+    """config/config.yaml with `overrides` laid over it, validated."""
+    root = root or config_root()
+    merged = overlay(read_yaml(root / "config.yaml"), overrides or {})
+    suite: SuiteConfig = validated(SuiteConfig, merged, str(root / "config.yaml"))
+    return suite

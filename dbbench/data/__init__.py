@@ -1,0 +1,1 @@
+"""Data sets: cards (what and whence), preparation with checked hashes, batches."""

@@ -1,0 +1,77 @@
+"""Data set cards: source, licence, splits and the sha256 of what the suite computes on. No torch, no numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a data set is and where it comes from.
+
+    `sizes` counts samples of the parts as prepared; a validation part is cut from the end of `train` by the configuration.
+    `sha256` is of the prepared arrays (see `data.prepare.array_digest`), or empty where the source fixes it only per version.
+    """
+
+    name: str
+    title: str
+    kind: Literal["images", "text"]
+    sizes: dict[str, int]
+    source: str
+    licence: str
+    citation: str
+    sha256: str = ""
+    image: tuple[int, int, int] = (0, 0, 0)  # channels, height, width
+    classes: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    needs: str = field(default="", metadata={"doc": "what to do where it is missing"})
+
+
+CARDS: dict[str, Card] = {
+    card.name: card
+    for card in (
+        Card(
+            name="mnist1d",
+            title="MNIST-1D (procedural, 5000 samples, seed 42)",
+            kind="images",
+            sizes={"train": 4000, "test": 1000},
+            source="package mnist1d 0.0.2.post1, make_dataset",
+            licence="Apache-2.0",
+            citation="Greydanus and Kobak, Scaling down deep learning with MNIST-1D, ICML 2024",
+            image=(1, 1, 40),
+            classes=10,
+            mean=(0.0,),
+            std=(1.0,),
+        ),
+        Card(
+            name="digits",
+            title="Handwritten digits 8 x 8 (scikit-learn)",
+            kind="images",
+            sizes={"train": 1197, "test": 600},
+            source="scikit-learn, load_digits",
+            licence="CC BY 4.0",
+            citation="Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI 1998",
+            image=(1, 8, 8),
+            classes=10,
+            mean=(0.5,),
+            std=(0.5,),
+        ),
+        Card(
+            name="cifar100",
+            title="CIFAR-100",
+            kind="images",
+            sizes={"train": 50000, "test": 10000},
+            source="torchvision.datasets.CIFAR100, or $DBBENCH_DATA/cifar100/{train,test}.parquet",
+            licence="none stated",
+            citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
+            image=(3, 32, 32),
+            classes=100,
+            mean=(0.5071, 0.4867, 0.4408),
+            std=(0.2675, 0.2565, 0.2761),
+            needs="download it with a network (`dbbench data cifar100 --download`) or point DBBENCH_DATA at a folder with "
+            "cifar100/train.parquet and cifar100/test.parquet",
+        ),
+    )
+}
