@@ -1,0 +1,130 @@
+"""A run under way, seen in MLflow: a helper process follows metrics.jsonl and sends what is new.
+
+It is a process of its own because a training process must not pay for MLflow: not the seconds and the memory of its
+import (the peak is measured), nor the wait for a locked database or a lost server. The file is the truth, so nothing is
+handed over; the helper sees the end of its standard input when the training process ends, whichever way it ends.
+
+    python -m dbbench.tracking.live RUN_FOLDER IDENTITY_AS_JSON     (started by LiveLog)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+DELAY_S = 30.0  # shorter runs are left to the sync
+INTERVAL_S = 10.0
+PATIENCE_S = 1.0  # for the last batch, when the training is over
+
+
+class LiveLog:
+    """Shows a run in MLflow while it trains. It never raises, waits for nothing, and holds no metrics.
+
+    Args:
+        run_folder: the run's folder (or the block's), whose state/metrics.jsonl grows; results/tracking.json is looked
+            for above it.
+        identity: what run.json will say of the run as far as it is known: `scale`, `name`, `seed`, `block`, `architecture`,
+            and if at hand `configuration`, `commit`, `dirty`, `command`, `dataset`, `started`.
+    """
+
+    def __init__(self, run_folder: Path, identity: Mapping[str, Any], delay_s: float = DELAY_S) -> None:
+        self._command = [sys.executable, "-m", "dbbench.tracking.live", str(run_folder), json.dumps(dict(identity))]
+        self._start_at = time.monotonic() + delay_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tried = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def offer(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say that a line was appended to metrics.jsonl; the first call after the delay starts the helper."""
+        if self._tried or time.monotonic() < self._start_at:
+            return
+        self._tried = True
+        try:
+            # a session of its own: Ctrl-C is for the training, whose end the helper sees by itself
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            print(f"live tracking off: {error}; `dbbench sync` fills the store", file=sys.stderr)
+
+    def close(self) -> None:
+        """Let the helper send the last lines, for a second at most. The sync sends what is missing then."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return
+        try:
+            process.stdin.close()
+            process.wait(PATIENCE_S)
+        except (OSError, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+
+
+def follow(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Send new points every few seconds until standard input ends.
+
+    Raises:
+        Exception: whatever MLflow, its database or its server raises.
+    """
+    from dbbench.tracking.reconcile import points_in_store, send
+    from dbbench.tracking.records import read_points
+    from dbbench.tracking.store import MARKER, connect, experiment_id
+
+    root = next((p for p in folder.resolve().parents if (p / MARKER).exists()), Path())
+    client = connect(root)
+    run = find_or_create(client, experiment_id(client, identity["architecture"], root), identity)
+    sent = set(points_in_store(client, run))  # a resumed run repeats steps since its last checkpoint
+    going_on = True
+    while going_on:
+        going_on = not select.select([sys.stdin], [], [], INTERVAL_S)[0]
+        # it grows in state/ and is moved when the run ends
+        growing = folder / "state" / "metrics.jsonl"
+        lines = read_points(growing if growing.exists() else folder / "metrics.jsonl")
+        new = {k: v for k, v in lines.items() if k not in sent}
+        send(client, run.info.run_id, new, lambda step: round(time.time() * 1000))
+        sent |= new.keys()
+
+
+def find_or_create(client: Any, experiment: str, identity: Mapping[str, Any]) -> Any:
+    """The unfinished run of this identity, or a new one; a finished one is of an earlier training."""
+    from dbbench.tracking.reconcile import search, send_texts
+    from dbbench.tracking.records import describing_tags, flattened, run_key
+    from dbbench.tracking.store import RUN_TAG
+
+    key = run_key(identity)
+    for run in search(client, [experiment], f"tags.`{RUN_TAG}` = '{key}' and attributes.status != 'FINISHED'"):
+        return run
+    tags = {RUN_TAG: key, **describing_tags(identity, [])}
+    run = client.create_run(experiment, run_name=key.split("/", 2)[2].replace("/", ", "), tags=tags)
+    if identity.get("configuration"):
+        send_texts(client, run.info.run_id, flattened(identity["configuration"]), {})
+    return run
+
+
+def main(arguments: list[str]) -> int:
+    """The helper process: any failure is one line, and of no consequence to the training."""
+    os.nice(10)
+    try:
+        follow(Path(arguments[0]), json.loads(arguments[1]))
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        print(f"live tracking off: {first}; `dbbench sync` fills the store when the runs are done", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

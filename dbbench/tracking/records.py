@@ -1,0 +1,253 @@
+"""What the store should say, read from the files. No mlflow here."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dbbench.config import Plan
+from dbbench.data.cards import CARDS
+from dbbench.errors import UserError
+from dbbench.files import read_json
+from dbbench.publish import places
+from dbbench.tracking.store import TABLES
+
+LONGEST_NOTE = 7000  # MLflow keeps at most 8000 characters of a tag
+NEEDED = ("name", "scale", "seed", "architecture", "configuration", "commit", "dirty", "started", "ended")
+Points = dict[tuple[str, int], float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of the store. Times are milliseconds since 1970; artifacts are (file, folder within the run)."""
+
+    key: str
+    experiment: str
+    title: str
+    parent: str | None
+    started: int
+    ended: int
+    parameters: dict[str, str] = field(default_factory=dict)
+    points: Points = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    dataset: dict[str, Any] | None = None
+    artifacts: tuple[tuple[Path, str], ...] = ()
+
+    @cached_property
+    def _last_step(self) -> int:
+        return max((step for _, step in self.points), default=0)
+
+    def time_of(self, step: int) -> int:
+        """When a step was made, as if all took equally long: metrics.jsonl holds no times."""
+        return self.started + round((self.ended - self.started) * step / max(1, self._last_step))
+
+    @property
+    def artifacts_digest(self) -> str:
+        """Of names and contents, so that unchanged files are not sent again."""
+        digest = hashlib.sha256()
+        for path, folder in self.artifacts:
+            digest.update(f"{folder}/{path.name}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def run_key(identity: Mapping[str, Any]) -> str:
+    """The tag by which a run is found again: <scale>/<configuration>/seed<k>[/block<b>]."""
+    key = f"{identity['scale']}/{identity['name']}/seed{identity['seed']}"
+    return key if identity.get("block") is None else f"{key}/block{identity['block']}"
+
+
+def flattened(value: Any, prefix: str = "") -> dict[str, str]:
+    """A configuration as parameters: keys joined by dots, values as JSON, strings plain."""
+    if isinstance(value, Mapping) and value:
+        return {k: v for key, part in value.items() for k, v in flattened(part, f"{prefix}{key}.").items()}
+    return {prefix.removesuffix("."): value if isinstance(value, str) else json.dumps(value)}
+
+
+def allowed(name: str) -> str:
+    """A metric's name with what MLflow refuses replaced."""
+    return re.sub(r"[^\w\-. /]", "_", name)
+
+
+def milliseconds(moment: str) -> int:
+    """An ISO 8601 time as milliseconds since 1970."""
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def read_points(path: Path) -> Points:
+    """The finite values of metrics.jsonl. A missing file has none; so does a last line cut off by a kill.
+
+    Raises:
+        UserError: another line is not a step with its metrics.
+    """
+    points: Points = {}
+    lines = path.read_text().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            step, metrics = int(entry["step"]), entry["metrics"].items()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            if number == len(lines):
+                break
+            raise UserError(f"{path}: line {number} is not a step with its metrics") from None
+        points |= {(allowed(k), step): float(v) for k, v in metrics if v is not None and math.isfinite(v)}
+    return points
+
+
+def describing_tags(run: Mapping[str, Any], used_by: list[str]) -> dict[str, str]:
+    """Tags of a run and of what it belongs to; what a run under way does not know yet is left out."""
+    method = (run.get("configuration") or {}).get("method", {})
+    tags = {
+        "scale": run["scale"],
+        "architecture": run["architecture"],
+        "method": method.get("name"),
+        "residency": method.get("residency"),
+        "block": run.get("block"),
+        "seed": run.get("seed"),
+        "tables": ",".join(used_by) or None,
+        "commit": run.get("commit"),
+        "dirty": run.get("dirty"),
+        "dataset": (run.get("dataset") or {}).get("name"),
+        "dataset_digest": (run.get("dataset") or {}).get("sha256"),
+        "mlflow.source.name": run.get("command"),
+        "mlflow.source.git.commit": run.get("commit"),
+    }
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in tags.items() if v is not None}
+
+
+def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
+    """The record of a run's or block's folder.
+
+    Raises:
+        UserError: a file is malformed or is not of the folder it lies in.
+    """
+    run = read_json(folder / "run.json")
+    missing = [k for k in NEEDED if not isinstance(run, dict) or k not in run]
+    if missing:
+        raise UserError(f"{folder / 'run.json'}: lacks {', '.join(missing)}")
+    key = run_key(run)
+    block = run.get("block")
+    place = folder.parts[-2:] if block is None else folder.parts[-3:]
+    if key != "/".join((plan.scale, *place)):
+        raise UserError(f"{folder / 'run.json'}: is of {key}, not of the folder it lies in")
+    points = read_points(folder / "metrics.jsonl")
+    evaluation = folder / "evaluation.json"
+    if evaluation.exists():
+        points |= evaluation_points(evaluation, int(run.get("steps") or 0))
+    return Record(
+        key=key,
+        experiment=run["architecture"],
+        title=f"seed {run['seed']}" if block is None else f"seed {run['seed']}, block {block}",
+        parent=parent,
+        started=milliseconds(run["started"]),
+        ended=milliseconds(run["ended"]),
+        parameters=flattened(run["configuration"]),
+        points=points,
+        tags=describing_tags(run, plan.used_by(run["name"])),
+        dataset=run.get("dataset"),
+        artifacts=tuple((p, "") for p in (folder / "run.json", evaluation) if p.exists()),
+    )
+
+
+def evaluation_points(path: Path, step: int) -> Points:
+    """The rows of evaluation.json as <split>/<metric>/<variant>, at the last step."""
+    rows = read_json(path)["rows"]
+    return {
+        (allowed(f"{r['split']}/{r['metric']}/{r['variant']}"), step): float(r["value"])
+        for r in rows
+        if r["value"] is not None and math.isfinite(r["value"])
+    }
+
+
+def configuration_record(name: str, children: list[Record], plan: Plan) -> Record:
+    """The parent of a configuration's seeds: its parameters, and what it is for."""
+    one = children[0]
+    of_the_run = {"seed", "block", "commit", "dirty", "mlflow.source.name", "mlflow.source.git.commit"}
+    tags = {k: v for k, v in one.tags.items() if k not in of_the_run}
+    used = [f"Used by {plan.experiments[e].title}." for e in plan.used_by(name)]
+    tags["mlflow.note.content"] = "\n\n".join(["One configuration; its seeds are below it.", *used])
+    return Record(
+        key=f"{plan.scale}/{name}",
+        experiment=one.experiment,
+        title=name,
+        parent=None,
+        started=min(c.started for c in children),
+        ended=max(c.ended for c in children),
+        parameters=one.parameters,
+        tags=tags,
+        dataset=one.dataset,
+    )
+
+
+def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]:
+    """Every run of the scale, parents before children; a folder that cannot be read is added to `problems`."""
+    for folder in sorted((root / places.results(plan.scale) / "runs").glob("*")):
+        children: list[Record] = []
+        for seed in sorted(folder.glob("seed*"), key=lambda p: (len(p.name), p.name)):
+            parent: str | None = f"{plan.scale}/{folder.name}"
+            for place in (seed, *sorted(seed.glob("block*"))):
+                if not (place / "run.json").exists():
+                    continue
+                try:
+                    children.append(run_record(place, parent, plan))
+                except (UserError, KeyError, ValueError, TypeError) as error:
+                    problems.append(str(error) if isinstance(error, UserError) else f"{place}: not a run ({error!r})")
+                    continue
+                if place == seed:
+                    parent = children[-1].key
+        if children:
+            yield configuration_record(folder.name, children, plan)
+            yield from children
+
+
+def table_records(plan: Plan, root: Path) -> Iterator[Record]:
+    """A run per experiment that has published something: tables, figures and cells as artifacts, cell means as metrics."""
+    for name, experiment in plan.experiments.items():
+        files = [(places.table_file(plan.scale, name, e), "tables") for e in ("csv", "md", "tex")]
+        files += [(places.figure_file(plan.scale, f, e), "figures") for f in experiment.figures for e in ("png", "pdf")]
+        files += [(places.cells_file(plan.scale, name), "cells")]
+        present = tuple((root / path, folder) for path, folder in files if (root / path).exists())
+        if not present:
+            continue
+        made = round(max(p.stat().st_mtime for p, _ in present) * 1000)
+        table = root / places.table_file(plan.scale, name)
+        tags = {"scale": plan.scale, "table": name, "mlflow.note.content": _note(plan, name, root)}
+        yield Record(
+            key=f"{plan.scale}/{TABLES}/{name}",
+            experiment=TABLES,
+            title=f"{name} ({plan.scale})",
+            parent=None,
+            started=made,
+            ended=made,
+            points=cell_means(table) if table.exists() else {},
+            tags=tags,
+            artifacts=present,
+        )
+
+
+def _note(plan: Plan, name: str, root: Path) -> str:
+    """The table itself, as the run's description."""
+    title = f"**{plan.experiments[name].title}**, scale {plan.scale}"
+    table = root / places.table_file(plan.scale, name, "md")
+    text = table.read_text() if table.exists() else ""
+    return f"{title}\n\n{text}" if len(text) < LONGEST_NOTE else f"{title}\n\nThe table is artifact tables/{name}.md."
+
+
+def cell_means(path: Path) -> Points:
+    """The means of a table's rows; a row that was not run has none."""
+    with path.open(newline="") as stream:
+        return {(allowed(row["cell"]), 0): float(row["mean"]) for row in csv.DictReader(stream) if row.get("mean")}
+
+
+def dataset_source(name: str) -> str:
+    """Where a data set comes from, for people."""
+    return CARDS[name].source if name in CARDS else name

@@ -1,0 +1,164 @@
+"""The tracking store: made once, opened by the project's folder."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dbbench.config import config_root
+from dbbench.errors import UserError
+from dbbench.files import read_json, replacing, write_json
+
+DEFAULT_URI = "sqlite:///results/mlflow.db"
+MARKER = Path("results/tracking.json")
+ARTIFACTS = Path("results/mlartifacts")
+TABLES = "tables"  # the MLflow experiment of the runs that carry tables and figures
+HOW_TO_CREATE = "create it with `dbbench store`"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVERS = ("http", "https")
+RUN_TAG = "dbbench.run"
+
+Client = Any  # mlflow.MlflowClient, which is not imported here
+
+
+def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, Any]:
+    """Create the store once and write results/tracking.json; what exists already is kept.
+
+    Args:
+        uri: None for a SQLite file under results/, a path of one relative to the project (`sqlite:///...`), another
+            database, or a server (`http://host:port`).
+        root: the project's folder, default the working directory.
+
+    Returns:
+        What the marker says: `uri`, `artifacts` (a folder relative to the project, or None where a server keeps them) and
+        `experiments`.
+
+    Raises:
+        UserError: an address of an unknown kind, a server that does not answer, or a file that is not such a store.
+    """
+    root = root or Path()
+    uri = uri or DEFAULT_URI
+    check_address(uri)
+    names = [*sorted(p.stem for p in (config_root() / "architectures").glob("*.yaml")), TABLES]
+    file = sqlite_file(uri, root)
+    if file is not None and not file.exists():
+        # made whole or not at all: a killed job leaves no store without tables
+        with replacing(file) as temporary:
+            _fill(f"sqlite:///{temporary.resolve()}", names, root)
+    else:
+        _fill(resolved(uri, root), names, root)
+    local = urlsplit(uri).scheme not in SERVERS
+    marker = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
+    write_json(root / MARKER, marker)
+    return marker
+
+
+def _fill(uri: str, names: list[str], root: Path) -> None:
+    with reported(uri):
+        client = _client(uri)
+        for name in names:
+            experiment_id(client, name, root)
+
+
+def check_address(uri: str) -> None:
+    """Raises UserError for an address that is neither a database nor a server."""
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme not in (*DATABASES, *SERVERS):
+        raise UserError(f"tracking_uri {uri!r}: expected sqlite:///FILE, another database's address, or http://HOST:PORT")
+
+
+def sqlite_file(uri: str, root: Path) -> Path | None:
+    """The file of a SQLite address, a relative one below the project; None for other addresses."""
+    return root / uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
+
+
+def resolved(uri: str, root: Path) -> str:
+    """The address with a SQLite file's path made absolute, after a look at the file.
+
+    Raises:
+        UserError: the file is missing, or is something else than an MLflow store.
+    """
+    file = sqlite_file(uri, root)
+    if file is None:
+        return uri
+    if not file.exists():
+        raise UserError(f"no tracking store at {file}: {HOW_TO_CREATE}")
+    try:
+        with closing(sqlite3.connect(f"file:{file.resolve()}?mode=ro", uri=True)) as database:
+            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{file}: not a tracking store ({error}); move it away and {HOW_TO_CREATE}") from None
+    if "experiments" not in tables:
+        raise UserError(f"{file}: a database, but not an MLflow store; move it away and {HOW_TO_CREATE}")
+    return f"sqlite:///{file.resolve()}"
+
+
+def store_uri(root: Path, wanted: str | None = None) -> str:
+    """The address of the project's store, ready for MLflow.
+
+    Raises:
+        UserError: there is none yet, or the configuration asks for another one.
+    """
+    if not (root / MARKER).exists():
+        raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
+    uri = str(read_json(root / MARKER)["uri"])
+    if wanted is not None and wanted != uri:
+        raise UserError(f"tracking_uri is {wanted}, but {MARKER} was made for {uri}: {HOW_TO_CREATE}")
+    return resolved(uri, root)
+
+
+def connect(root: Path, wanted: str | None = None) -> Client:
+    """A client of the project's store. Raises UserError where there is none (see `store_uri`)."""
+    return _client(store_uri(root, wanted))
+
+
+def _client(uri: str) -> Client:
+    # said before mlflow is imported: it reads them once
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def experiment_id(client: Client, name: str, root: Path) -> str:
+    """The id of an experiment, created where it is missing.
+
+    Raises:
+        UserError: it was deleted in the store.
+    """
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        server = urlsplit(client.tracking_uri).scheme in SERVERS
+        place = None if server else str((root / ARTIFACTS / name).resolve())
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:  # another process was faster
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage != "active":
+        number = experiment.experiment_id
+        raise UserError(f"experiment {name} was deleted in the tracking store; `mlflow experiments restore -x {number}`")
+    return str(experiment.experiment_id)
+
+
+@contextmanager
+def reported(uri: str) -> Iterator[None]:
+    """What MLflow or the database raises becomes one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"tracking store {uri}: {first}") from None
