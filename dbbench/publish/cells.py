@@ -1,0 +1,112 @@
+"""The cells of an experiment: one row per number and seed, selected from the evaluations of its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dbbench.config import Cell, Configuration, EndToEndConfig, Experiment, Plan
+from dbbench.data.cards import CARDS
+from dbbench.errors import UserError
+from dbbench.publish.frames import read_csv, write_csv
+from dbbench.publish.places import HERE, cells_file
+from dbbench.publish.runs import Run, run_of
+
+COLUMNS = (
+    *("cell", "label", "arm", "configuration", "seed", "method", "variant", "metric", "split", "value"),
+    *("scale", "dataset", "evaluator", "commit", "run"),
+)
+
+
+def dataset_title(name: str) -> str:
+    """A data set's name for readers."""
+    return CARDS[name].title if name in CARDS else name
+
+
+def experiment_of(plan: Plan, name: str) -> Experiment:
+    """An experiment of the plan.
+
+    Raises:
+        UserError: if the plan has none of that name.
+    """
+    if name not in plan.experiments:
+        raise UserError(f"unknown experiment {name!r}; known: {', '.join(plan.experiments)}")
+    return plan.experiments[name]
+
+
+def _training_variant(experiment: Experiment, arm: str, configuration: Configuration) -> str:
+    """What sets an arm's training apart: its named variant, or that it is a shallow control."""
+    method = configuration.method
+    if isinstance(method, EndToEndConfig) and method.shallow_of > 1:
+        return "shallow_long" if method.updates_times > 1 else "shallow"
+    return experiment.arms[arm].variant or ""
+
+
+def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: Run) -> dict[str, Any]:
+    assert cell.arm is not None
+    value, evaluator = run.value(cell.metric, cell.variant, cell.split, f"cell {cell.cell}")
+    reading = "" if cell.variant == "default" else cell.variant
+    variant = ", ".join(v for v in (_training_variant(experiment, cell.arm, configuration), reading) if v)
+    return {
+        "cell": cell.cell,
+        "label": cell.label or cell.cell,
+        "arm": cell.arm,
+        "configuration": configuration.name,
+        "seed": run.seed,
+        "method": configuration.method.name,
+        "variant": variant,
+        "metric": cell.metric,
+        "split": cell.split,
+        "value": value,
+        "scale": run.record["scale"],
+        "dataset": run.record["dataset"]["name"],
+        "evaluator": evaluator,
+        "commit": run.commit,
+        "run": run.folder.as_posix(),
+    }
+
+
+def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
+    """One row per cell and seed, in the order of the experiment's cells; columns COLUMNS. Cells not run have no row.
+
+    Raises:
+        UserError: a run is missing, or its evaluation lacks a cell or has it twice.
+    """
+    asked = experiment_of(plan, experiment)
+    runs: dict[tuple[str, int], Run] = {}
+    rows = []
+    for cell in asked.cells:
+        if cell.arm is None:
+            continue
+        configuration = plan.arms[experiment][cell.arm]
+        for seed in range(plan.seeds):
+            run = runs.setdefault((cell.arm, seed), run_of(plan, configuration, seed, root))
+            rows.append(_row(asked, cell, configuration, run))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def write_cells(plan: Plan, experiment: str, root: Path = HERE) -> Path:
+    """Write results/<scale>/cells/<experiment>.csv; gives its path relative to the project."""
+    path = cells_file(plan.scale, experiment)
+    write_csv(root / path, collect(plan, experiment, root))
+    return path
+
+
+def read_cells(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
+    """The cells as written, checked to be those the plan asks for.
+
+    Raises:
+        UserError: missing file, or cells and seeds other than the plan's.
+    """
+    path = cells_file(plan.scale, experiment)
+    frame = read_csv(root / path, numbers=("seed", "value"), columns=COLUMNS)
+    frame["seed"] = frame["seed"].astype(int)
+    wanted = {(c.cell, s) for c in experiment_of(plan, experiment).cells if c.arm is not None for s in range(plan.seeds)}
+    present = list(zip(frame["cell"], frame["seed"], strict=True))
+    if set(present) != wanted or len(present) != len(wanted):
+        odd = sorted(wanted.symmetric_difference(present))
+        what = f"{odd[0][0]} seed {odd[0][1]}" if odd else "a cell that appears twice"
+        raise UserError(f"{path}: does not hold the cells of {experiment} as configured (see {what}); make it anew")
+    return frame

@@ -1,0 +1,117 @@
+"""Figures: one file per figure in this folder, found by its name.
+
+A figure module holds `FIGURE`, a Figure. What is drawn is the CSV beside the picture and nothing else, so `data` carries
+all that `draw` shows, with the columns scale, dataset, seed and run where it has any. Modules import pandas and
+matplotlib inside functions: the workflow asks them for `needs` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dbbench.config import Plan
+from dbbench.errors import UserError
+from dbbench.paths import block_folder, run_folder
+from dbbench.publish.places import HERE, cells_file, figure_file
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+Need = Literal["cells", "metrics.jsonl", "evaluation.json"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a figure is made.
+
+    `data` takes (plan, experiment, root) and gives the rows to draw, `draw` takes the rows as read back from the CSV, of
+    which the columns `numbers` are floats and all others strings. `needs` names what must exist before.
+    """
+
+    data: Callable[[Plan, str, Path], pd.DataFrame]
+    draw: Callable[[pd.DataFrame], matplotlib.figure.Figure]
+    caption: str
+    needs: tuple[Need, ...] = ()
+    numbers: tuple[str, ...] = ()
+
+
+def known_figures() -> list[str]:
+    """The names of all figures of the suite."""
+    return [m.name for m in pkgutil.iter_modules(__path__)]
+
+
+def owner(plan: Plan, name: str) -> str:
+    """The experiment a figure belongs to.
+
+    Raises:
+        UserError: no experiment, or several, name the figure.
+    """
+    owners = [e for e, experiment in plan.experiments.items() if name in experiment.figures]
+    if len(owners) != 1:
+        listed = ", ".join(f for e in plan.experiments.values() for f in e.figures)
+        problem = f"is named by several experiments: {', '.join(owners)}" if owners else f"is unknown; known: {listed}"
+        raise UserError(f"figure {name!r} {problem}")
+    return owners[0]
+
+
+def get_figure(name: str, experiment: str = "") -> Figure:
+    """A figure by name. `<experiment>_<figure>` is that figure for an experiment that shares it with another.
+
+    Raises:
+        UserError: there is no such figure.
+    """
+    known = known_figures()
+    module = name if name in known else name.removeprefix(f"{experiment}_")
+    if module not in known:
+        raise UserError(f"unknown figure {name!r}; known: {', '.join(known)}")
+    figure: Figure = importlib.import_module(f"{__name__}.{module}").FIGURE
+    return figure
+
+
+def figure_inputs(plan: Plan, name: str) -> list[Path]:
+    """The files a figure is made from, relative to the project."""
+    experiment = owner(plan, name)
+    paths: list[Path] = []
+    for need in get_figure(name, experiment).needs:
+        if need == "cells":
+            paths.append(cells_file(plan.scale, experiment))
+            continue
+        for _, configuration, seed in plan.runs_of(experiment):
+            run = (plan.scale, configuration.name, seed)
+            if need == "metrics.jsonl" and configuration.isolated:
+                paths += [block_folder(*run, b) / need for b in range(len(configuration.partition))]
+            else:
+                paths.append(run_folder(*run) / need)
+    return paths
+
+
+def make_figure(plan: Plan, name: str, root: Path = HERE) -> Path:
+    """Write paper_figures/<scale>/<name>.{pdf,png,csv}; gives the path of the PDF relative to the project.
+
+    Raises:
+        UserError: unknown figure, or runs that it needs are missing.
+    """
+    import matplotlib as mpl
+
+    from dbbench.files import replacing
+    from dbbench.publish.frames import read_csv, write_csv
+    from dbbench.publish.style import STYLE
+
+    experiment = owner(plan, name)
+    figure = get_figure(name, experiment)
+    csv, pdf, png = (figure_file(plan.scale, name, ending) for ending in ("csv", "pdf", "png"))
+    write_csv(root / csv, figure.data(plan, experiment, root))
+    rows = read_csv(root / csv, figure.numbers)
+    undated: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    with mpl.rc_context(STYLE):
+        picture = figure.draw(rows)
+        for path in (png, pdf):
+            with replacing(root / path) as temporary:
+                picture.savefig(temporary, metadata=undated[path.suffix[1:]])
+    return pdf

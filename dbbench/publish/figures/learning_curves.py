@@ -1,0 +1,89 @@
+"""Learning curves of an experiment's arms, against optimizer steps and against layers run forward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+METRICS = {"train/loss": "training loss", "validation/accuracy_percent": "validation accuracy (%)"}
+AXES = {"step": "optimizer steps of a process", "layer_evaluations": "layer evaluations, all processes"}
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """One row per arm, seed, block (isolated), logged step and metric.
+
+    `layer_evaluations` counts layers run forward up to the step, all processes of the run together; a joint step runs
+    L / B layers on average.
+    """
+    import pandas as pd
+
+    from dbbench.publish.runs import arm_label, runs_of
+
+    rows = []
+    for arm, configuration, run in runs_of(plan, experiment, root):
+        per_step = configuration.layer_evaluations / configuration.steps_per_process
+        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
+        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
+        for block, step, metrics in run.metrics():
+            at = {"block": "" if block is None else str(block), "step": step, "layer_evaluations": step * per_step}
+            rows += [{**common, **at, "metric": m, "value": metrics[m]} for m in METRICS if m in metrics]
+    columns = ("arm", "label", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _panel(axes: Any, rows: pd.DataFrame, x: str, looks: dict[str, tuple[str, str]]) -> None:
+    from dbbench.publish.style import band, over_seeds
+
+    for arm, (colour, marker) in looks.items():
+        mine = rows[rows["arm"] == arm]
+        if mine.empty:
+            continue
+        per_seed = mine.groupby([x, "seed"], as_index=False)["value"].mean()  # over the blocks of an isolated run
+        curve = over_seeds(per_seed, x, "value")
+        band(axes, curve, colour, mine["label"].iloc[0], marker if len(curve) < 20 else "")
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """A row of panels per metric, a column per axis, one legend."""
+    from dbbench.publish.style import PAGE, canvas, palette, provenance
+
+    looks = palette(list(dict.fromkeys(rows["arm"])))
+    metrics = [m for m in METRICS if (rows["metric"] == m).any()]
+    figure = canvas(PAGE, 2.2 * max(1, len(metrics)) + 0.7, provenance(rows))
+    panels = figure.subplots(max(1, len(metrics)), len(AXES), squeeze=False, sharey="row", sharex="col")
+    for line, metric in zip(panels, metrics, strict=False):
+        for axes, x in zip(line, AXES, strict=True):
+            _panel(axes, rows[rows["metric"] == metric], x, looks)
+            axes.grid(True, axis="y")
+        line[0].set_ylabel(METRICS[metric])
+        if metric == "train/loss":
+            line[0].set_yscale("log")
+    for axes, title in zip(panels[-1], AXES.values(), strict=True):
+        axes.set_xlabel(title)
+        axes.set_xlim(left=0)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "Training loss and validation accuracy of every arm; lines are means over seeds, shaded their 95 % t interval. Left "
+        "against the optimizer steps of one process, right against the layers run forward by all processes of a run: with "
+        "B blocks a step runs L/B layers. The losses of the two methods are of different tasks (DiffusionBlocks averages over "
+        "noise levels, at low ones the label can be read off its input) and are not to be compared with one another. "
+        "Validation samples are held out of the training part; the test part plays no role here. An isolated run is shown "
+        "as the mean over its blocks where each block reports for itself."
+    ),
+    needs=("metrics.jsonl",),
+    numbers=("seed", "step", "layer_evaluations", "value"),
+)

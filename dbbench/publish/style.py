@@ -1,0 +1,82 @@
+"""One look for all figures: readable at column width, colours that colour-blind readers tell apart (Okabe and Ito)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dbbench.publish.cells import dataset_title
+from dbbench.publish.frames import unique
+from dbbench.publish.intervals import t_interval
+
+COLUMN, PAGE = 3.4, 7.0  # inches
+INK, QUIET = "#222222", "#7a7a7a"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a8a3c")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7.5,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "savefig.dpi": 220,
+    "pdf.fonttype": 42,
+}
+
+
+def canvas(width: float, height: float, footer: str) -> Figure:
+    """An empty figure of `width` x `height` inches with a small footer that says where its numbers come from."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    strip = 0.17 / height
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, strip, 1, 1 - strip))
+    figure.text(0.995, 0.03 / height, footer, ha="right", va="bottom", fontsize=5.5, color=QUIET)
+    return figure
+
+
+def provenance(rows: pd.DataFrame) -> str:
+    """The footer of measured numbers, from the columns scale, dataset and seed."""
+    seeds = unique(rows["seed"].map(_whole))
+    data = ", ".join(dataset_title(d) for d in unique(rows["dataset"]))
+    return f"scale {', '.join(unique(rows['scale']))}  |  {data}  |  {len(seeds)} seed{'s' * (len(seeds) != 1)}"
+
+
+def _whole(value: Any) -> str:
+    return "" if value == "" or pd.isna(value) else str(int(value))
+
+
+def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Mean of `y` at each `x` with its interval over seeds; columns x, mean, low, high (NaN with one seed), count."""
+    groups = [(at, *t_interval(list(group[y]))) for at, group in rows.groupby(x, sort=True)]
+    return pd.DataFrame(groups, columns=["x", "mean", "low", "high", "count"])
+
+
+def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = "", dash: str = "-") -> None:
+    """Draw a curve of `over_seeds`: the mean as a line, its interval shaded."""
+    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, linestyle=dash)
+    if bool(np.isfinite(curve["low"]).all()):
+        axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Name -> (colour, marker), in the order of `names`."""
+    return {n: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(names)}

@@ -1,0 +1,191 @@
+"""A table: cells over seeds, the published number beside ours, and the verdicts of the claims they carry."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dbbench.config import Cell, Plan
+from dbbench.files import write_text
+from dbbench.publish.cells import dataset_title, experiment_of, read_cells
+from dbbench.publish.frames import distinct, read_csv, unique, write_csv
+from dbbench.publish.intervals import t_interval
+from dbbench.publish.places import HERE, table_file
+from dbbench.publish.published import SOURCE, decimals_of, published
+from dbbench.publish.verdicts import RULE, claim_verdicts, decimals_of_claim, describe
+
+COLUMNS = (
+    *("cell", "method", "variant", "metric", "split", "published", "mean", "ci_low", "ci_high", "seeds"),
+    *("verdict", "scale", "dataset", "evaluator", "commit"),
+)
+NUMBERS = ("mean", "ci_low", "ci_high", "seeds")
+NOT_RUN = "not run yet"
+
+
+def _not_run_row(cell: Cell, scale: str) -> dict[str, Any]:
+    """A row without a number. What the paper says of it is known, what we would have measured is not."""
+    paper = published(cell.cell)
+    known = {} if paper is None else {"method": paper.method, "variant": paper.variant, "metric": paper.metric}
+    split = cell.split if paper is None else paper.split
+    return {"cell": cell.cell, "metric": cell.metric, **known, "split": split, "verdict": NOT_RUN, "scale": scale}
+
+
+def _measured_row(cell: Cell, rows: pd.DataFrame) -> dict[str, Any]:
+    mean, low, high, seeds = t_interval(list(rows["value"]))
+    same = {
+        c: distinct(rows[c]) for c in ("method", "variant", "metric", "split", "scale", "dataset", "evaluator", "commit")
+    }
+    return {"cell": cell.cell, "mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds, **same}
+
+
+def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
+    """The table of an experiment from its cells (columns of `cells.COLUMNS`): one row per cell; columns COLUMNS."""
+    asked = experiment_of(plan, experiment)
+    verdicts = claim_verdicts(plan, experiment, cells)
+    rows = []
+    for cell in asked.cells:
+        paper = published(cell.cell)
+        spoken = [f"{c.claim}: {verdicts[c.claim].word}" for c in asked.claims if c.left == cell.cell]
+        row = {"published": "" if paper is None else paper.text, "verdict": "; ".join(spoken)}
+        found = cells[cells["cell"] == cell.cell]
+        rows.append(row | (_not_run_row(cell, plan.scale) if cell.arm is None else _measured_row(cell, found)))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    text = [c for c in COLUMNS if c not in NUMBERS]
+    return table.fillna(dict.fromkeys(text, "")).astype({"seeds": "Int64"})
+
+
+def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
+    """One line per cell in which two seeds agree to the last digit: chance, or repeats that do not differ."""
+    lines = []
+    for cell, rows in cells.groupby("cell", sort=False):
+        pairs = combinations(zip(rows["seed"], rows["value"], strict=True), 2)
+        for (one, value), (other, again) in pairs:
+            if value == again:
+                lines.append(f"`{cell}`: seeds {one} and {other} agree to the last digit ({value!r})")
+    return lines
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table as a reader sees it: text, empty where nothing was measured."""
+
+    cell: str
+    label: str
+    published: str
+    ours: str
+    interval: str
+    seeds: str
+    verdict: str
+    metric: str
+
+
+def readable(plan: Plan, experiment: str, table: pd.DataFrame) -> list[Line]:
+    """The rows of a table (columns COLUMNS) with labels and rounded numbers."""
+    labels = {c.cell: c.label or c.cell for c in plan.experiments[experiment].cells}
+    lines = []
+    for row in table.to_dict("records"):
+        places = decimals_of(row["metric"])
+        ours = "" if math.isnan(row["mean"]) else f"{row['mean']:.{places}f}"
+        interval = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{places}f}, {row['ci_high']:.{places}f}]"
+        seeds = "" if pd.isna(row["seeds"]) else str(int(row["seeds"]))
+        label, cell = labels[row["cell"]], row["cell"]
+        lines.append(Line(cell, label, row["published"], ours, interval, seeds, row["verdict"], row["metric"]))
+    return lines
+
+
+def header(table: pd.DataFrame) -> dict[str, str]:
+    """What all numbers of a table share, in words: scale, data, seeds, evaluator, commit."""
+    counts = sorted({str(int(n)) for n in table["seeds"].dropna()})
+    return {
+        "scale": distinct(table["scale"]),
+        "data": "; ".join(dataset_title(d) for d in unique(table["dataset"])) or "none",
+        "seeds": " or ".join(counts) or "none",
+        "evaluator": distinct(table["evaluator"]) or "none",
+        "commit": distinct(table["commit"]) or "none",
+    }
+
+
+def notes(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
+    """What a reader must know beside a table, as lines of Markdown: sources, cells not run, seeds that agree."""
+    asked = plan.experiments[experiment]
+    papers = [p for c in asked.cells if (p := published(c.cell)) is not None]
+    at = ", ".join(unique(dataset_title(p.dataset) for p in papers))
+    lines = ["Intervals: 95 % t over seeds, the seed being the statistical unit."]
+    if papers:
+        lines.append(f"Published: {SOURCE}, measured on {at} by its authors. Ours: the data and scale named above.")
+    if papers and plan.scale != "paper":
+        lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
+    lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.arm is None]
+    lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
+    return lines
+
+
+def explained_claims(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
+    """Each claim of an experiment with its verdict, as a line of Markdown."""
+    asked = plan.experiments[experiment]
+    verdicts = claim_verdicts(plan, experiment, cells)
+    return [describe(c, verdicts[c.claim], decimals_of_claim(c, asked)) for c in asked.claims]
+
+
+def _markdown(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> str:
+    shared = ", ".join(f"{key} {value}" for key, value in header(table).items())
+    lines = [f"# {plan.experiments[experiment].title}", "", shared[0].upper() + shared[1:] + ".", ""]
+    lines += ["| | published | ours | 95 % interval | seeds | verdict | metric | cell |"]
+    lines += ["|---|--:|--:|:-:|--:|---|---|---|"]
+    for x in readable(plan, experiment, table):
+        label = x.label.replace("|", "\\|")
+        lines.append(
+            f"| {label} | {x.published} | {x.ours} | {x.interval} | {x.seeds} | {x.verdict} | {x.metric} | `{x.cell}` |"
+        )
+    lines += ["", *(f"- {note}" for note in notes(plan, experiment, cells))]
+    claims = explained_claims(plan, experiment, cells)
+    if claims:
+        lines += ["", "## Claims", "", RULE, "", *(f"- {line}" for line in claims)]
+    return "\n".join(lines) + "\n"
+
+
+LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
+    "^": "\\textasciicircum{}",
+    "~": "\\textasciitilde{}",
+    "\\": "\\textbackslash{}",
+}
+
+
+def _escape(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return "".join(LATEX.get(char, char) for char in text)
+
+
+def _latex(plan: Plan, experiment: str, table: pd.DataFrame) -> str:
+    shared = "; ".join(f"{key}: {value}" for key, value in header(table).items())
+    lines = ["% needs \\usepackage{booktabs}", f"% {shared}", "\\begin{tabular}{lrrcl}", "\\toprule"]
+    lines += [" & published & ours & 95\\,\\% interval & verdict \\\\", "\\midrule"]
+    for x in readable(plan, experiment, table):
+        cells = (x.label, x.published or "--", x.ours or "--", x.interval or "--", x.verdict)
+        lines.append(" & ".join(_escape(c) for c in cells) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
+    """Write results/<scale>/tables/<experiment>.{csv,md,tex} from its cells; gives the path of the CSV.
+
+    Raises:
+        UserError: the cells are missing or are not those the plan asks for.
+    """
+    cells = read_cells(plan, experiment, root)
+    table = aggregate(plan, experiment, cells)
+    write_text(root / table_file(plan.scale, experiment, "md"), _markdown(plan, experiment, table, cells))
+    write_text(root / table_file(plan.scale, experiment, "tex"), _latex(plan, experiment, table))
+    path = table_file(plan.scale, experiment)
+    write_csv(root / path, table, float_format="%.10g")
+    return path
+
+
+def read_table(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
+    """A table as written."""
+    return read_csv(root / table_file(plan.scale, experiment), numbers=NUMBERS, columns=COLUMNS)

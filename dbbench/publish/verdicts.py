@@ -1,0 +1,177 @@
+"""Verdicts: a claim is a difference of two cells against a margin, paired by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from dbbench.config import Claim, Experiment, Plan, Scale
+from dbbench.files import write_text
+from dbbench.publish.cells import dataset_title, read_cells
+from dbbench.publish.frames import distinct, unique, write_csv
+from dbbench.publish.intervals import t_interval
+from dbbench.publish.places import HERE, cells_file, verdicts_file
+from dbbench.publish.published import decimals_of
+
+Word = Literal["REPRODUCED", "PARTIAL", "NOT REPRODUCED", "UNTESTABLE AT SCALE", "NOT RUN YET"]
+
+COLUMNS = (
+    *("claim", "experiment", "statement", "left", "right", "margin", "difference", "ci_low", "ci_high"),
+    *("seeds", "verdict", "reason", "scale", "dataset"),
+)
+FEWEST_SEEDS = 3
+RULE = (
+    "The difference is left minus right (the other way round where lower is better), paired by seed, with its 95 % t "
+    "interval. REPRODUCED: the interval lies above the margin. PARTIAL: only the mean does (the direction). NOT "
+    "REPRODUCED: the mean does not. UNTESTABLE AT SCALE: fewer than three seeds, or the scale smoke. "
+    "Intervals are of single claims, not corrected for their number."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the seeds say of a claim; the numbers are NaN where there are none."""
+
+    word: Word
+    reason: str
+    difference: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seeds: int = 0
+
+
+def judge(
+    left: Sequence[float], right: Sequence[float], margin: float, *, better: Literal["higher", "lower"], scale: Scale
+) -> Verdict:
+    """The verdict on `left` being better than `right` by more than `margin`; seed k is number k of both sides.
+
+    Empty sides are claims that have not been run.
+    """
+    sign = 1 if better == "higher" else -1
+    pairs = [sign * (a - b) for a, b in zip(left, right, strict=True)]
+    if not pairs:
+        return Verdict("NOT RUN YET", "no numbers")
+    mean, low, high, count = t_interval(pairs)
+    word, reason = _word(mean, low, high, margin)
+    if scale == "smoke":
+        word, reason = "UNTESTABLE AT SCALE", "smoke checks the code path only"
+    elif count < FEWEST_SEEDS:
+        word, reason = "UNTESTABLE AT SCALE", f"{count} seed{'s' * (count > 1)}; at least {FEWEST_SEEDS} are needed"
+    return Verdict(word, reason, mean, low, high, count)
+
+
+def _word(mean: float, low: float, high: float, margin: float) -> tuple[Word, str]:
+    if low > margin:
+        return "REPRODUCED", "the interval lies above the margin"
+    if mean > margin:
+        return "PARTIAL", "the mean is above the margin, the interval reaches it"
+    if high < margin:
+        return "NOT REPRODUCED", "the interval lies below the margin"
+    return "NOT REPRODUCED", "the mean is not above the margin"
+
+
+def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale: Scale) -> Verdict:
+    """The verdict of a claim from the cells of its experiment (columns of `cells.COLUMNS`)."""
+    for cell in experiment.cells:
+        if cell.cell in (claim.left, claim.right) and cell.arm is None:
+            return Verdict("NOT RUN YET", f"{cell.cell}: {cell.not_run}")
+    values = cells.set_index(["cell", "seed"])["value"].sort_index()
+    left, right = values.loc[claim.left], values.loc[claim.right]
+    return judge(list(left), list(right.loc[left.index]), claim.margin, better=claim.better, scale=scale)
+
+
+def claim_verdicts(plan: Plan, experiment: str, cells: pd.DataFrame) -> dict[str, Verdict]:
+    """Claim -> verdict of one experiment."""
+    asked = plan.experiments[experiment]
+    return {c.claim: judge_claim(c, asked, cells, plan.scale) for c in asked.claims}
+
+
+def describe(claim: Claim, verdict: Verdict, decimals: int) -> str:
+    """A claim and its verdict in one line of Markdown."""
+    text = f"**{claim.claim} {verdict.word}**: {claim.statement}. "
+    sides = (claim.left, claim.right) if claim.better == "higher" else (claim.right, claim.left)
+    if verdict.seeds:
+        interval = "" if math.isnan(verdict.low) else f" [{verdict.low:+.{decimals}f}, {verdict.high:+.{decimals}f}]"
+        text += (
+            f"`{sides[0]}` - `{sides[1]}` = {verdict.difference:+.{decimals}f}{interval}, "
+            f"margin {claim.margin:+.{decimals}f}, {verdict.seeds} seeds: "
+        )
+    return text + verdict.reason + "."
+
+
+def decimals_of_claim(claim: Claim, experiment: Experiment) -> int:
+    """Decimals to show of a claim's difference."""
+    return max(decimals_of(c.metric) for c in experiment.cells if c.cell in (claim.left, claim.right))
+
+
+def _rows(plan: Plan, name: str, root: Path) -> list[dict[str, Any]]:
+    experiment = plan.experiments[name]
+    if not experiment.claims:
+        return []
+    path = cells_file(plan.scale, name)
+    missing = Verdict("NOT RUN YET", f"{path} is not there yet")
+    cells = read_cells(plan, name, root) if (root / path).exists() else None
+    verdicts = {} if cells is None else claim_verdicts(plan, name, cells)
+    rows = []
+    for claim in experiment.claims:
+        verdict = verdicts.get(claim.claim, missing)
+        used = None if cells is None else cells[cells["cell"].isin((claim.left, claim.right))]
+        rows.append(
+            {
+                **claim.model_dump(exclude={"better"}),
+                "experiment": name,
+                "difference": verdict.difference,
+                "ci_low": verdict.low,
+                "ci_high": verdict.high,
+                "seeds": verdict.seeds,
+                "verdict": verdict.word,
+                "reason": verdict.reason,
+                "scale": plan.scale,
+                "dataset": "" if used is None else distinct(used["dataset"]),
+            }
+        )
+    return rows
+
+
+def collect_verdicts(plan: Plan, root: Path = HERE) -> pd.DataFrame:
+    """One row per claim of every experiment of the plan; columns COLUMNS.
+
+    Raises:
+        UserError: a cells file that is not of this plan.
+    """
+    rows = [row for name in plan.experiments for row in _rows(plan, name, root)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _markdown(plan: Plan, frame: pd.DataFrame) -> str:
+    titles = [dataset_title(d) for d in unique(frame["dataset"])]
+    lines = [f"# Verdicts at scale {plan.scale}", "", f"Data: {'; '.join(titles) or 'none yet'}. {RULE}", ""]
+    lines += [
+        "| claim | verdict | difference | 95 % interval | margin | seeds | statement |",
+        "|---|---|--:|:-:|--:|--:|---|",
+    ]
+    for row in frame.to_dict("records"):
+        experiment = plan.experiments[row["experiment"]]
+        claim = next(c for c in experiment.claims if c.claim == row["claim"])
+        places = decimals_of_claim(claim, experiment)
+        shown = "" if math.isnan(row["difference"]) else f"{row['difference']:+.{places}f}"
+        span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:+.{places}f}, {row['ci_high']:+.{places}f}]"
+        lines.append(
+            f"| {row['claim']} | {row['verdict']} ({row['reason']}) | {shown} | {span} | {row['margin']:+.{places}f} "
+            f"| {row['seeds'] or ''} | {row['statement']}: `{row['left']}` against `{row['right']}` ({row['experiment']}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_verdicts(plan: Plan, root: Path = HERE) -> Path:
+    """Write results/<scale>/verdicts.{csv,md}; gives the path of the CSV relative to the project."""
+    frame = collect_verdicts(plan, root)
+    path = verdicts_file(plan.scale)
+    write_csv(root / path, frame, float_format="%.10g")
+    write_text(root / verdicts_file(plan.scale, "md"), _markdown(plan, frame))
+    return path

@@ -1,0 +1,133 @@
+"""What is behind a published file: its runs, their data and commits, and the commands that make all of it again.
+
+The way back is in the files themselves: cells and figure data name the run of every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dbbench.config import SCALES
+from dbbench.errors import UserError
+from dbbench.files import read_json
+from dbbench.paths import scale_folder
+from dbbench.publish.frames import read_csv
+from dbbench.publish.places import HERE, cells_file, figure_file, verdicts_file
+from dbbench.publish.runs import commit_of
+
+KINDS = "results/<scale>/{cells,tables}/<experiment>.*, verdicts.*, report.html, paper_figures/<scale>/<figure>.*"
+RUN_FILES = ("run.json", "evaluation.json", "metrics.jsonl", "model.safetensors")
+
+
+def _no_artifact(path: Path) -> UserError:
+    return UserError(f"{path}: no table, figure, cells, verdicts, report or run of the suite; expected {KINDS}")
+
+
+def _relative(path: Path, root: Path) -> Path:
+    try:
+        return path.resolve().relative_to(root.resolve())
+    except ValueError:
+        raise _no_artifact(path) from None
+
+
+def _sources(path: Path) -> tuple[str, str, list[Path]]:
+    """Kind and scale of an artifact, and the files that name the runs behind it; all paths relative to the project."""
+    match path.parts:
+        case ("results", scale, "cells" | "tables" as folder, _) if path.suffix in (".csv", ".md", ".tex"):
+            return ("cells" if folder == "cells" else "table"), scale, [cells_file(scale, path.stem)]
+        case ("results", scale, "verdicts.csv" | "verdicts.md"):
+            return "verdicts", scale, [verdicts_file(scale)]
+        case ("results", scale, "report.html"):
+            return "report", scale, []
+        case ("paper_figures", scale, _) if path.suffix in (".csv", ".pdf", ".png"):
+            return "figure", scale, [figure_file(scale, path.stem, "csv")]
+        case ("results", scale, "runs", _, _, *_) if path.name in RUN_FILES:
+            return "run", scale, []
+        case _:
+            raise _no_artifact(path)
+
+
+def _all_of(scale: str, root: Path) -> list[Path]:
+    """Every file of a scale that names runs: what a report may show."""
+    found = [*(root / scale_folder(scale) / "cells").glob("*.csv"), *(root / "paper_figures" / scale).glob("*.csv")]
+    return sorted(p.relative_to(root) for p in found)
+
+
+def _runs_in(paths: Iterable[Path], root: Path) -> list[str]:
+    """The different run folders named in the column `run` of some CSV files; a verdicts file names experiments."""
+    runs: list[str] = []
+    for path in paths:
+        frame = read_csv(root / path)
+        if "experiment" in frame:
+            scale = path.parts[1]
+            used = [cells_file(scale, e) for e in dict.fromkeys(frame["experiment"])]
+            runs += _runs_in((p for p in used if (root / p).exists()), root)
+        elif "run" in frame:
+            runs += [r for r in frame["run"] if r]
+    return list(dict.fromkeys(runs))
+
+
+def _describe(folder: str, root: Path) -> dict[str, Any]:
+    """One run as far as its run.json is there."""
+    path = root / folder / "run.json"
+    if not path.exists():
+        return {"run": folder, "missing": f"{folder}/run.json is not here any more"}
+    record = read_json(path)
+    dataset = {key: record["dataset"][key] for key in ("name", "title", "sha256")}
+    commands = record["command"]
+    text = commands if isinstance(commands, str) else " ".join(commands)
+    return {
+        "run": folder,
+        "configuration": record["name"],
+        "seed": record["seed"],
+        "commit": commit_of(record),
+        "dataset": dataset,
+        "command": text,
+    }
+
+
+def why(artifact: Path, root: Path = HERE) -> dict[str, Any]:
+    """The runs, data, commits and commands behind a table, figure, cells file, verdicts, report or run file.
+
+    Keys: artifact, kind, scale, command (makes the artifact), runs (each: run, configuration, seed, commit, dataset, command;
+    or run, missing), datasets (name, title, sha256), commits, sources (the files that name the runs).
+
+    Raises:
+        UserError: not an artifact of the suite, or a file that it rests on is missing.
+    """
+    path = _relative(artifact if artifact.is_absolute() else root / artifact, root)
+    kind, scale, sources = _sources(path)
+    if scale not in SCALES:
+        raise _no_artifact(artifact)
+    if not (root / path).exists():
+        raise UserError(f"{path}: no such file; snakemake makes it")
+    if kind == "report":
+        sources = _all_of(scale, root)
+    folders = ["/".join(path.parts[:5])] if kind == "run" else _runs_in(sources, root)
+    runs = [_describe(folder, root) for folder in folders]
+    datasets = {run["dataset"]["sha256"]: run["dataset"] for run in runs if "dataset" in run}
+    return {
+        "artifact": path.as_posix(),
+        "kind": kind,
+        "scale": scale,
+        "command": f"snakemake --cores all --config scale={scale} -- {path.as_posix()}",
+        "sources": [s.as_posix() for s in sources],
+        "commits": list(dict.fromkeys(run["commit"] for run in runs if "commit" in run)),
+        "datasets": list(datasets.values()),
+        "runs": runs,
+    }
+
+
+def why_text(found: dict[str, Any]) -> str:
+    """`why` for a reader."""
+    lines = [f"{found['artifact']}: {found['kind']} at scale {found['scale']}", f"made by   {found['command']}"]
+    lines += [f"from      {source}" for source in found["sources"]]
+    lines += [f"commit    {commit}" for commit in found["commits"]]
+    lines += [f"data      {d['title']} ({d['name']}), sha256 {d['sha256']}" for d in found["datasets"]]
+    lines.append(f"runs      {len(found['runs'])}" if found["runs"] else "runs      none: computed without training")
+    for run in found["runs"]:
+        lines.append(f"  {run['run']}")
+        lines.append(f"    {run['missing']}" if "missing" in run else f"    commit {run['commit']}: {run['command']}")
+    return "\n".join(lines) + "\n"
