@@ -1,0 +1,208 @@
+"""What is shipped holds together: configuration, versions, pins, profiles, layout; and it bears no trace of a machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+import dbbench
+from dbbench import config as c
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXPERIMENTS = {p.stem: c.load_experiment(p) for p in sorted((ROOT / "config" / "experiments").glob("*.yaml"))}
+ARCHITECTURES = {p.stem: c.read_yaml(p) for p in sorted((ROOT / "config" / "architectures").glob("*.yaml"))}
+VARIANTS = c.read_yaml(ROOT / "config" / "variants.yaml")
+PITFALLS = (ROOT / "docs" / "pitfalls.md").read_text()
+LAYOUT = {
+    *("Snakefile", "pyproject.toml", "README.md", "workflow", "dbbench", "results", "paper_figures", "tests"),
+    *(
+        "config",
+        "profiles",
+        "docs",
+        "benchmarks",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "constraints.txt",
+    ),
+}
+
+
+def scales_of(experiment: c.Experiment) -> list[c.Scale]:
+    """The scales that an experiment has settings for."""
+    settings = ARCHITECTURES[experiment.architecture] if experiment.architecture else c.SCALES
+    return [scale for scale in c.SCALES if scale in settings]
+
+
+@cache
+def tracked() -> list[str]:
+    """Files under version control."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+# --- configuration -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "scale"), [(n, s) for n, e in EXPERIMENTS.items() for s in scales_of(e)])
+def test_every_experiment_resolves_at_every_scale(name: str, scale: c.Scale) -> None:
+    suite = c.load_suite({"scale": scale, "experiments": [name]}, ROOT / "config")
+    plan = c.load_plan(suite, ROOT / "config")
+    assert set(plan.arms[name]) == set(EXPERIMENTS[name].arms)
+    assert len(plan.configurations) <= len(plan.arms[name])
+    assert set(EXPERIMENTS[name].scales) <= set(scales_of(EXPERIMENTS[name])), "settings for a scale the architecture lacks"
+
+
+def test_all_experiments_go_together() -> None:
+    suite = c.load_suite({}, ROOT / "config")
+    assert suite.scale == "laptop"
+    assert set(c.load_plan(suite, ROOT / "config").experiments) == {n for n, e in EXPERIMENTS.items() if e.default}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_know_only_scales(name: str) -> None:
+    assert set(ARCHITECTURES[name]) <= {"every_scale", *c.SCALES}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_resolves_and_changes_something(name: str) -> None:
+    changed = []
+    method = {"name": "diffusion_blocks", "blocks": 3}
+    for architecture, settings in ARCHITECTURES.items():
+        experiment = c.Experiment(name="probe", title="probe", architecture=architecture)
+        for scale in (s for s in c.SCALES if s in settings):
+            base = c.overlay(settings.get("every_scale", {}), settings[scale])
+            arms = (c.Arm(method=method), c.Arm(method=method, variant=name))
+            plain, varied = (c.resolve(base, experiment, arm, scale, VARIANTS, name) for arm in arms)
+            changed.append(plain != varied)
+    assert any(changed), f"variant {name} changes nothing at any scale"
+
+
+# --- docs/pitfalls.md --------------------------------------------------------------------------------------------------
+
+
+def test_pitfalls_have_every_discrepancy_once() -> None:
+    found = re.findall(r"^(?:### |\| )D(\d+)\b", PITFALLS, re.MULTILINE)
+    assert sorted(map(int, found)) == list(range(1, 31))
+
+
+def test_pitfalls_name_switches_that_exist() -> None:
+    samplers = {
+        name
+        for e in EXPERIMENTS.values()
+        for settings in e.scales.values()
+        for name in settings.get("evaluation", {}).get("samplers", {})
+    }
+    sections: dict[str, set[str]] = {
+        "data": set(c.DataConfig.model_fields),
+        "model": {f for m in variants_of(c.ModelConfig) for f in m.model_fields},
+        "method": {f for m in variants_of(c.MethodConfig) for f in m.model_fields},
+        "training": set(c.TrainingConfig.model_fields),
+        "evaluation": set(c.EvaluationConfig.model_fields),
+    }
+    named = set(re.findall(r"`variant: (\w+)`", PITFALLS))
+    assert named == set(VARIANTS)
+    named = set(re.findall(r"`sampler: (\w+)`", PITFALLS))
+    assert named == samplers
+    keys = re.findall(r"`([a-z]+)\.(\w+)`", PITFALLS)
+    assert keys
+    assert [(s, k) for s, k in keys if k not in sections.get(s, ())] == []
+
+
+def variants_of(annotated: Any) -> list[Any]:
+    """The classes of a discriminated union, also of one that has a single class so far."""
+    inner = get_args(annotated)[0]
+    return list(get_args(inner)) or [inner]
+
+
+# --- versions and pins -------------------------------------------------------------------------------------------------
+
+
+def test_versions_agree() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert PYPROJECT["version"] == dbbench.__version__ == citation["version"]
+    headings = re.findall(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == dbbench.__version__
+    assert citation["cff-version"] == "1.2.0"
+    assert "2506.14202" in citation["references"][0]["url"]
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Name -> version of lines `name==version`, names normalised."""
+    found = (re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines)
+    return {re.sub(r"[-_.]+", "-", m[1]).lower(): m[2] for m in found if m}
+
+
+def test_constraints_pin_what_pyproject_asks_for() -> None:
+    lines = [x for x in (ROOT / "constraints.txt").read_text().splitlines() if not x.startswith("#")]
+    constraints = pins(lines)
+    assert len(constraints) == len(lines), "a line is no plain pin (an address, a local build or a duplicate?)"
+    wanted = [*PYPROJECT["dependencies"], *(x for extra in PYPROJECT["optional-dependencies"].values() for x in extra)]
+    direct = pins(wanted)
+    assert len(direct) == len([x for x in wanted if not x.startswith("dbbench[")]), "a direct dependency is not pinned"
+    assert {n: constraints.get(n) for n in direct} == direct, "run .ci/compile-constraints"
+    assert [n for n in constraints if n.startswith(("nvidia", "cuda", "triton"))] == []
+
+
+# --- profiles ----------------------------------------------------------------------------------------------------------
+
+
+def rules() -> set[str]:
+    """The names of the workflow's rules."""
+    sources = [ROOT / "workflow" / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
+    return {name for p in sources for name in re.findall(r"^(?:rule|checkpoint) (\w+):", p.read_text(), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", ["default", "gpu", "slurm", "kubernetes"])
+def test_profiles_have_known_keys_and_rules(name: str) -> None:
+    from snakemake.cli import get_argument_parser
+
+    profile = c.read_yaml(ROOT / "profiles" / name / "config.yaml")
+    options = {option for action in get_argument_parser()._actions for option in action.option_strings}
+    assert [key for key in profile if f"--{key}" not in options] == []
+    assert {*profile.get("set-resources", {}), *profile.get("groups", {})} <= rules()
+    assert profile.get("config", {}).get("scale", "laptop") in c.SCALES
+
+
+@pytest.mark.parametrize("name", ["gpu", "slurm", "kubernetes"])
+def test_the_default_profile_does_not_hide_others(name: str) -> None:
+    default, other = (c.read_yaml(ROOT / "profiles" / n / "config.yaml") for n in ("default", name))
+    assert set(default) & set(other) == set(), "the default profile is laid over the others and would win"
+
+
+# --- layout ------------------------------------------------------------------------------------------------------------
+
+
+def test_top_level_is_as_described() -> None:
+    top = {name.partition("/")[0] for name in tracked()}
+    assert {name for name in top if not name.startswith(".")} == LAYOUT
+
+
+def test_programs_are_executable() -> None:
+    assert all(os.access(ROOT / ".ci" / name, os.X_OK) for name in ("run", "compile-constraints"))
+
+
+def test_no_trace_of_a_machine() -> None:
+    # paths of somebody's machine, and hosts of package registries, which are settings of a machine
+    forbidden = re.compile(
+        r"(?:^|[^\w.*-])/(?:work|root|home|opt|farm|Users)/\w|pythonhosted|pypi\.or[g]|download\.pytorc[h]"
+    )
+    found = [
+        f"{name}:{number}"
+        for name in tracked()
+        for number, line in enumerate((ROOT / name).read_text(errors="ignore").splitlines(), 1)
+        if forbidden.search(line)
+    ]
+    assert found == []

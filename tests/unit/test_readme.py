@@ -1,0 +1,145 @@
+"""Every command in a code block of the documents works, and every link and path in them leads somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [p for pattern in ("*.md", "docs/*.md", "results/*.md", "paper_figures/*.md") for p in sorted(ROOT.glob(pattern))]
+#: makes or enters an environment; the tests run in one
+SETUP = {"python -m venv .venv", ". .venv/bin/activate"}
+#: what a clone has and a workflow does not need
+LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "runs", "cells", "data", "mlartifacts", "mlflow.db*")
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The commands in the shell blocks of a page, one by one, without comments."""
+    for block in re.findall(r"^```(?:bash|console)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            for command in line.removeprefix("$ ").split(" && "):
+                command = re.sub(r"\s+#.*", "", command).strip()
+                if command:
+                    yield command
+
+
+def spans(page: Path) -> list[str]:
+    """The inline code of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+ALL = sorted({c for page in PAGES for c in commands(page)})
+OF = {tool: [c for c in ALL if shlex.split(c)[0] == tool] for tool in ("snakemake", "dbbench", "pytest", "python")}
+CHECKED_BY_CI = (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_two_commands_are_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "\npython -m pip install -c constraints.txt -e . && snakemake --cores 8 all\n" in text
+    assert "\npython -m pip install -c constraints.txt -e '.[test]' && pytest\n" in text
+
+
+def test_ci_runs_the_test_command() -> None:
+    assert re.search(
+        r"^check \d+ python -m pip install -c constraints.txt -e '\.\[test\]' && check \d+ pytest$", CHECKED_BY_CI, re.M
+    )
+
+
+@pytest.mark.parametrize("command", sorted(set(ALL) - {c for found in OF.values() for c in found}))
+def test_other_tools_are_ours_or_in_ci(command: str) -> None:
+    script = ROOT / shlex.split(command)[0]
+    ours = script.is_file() and os.access(script, os.X_OK)
+    assert ours or command in SETUP or command in CHECKED_BY_CI
+
+
+@pytest.mark.parametrize("command", OF["python"])
+def test_python_lines(command: str) -> None:
+    if command in SETUP:
+        return
+    match = re.fullmatch(r"python -m pip install -c constraints\.txt -e (?:\.|'\.\[([a-z,]+)\]')", command)
+    assert match, "an installation takes the pinned packages"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set((match[1] or "test").split(",")) <= set(extras)
+
+
+@pytest.mark.parametrize("command", OF["pytest"])
+def test_pytest_lines(command: str) -> None:
+    assert all((ROOT / part).exists() for part in shlex.split(command)[1:])
+
+
+def parses(command: str) -> None:
+    """Check a dbbench command with the parser of the program."""
+    from dbbench.cli import build_parser
+
+    with contextlib.suppress(SystemExit) if command.endswith("--help") else contextlib.nullcontext():
+        build_parser().parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("command", OF["dbbench"])
+def test_dbbench_lines(command: str) -> None:
+    parses(command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_dbbench_in_the_text(page: Path) -> None:
+    for span in spans(page):
+        if span.startswith("dbbench ") and not re.search(r"[A-Z<>]{2,}", span):  # NAME and <name> stand for something
+            parses(span)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as a newcomer has it: without results."""
+    if not (ROOT / "Snakefile").exists():
+        pytest.skip("no Snakefile in this checkout yet")
+    folder = tmp_path_factory.mktemp("readme") / "clone"
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    return folder
+
+
+def dry_run(command: str, folder: Path) -> str:
+    """What Snakemake says to `command` with -n; clusters are left out, whose plugins are not in the base installation."""
+    words = shlex.split(command)[1:]
+    if "--profile" in words:
+        words += ["--executor", "local", "--default-storage-provider", "none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words, "-n"], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in OF["snakemake"] if c not in CHECKED_BY_CI])
+def test_snakemake_lines(command: str, clone: Path) -> None:
+    assert "Job stats" in dry_run(command, clone)
+
+
+def test_outputs_named_in_the_readme_are_made(clone: Path) -> None:
+    named = {s for s in spans(ROOT / "README.md") if re.fullmatch(r"(results|paper_figures)/laptop/.*\.\w+", s)}
+    planned = dry_run("snakemake --cores 8 all", clone)
+    assert named
+    assert {s for s in named if s not in planned} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_and_paths_exist(page: Path) -> None:
+    links = [link.partition("#")[0] for link in re.findall(r"\]\((?!\w+:|#)([^)\s]+)\)", page.read_text())]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    top = {p.name for p in ROOT.iterdir() if p.is_dir()}
+    for span in spans(page):
+        generated = re.match(r"(results|paper_figures)/(?!reference|README)", span)
+        literal = re.fullmatch(r"[\w./-]+", span) and span.partition("/")[0] in top and "/" in span
+        if literal and not generated and not (ROOT / span).exists():
+            missing.append(span)
+    assert missing == []
