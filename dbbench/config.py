@@ -149,6 +149,9 @@ class TrainingConfig(Strict):
     def _one_length(self) -> TrainingConfig:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        for name in ("checkpoint_every", "validate_every"):
+            if getattr(self, name) % self.log_every:
+                raise ValueError(f"{name} {getattr(self, name)} must be a multiple of log_every {self.log_every}")
         return self
 
 
@@ -547,3 +550,26 @@ def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = N
     merged = overlay(read_yaml(root / "config.yaml"), overrides or {})
     suite: SuiteConfig = validated(SuiteConfig, merged, str(root / "config.yaml"))
     return suite
+
+
+def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Configuration:
+    """The configuration of a name (vit-end_to_end-...) or of experiment/arm, over all experiments at `scale`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    root = root or config_root()
+    names = [p.stem for p in sorted((root / "experiments").glob("*.yaml"))]
+    scaled = [n for n in names if _has_scale(root, n, scale)]
+    plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root)
+    experiment, _, arm = name.partition("/")
+    if arm and experiment in plan.arms and arm in plan.arms[experiment]:
+        name = plan.arms[experiment][arm].name
+    if name not in plan.configurations:
+        raise UserError(f"unknown configuration {name!r} at scale {scale}; name one by experiment/arm, e.g. table1/db")
+    return plan.configurations[name]
+
+
+def _has_scale(root: Path, experiment: str, scale: Scale) -> bool:
+    architecture = load_experiment(root / "experiments" / f"{experiment}.yaml").architecture
+    return architecture is None or scale in read_yaml(root / "architectures" / f"{architecture}.yaml")

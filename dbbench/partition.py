@@ -74,10 +74,14 @@ class Partition:
         return [self.owner(level) for level in grid]
 
 
+def as_float32(levels: Sequence[float]) -> list[float]:
+    """Levels rounded to float32, as the public code stores its grid."""
+    return [float(level) for level in np.asarray(levels, dtype=np.float32)]
+
+
 def route_as_code(partition: Partition, grid: Sequence[float]) -> list[int]:
     """Routing of the public code (D6): float32 grid, float64 boundaries, bucketize with right=True."""
-    levels = np.asarray(grid, dtype=np.float32).astype(np.float64)
-    k = np.searchsorted(np.asarray(partition.boundaries), levels, side="right") - 1
+    k = np.searchsorted(np.asarray(partition.boundaries), as_float32(grid), side="right") - 1
     return [int(b) for b in np.clip(len(partition) - 1 - k, 0, len(partition) - 1)]
 
 

@@ -11,7 +11,8 @@ class Card:
     """What a data set is and where it comes from.
 
     `sizes` counts samples of the parts as prepared; a validation part is cut from the end of `train` by the configuration.
-    `sha256` is of the prepared arrays (see `data.prepare.array_digest`), or empty where the source fixes it only per version.
+    `sha256` is of the prepared arrays in their order, `content_sha256` of the samples whatever their order (`data.prepare`); one
+    of them is checked, empty where the source does not fix it.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Card:
     licence: str
     citation: str
     sha256: str = ""
+    content_sha256: str = ""
     image: tuple[int, int, int] = (0, 0, 0)  # channels, height, width
     classes: int = 0
     mean: tuple[float, ...] = ()
@@ -40,6 +42,7 @@ CARDS: dict[str, Card] = {
             source="package mnist1d 0.0.2.post1, make_dataset",
             licence="Apache-2.0",
             citation="Greydanus and Kobak, Scaling down deep learning with MNIST-1D, ICML 2024",
+            sha256="8b787f114d5c75c477cdeae0909399cf04332aa4659329114358086159d67e68",
             image=(1, 1, 40),
             classes=10,
             mean=(0.0,),
@@ -53,6 +56,7 @@ CARDS: dict[str, Card] = {
             source="scikit-learn, load_digits",
             licence="CC BY 4.0",
             citation="Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI 1998",
+            sha256="f27504e2deeea5b528fd7e782c6c639aa4d0287f9b39b1080fd76dc52bac5a0e",
             image=(1, 8, 8),
             classes=10,
             mean=(0.5,),
@@ -66,6 +70,7 @@ CARDS: dict[str, Card] = {
             source="torchvision.datasets.CIFAR100, or $DBBENCH_DATA/cifar100/{train,test}.parquet",
             licence="none stated",
             citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
+            content_sha256="ce0fdc2ef1b2379910b9709a5d9ba8b9ab1dca6d7e25e3ca60cfdd5a63e8d75a",
             image=(3, 32, 32),
             classes=100,
             mean=(0.5071, 0.4867, 0.4408),

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dbbench.publish.cells import dataset_title
 from dbbench.publish.frames import unique
-from dbbench.publish.intervals import t_interval
 
 COLUMN, PAGE = 3.4, 7.0  # inches
 INK, QUIET = "#222222", "#7a7a7a"
@@ -65,16 +63,16 @@ def _whole(value: Any) -> str:
 
 
 def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Mean of `y` at each `x` with its interval over seeds; columns x, mean, low, high (NaN with one seed), count."""
-    groups = [(at, *t_interval(list(group[y]))) for at, group in rows.groupby(x, sort=True)]
-    return pd.DataFrame(groups, columns=["x", "mean", "low", "high", "count"])
+    """Mean and range of `y` over seeds at each `x`; columns x, mean, least, most."""
+    groups = rows.groupby(x, sort=True)[y]
+    curve = pd.DataFrame({"mean": groups.mean(), "least": groups.min(), "most": groups.max()})
+    return curve.rename_axis("x").reset_index()
 
 
-def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = "", dash: str = "-") -> None:
-    """Draw a curve of `over_seeds`: the mean as a line, its interval shaded."""
-    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, linestyle=dash)
-    if bool(np.isfinite(curve["low"]).all()):
-        axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = "") -> None:
+    """Draw a curve of `over_seeds`: the mean as a line, the range of the seeds shaded."""
+    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker)
+    axes.fill_between(curve["x"], curve["least"], curve["most"], color=colour, alpha=0.18, linewidth=0)
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:

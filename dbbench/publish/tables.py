@@ -37,10 +37,9 @@ def _not_run_row(cell: Cell, scale: str) -> dict[str, Any]:
 
 def _measured_row(cell: Cell, rows: pd.DataFrame) -> dict[str, Any]:
     mean, low, high, seeds = t_interval(list(rows["value"]))
-    same = {
-        c: distinct(rows[c]) for c in ("method", "variant", "metric", "split", "scale", "dataset", "evaluator", "commit")
-    }
-    return {"cell": cell.cell, "mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds, **same}
+    shared = ("method", "variant", "metric", "split", "scale", "dataset", "evaluator", "commit")
+    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds}
+    return {"cell": cell.cell, **numbers, **{c: distinct(rows[c]) for c in shared}}
 
 
 def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
@@ -149,11 +148,8 @@ def _markdown(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFr
     return "\n".join(lines) + "\n"
 
 
-LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
-    "^": "\\textasciicircum{}",
-    "~": "\\textasciitilde{}",
-    "\\": "\\textbackslash{}",
-}
+LATEX = {c: "\\" + c for c in "&%$#_{}"}
+LATEX |= {"^": "\\textasciicircum{}", "~": "\\textasciitilde{}", "\\": "\\textbackslash{}"}
 
 
 def _escape(text: str) -> str:

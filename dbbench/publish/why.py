@@ -75,24 +75,24 @@ def _describe(folder: str, root: Path) -> dict[str, Any]:
     if not path.exists():
         return {"run": folder, "missing": f"{folder}/run.json is not here any more"}
     record = read_json(path)
+    blocks = sorted((root / folder).glob("block*/run.json"))  # of an isolated run, each trained by its own command
+    commands = [r["command"] for r in (*map(read_json, blocks), record)]
     dataset = {key: record["dataset"][key] for key in ("name", "title", "sha256")}
-    commands = record["command"]
-    text = commands if isinstance(commands, str) else " ".join(commands)
     return {
         "run": folder,
         "configuration": record["name"],
         "seed": record["seed"],
         "commit": commit_of(record),
         "dataset": dataset,
-        "command": text,
+        "commands": [c if isinstance(c, str) else " ".join(c) for c in commands],
     }
 
 
 def why(artifact: Path, root: Path = HERE) -> dict[str, Any]:
     """The runs, data, commits and commands behind a table, figure, cells file, verdicts, report or run file.
 
-    Keys: artifact, kind, scale, command (makes the artifact), runs (each: run, configuration, seed, commit, dataset, command;
-    or run, missing), datasets (name, title, sha256), commits, sources (the files that name the runs).
+    Keys: artifact, kind, scale, command (makes the artifact), sources (the files that name the runs), commits, datasets
+    (name, title, sha256), runs (each: run, configuration, seed, commit, dataset, commands; or run, missing).
 
     Raises:
         UserError: not an artifact of the suite, or a file that it rests on is missing.
@@ -120,7 +120,7 @@ def why(artifact: Path, root: Path = HERE) -> dict[str, Any]:
     }
 
 
-def why_text(found: dict[str, Any]) -> str:
+def render(found: dict[str, Any]) -> str:
     """`why` for a reader."""
     lines = [f"{found['artifact']}: {found['kind']} at scale {found['scale']}", f"made by   {found['command']}"]
     lines += [f"from      {source}" for source in found["sources"]]
@@ -129,5 +129,9 @@ def why_text(found: dict[str, Any]) -> str:
     lines.append(f"runs      {len(found['runs'])}" if found["runs"] else "runs      none: computed without training")
     for run in found["runs"]:
         lines.append(f"  {run['run']}")
-        lines.append(f"    {run['missing']}" if "missing" in run else f"    commit {run['commit']}: {run['command']}")
+        if "missing" in run:
+            lines.append(f"    {run['missing']}")
+            continue
+        lines.append(f"    commit {run['commit']}")
+        lines += [f"    {command}" for command in run["commands"]]
     return "\n".join(lines) + "\n"

@@ -18,6 +18,7 @@ from dbbench.config import Plan
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.files import read_json
+from dbbench.paths import scale_folder
 from dbbench.publish import places
 from dbbench.tracking.store import TABLES
 
@@ -190,7 +191,7 @@ def configuration_record(name: str, children: list[Record], plan: Plan) -> Recor
 
 def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]:
     """Every run of the scale, parents before children; a folder that cannot be read is added to `problems`."""
-    for folder in sorted((root / places.results(plan.scale) / "runs").glob("*")):
+    for folder in sorted((scale_folder(plan.scale, root) / "runs").glob("*")):
         children: list[Record] = []
         for seed in sorted(folder.glob("seed*"), key=lambda p: (len(p.name), p.name)):
             parent: str | None = f"{plan.scale}/{folder.name}"

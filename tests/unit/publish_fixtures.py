@@ -65,12 +65,13 @@ def _curves(configuration: object, level: float) -> dict[str, object]:
     if isinstance(configuration.method, EndToEndConfig):  # type: ignore[attr-defined]
         return {}
     chain = [["default", k, k, 80.0 / (1 + 100 * k), level + k] for k in range(3)]
-    chain += [["four_steps", k, [0, 0, 1, 2][k], 80.0 / (1 + 100 * k), level + k / 2] for k in range(4)]
+    errors = [[b, s, int(s > 0.5) == (b == 0), 2.3 / (1 + 1 / s)] for b in range(3) for s in (0.1, 0.3, 1.0, 80.0)]
     sweep = [[steps, level + 3 - 2 / steps] for steps in (1, 2, 3, 4, 8, 16, 50)]
     columns = ["sampler", "step", "block", "sigma", "accuracy_percent"]
     return {
         "accuracy_per_step": {"columns": columns, "rows": chain},
         "step_sweep": {"columns": ["steps", "accuracy_percent"], "rows": sweep},
+        "error_at_level": {"columns": ["block", "sigma", "owns", "cross_entropy"], "rows": errors},
     }
 
 

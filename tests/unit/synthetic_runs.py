@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dbbench.config import Configuration, Plan, load_plan, load_suite
+from dbbench.paths import run_folder
 from dbbench.publish import places
 
 STARTED, ENDED = "2026-01-02T03:04:05.000+00:00", "2026-01-02T03:05:05.000+00:00"
@@ -15,8 +17,13 @@ METRICS = ("train/loss", "learning_rate", "gradient_norm", "validation/accuracy_
 DATASET = {"name": "digits", "title": "Digits", "sha256": "ab" * 32, "train": 1000, "validation": 197, "test": 600}
 
 
+ARMS = ("vit", "db", "db_isolated")
+
+
 def make_plan(scale: str = "smoke") -> Plan:
-    return load_plan(load_suite({"scale": scale, "experiments": ["table1", "figure4"]}))
+    """Three arms of table1 and figure4."""
+    plan = load_plan(load_suite({"scale": scale, "experiments": ["table1", "figure4"]}))
+    return replace(plan, arms={**plan.arms, "table1": {a: plan.arms["table1"][a] for a in ARMS}})
 
 
 def write(path: Path, value: Any) -> None:
@@ -65,7 +72,7 @@ def write_project(root: Path, plan: Plan, points: int = 4) -> Path:
     """Every run of the plan, evaluated, and the table and a figure of table1."""
     for name, configuration in plan.configurations.items():
         for seed in range(plan.seeds):
-            folder = root / places.run_folder(plan.scale, name, seed)
+            folder = run_folder(plan.scale, name, seed, root)
             write_run(folder, configuration, plan.scale, seed, None, points)
             write_evaluation(folder, name, plan.scale, seed)
             for block in range(configuration.method.blocks if configuration.isolated else 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-COLUMNS = ("panel", "arm", "label", "sampler", "seed", "x", "block", "sigma", "accuracy_percent", "scale", "dataset", "run")
+COLUMNS = ("panel", "arm", "label", "seed", "x", "block", "sigma", "accuracy_percent", "scale", "dataset", "run")
+PANELS = {
+    "chain": ("(a) after each call of the chain", "network call"),
+    "sweep": ("(b) at the end of T calls", "network calls T of the chain"),
+    "votes": ("(c) majority of draws of z", "draws"),
+}
 
 
 def _reference(configuration: Configuration) -> str:
@@ -34,13 +40,18 @@ def _rows(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
         value, _ = run.value("accuracy_percent", "default", "test", "figure accuracy_per_step")
         yield {"panel": "reference", "label": reference, "accuracy_percent": value}
     for point in run.curve("accuracy_per_step"):
-        yield {**point, "panel": "chain", "x": point["step"] + 1}
+        if point.pop("sampler") == "default":
+            yield {**point, "panel": "chain", "x": point["step"] + 1}
     for point in run.curve("step_sweep"):
         yield {**point, "panel": "sweep", "x": point["steps"]}
+    for row in run.evaluation["rows"]:
+        votes = re.fullmatch(r"vote(\d+)", row["variant"])
+        if votes and row["metric"] == "accuracy_percent":
+            yield {"panel": "votes", "x": int(votes[1]), "accuracy_percent": row["value"]}
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-    """One row per arm, seed and point; `panel` is chain (x: network call, from 1), sweep (x: T) or reference."""
+    """One row per arm, seed and point; `panel` is chain (x: network call, from 1), sweep (x: T), votes or reference."""
     import pandas as pd
 
     from dbbench.publish.runs import arm_label, runs_of
@@ -60,61 +71,46 @@ def _references(axes: Any, rows: pd.DataFrame) -> None:
     for label, (colour, dash) in lines.items():
         mine = rows[(rows["panel"] == "reference") & (rows["label"] == label)]
         if not mine.empty:
-            name = f"{label} (mean)"
-            axes.axhline(float(mine["accuracy_percent"].mean()), color=colour, linewidth=0.9, linestyle=dash, label=name)
+            at = float(mine["accuracy_percent"].mean())
+            axes.axhline(at, color=colour, linewidth=0.9, linestyle=dash, label=label, zorder=1)
 
 
-def _chains(axes: Any, rows: pd.DataFrame, names: str) -> None:
-    """A line for each value of the column `names`; the number in a marker is the block that owns the call."""
-    from dbbench.publish.style import band, over_seeds, palette
-
-    for name, (colour, _) in palette(list(dict.fromkeys(rows[names]))).items():
-        mine = rows[rows[names] == name]
-        curve = over_seeds(mine, "x", "accuracy_percent")
-        band(axes, curve, colour, name)
-        owners = mine.groupby("x")["block"].first()
-        for x, y in zip(curve["x"], curve["mean"], strict=True):
-            axes.plot(x, y, "o", markersize=7.5, color=colour)
-            axes.text(
-                x, y, f"{owners[x]:.0f}", color="white", ha="center", va="center_baseline", fontsize=5.5, weight="bold"
-            )
-    axes.set_xticks(range(1, int(rows["x"].max()) + 1))
-    axes.set(xlabel="network call", xlim=(0.7, rows["x"].max() + 0.3))
+def _blocks_below(axes: Any, rows: pd.DataFrame) -> None:
+    """Names the block that owns each call below the axis; several where arms differ."""
+    owners = rows.groupby("x")["block"].agg(lambda blocks: "/".join(f"{b:.0f}" for b in dict.fromkeys(blocks)))
+    axes.set_xticks(list(owners.index), [f"{x:.0f}\nblock {b}" for x, b in owners.items()])
+    axes.set_xlim(0.7, rows["x"].max() + 0.3)
 
 
-def _sweep(axes: Any, rows: pd.DataFrame) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
+def _logarithmic(axes: Any, rows: pd.DataFrame) -> None:
+    from matplotlib.ticker import NullLocator
 
-    from dbbench.publish.style import band, over_seeds, palette
-
-    for label, (colour, marker) in palette(list(dict.fromkeys(rows["label"]))).items():
-        band(axes, over_seeds(rows[rows["label"] == label], "x", "accuracy_percent"), colour, label, marker)
-    ticks = sorted(set(rows["x"]))
-    axes.set(xscale="log", xlabel="network calls T of the chain")
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    ticks = sorted(set(rows["x"]))
+    axes.set_xticks(ticks, [f"{t:.0f}" for t in ticks])
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
-    """Three panels: the chain of every blockwise arm, other chains of the first of them, the sweep over T."""
-    from dbbench.publish.style import PAGE, canvas, provenance
+    """Three panels over one axis of accuracy: the calls of the chain, the sweep over T, votes over draws."""
+    from dbbench.publish.style import PAGE, band, canvas, over_seeds, palette, provenance
 
-    chain, sweep = rows[rows["panel"] == "chain"], rows[rows["panel"] == "sweep"]
-    figure = canvas(PAGE, 3.2, provenance(rows))
-    panels = figure.subplots(1, 3, sharey=True)
-    if not chain.empty:
-        _chains(panels[0], chain[chain["sampler"] == "default"], "label")
-        _chains(panels[1], chain[chain["arm"] == chain["arm"].iloc[0]], "sampler")
-    if not sweep.empty:
-        _sweep(panels[2], sweep)
-    titles = ("(a) after each call, T = B", "(b) other chains, same weights", "(c) accuracy at the end of T calls")
-    for axes, title in zip(panels, titles, strict=True):
+    looks = palette(list(dict.fromkeys(rows["arm"])))
+    figure = canvas(PAGE, 2.9, provenance(rows))
+    panels = figure.subplots(1, len(PANELS), sharey=True)
+    for axes, (panel, (title, x)) in zip(panels, PANELS.items(), strict=True):
+        shown = rows[rows["panel"] == panel]
         _references(axes, rows)
-        axes.set_title(title)
+        for arm, mine in shown.groupby("arm", sort=False):
+            colour, marker = looks[str(arm)]
+            band(axes, over_seeds(mine, "x", "accuracy_percent"), colour, mine["label"].iloc[0], marker)
+        if not shown.empty:
+            _blocks_below(axes, shown) if panel == "chain" else _logarithmic(axes, shown)
+        axes.set(title=title, xlabel=x)
         axes.grid(True, axis="y")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=6)
     panels[0].set_ylabel("test accuracy (%)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -122,11 +118,10 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Accuracy of the argmax after each network call of the chain; the number in a marker is the block that owns the call "
-        "(0 = first layers, most noise). (a) The default chain of every blockwise arm. (b) Other chains read from the weights "
-        "of the first arm. (c) Accuracy at the end of chains of T calls. Lines are means over seeds, shaded their 95 % t "
-        "interval; horizontal lines are the means of the end-to-end network and of L/B layers trained end to end for as "
-        "many updates (shallow_long)."
+        "(a) Accuracy of the argmax after each network call of the default chain, with the block that owns the call (block 0 "
+        "= first layers, most noise). (b) Accuracy at the end of chains of T calls. (c) Accuracy of the majority over draws "
+        "of the first z. Lines are means over seeds, shaded their range. Horizontal lines are the means of the end-to-end "
+        "network and of L/B layers trained end to end for B x N steps (shallow_long)."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "x", "block", "sigma", "accuracy_percent"),

@@ -48,10 +48,10 @@ def _percent(mass: float) -> str:
 def _panel(axes: Any, rows: pd.DataFrame, title: str) -> None:
     from dbbench.publish.style import COLOURS, INK
 
-    masses = []
-    for block, part in rows.sort_values("sigma").groupby("block"):
-        number = int(block)
-        masses.insert(0, _percent(float(part["mass"].iloc[0])))
+    masses: list[str] = []
+    for number in reversed(range(BLOCKS)):
+        part = rows[rows["block"] == number]
+        masses.append(_percent(float(part["mass"].iloc[0])))
         axes.fill_between(part["sigma"], part["density"], color=COLOURS[number], alpha=0.55, linewidth=0)
         if number:  # the top edge of block 0 is the end of the axis
             axes.axvline(part["sigma"].max(), color=INK, linewidth=0.8, linestyle="--")
@@ -85,7 +85,7 @@ FIGURE = Figure(
     caption=(
         "The log-normal law of the noise level (density per unit of ln sigma, so that areas are probabilities) cut into "
         "three blocks: by equal probability, uniformly in ln sigma and uniformly in sigma. Block 0 holds the first layers "
-        "and the most noise. At the right of each title: the blocks' shares of the training draws, from block 2 to block 0 (overlap "
+        "and the most noise. At the right of each title: the shares of the training draws of blocks 2, 1 and 0 (overlap "
         "gamma = 0)."
     ),
     numbers=("block", "mass", "sigma", "density"),

@@ -45,7 +45,7 @@ def _panel(axes: Any, rows: pd.DataFrame, x: str, looks: dict[str, tuple[str, st
         mine = rows[rows["arm"] == arm]
         if mine.empty:
             continue
-        per_seed = mine.groupby([x, "seed"], as_index=False)["value"].mean()  # over the blocks of an isolated run
+        per_seed = mine.groupby([x, "seed"])["value"].mean().reset_index()  # over the blocks of an isolated run
         curve = over_seeds(per_seed, x, "value")
         band(axes, curve, colour, mine["label"].iloc[0], marker if len(curve) < 20 else "")
 
@@ -63,8 +63,6 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
             _panel(axes, rows[rows["metric"] == metric], x, looks)
             axes.grid(True, axis="y")
         line[0].set_ylabel(METRICS[metric])
-        if metric == "train/loss":
-            line[0].set_yscale("log")
     for axes, title in zip(panels[-1], AXES.values(), strict=True):
         axes.set_xlabel(title)
         axes.set_xlim(left=0)
@@ -77,10 +75,10 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Training loss and validation accuracy of every arm; lines are means over seeds, shaded their 95 % t interval. Left "
-        "against the optimizer steps of one process, right against the layers run forward by all processes of a run: with "
-        "B blocks a step runs L/B layers. The losses of the two methods are of different tasks (DiffusionBlocks averages over "
-        "noise levels, at low ones the label can be read off its input) and are not to be compared with one another. "
+        "Training loss and validation accuracy of every arm; lines are means over seeds, shaded their range. Left against "
+        "the optimizer steps of one process, right against the layers run forward by all processes of a run: with B blocks "
+        "a step runs L/B layers. The losses of the two methods are of different tasks (DiffusionBlocks averages over noise "
+        "levels, at low ones the label can be read off its input) and are not to be compared with one another. "
         "Validation samples are held out of the training part; the test part plays no role here. An isolated run is shown "
         "as the mean over its blocks where each block reports for itself."
     ),

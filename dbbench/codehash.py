@@ -1,0 +1,105 @@
+"""A hash of just the modules that a job really runs, so that an edit elsewhere reruns nothing.
+
+Modules are followed through their imports, inside the package, from the entry points of a job; the registries import by
+name, so the architecture, the method and the like are named by the caller. Comments, docstrings and formatting do not count,
+nor do imports for type checking; neither do the configuration schema, whose values are in the run's name, and the data cards,
+of which the rules carry the one they use.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+#: what a job reads through these is in its configuration, or says nothing about its numbers
+OUTSIDE = (
+    "dbbench",
+    "dbbench.codehash",
+    "dbbench.config",
+    "dbbench.data.cards",
+    "dbbench.errors",
+    "dbbench.files",
+    "dbbench.paths",
+    "dbbench.progress",
+    "dbbench.provenance",
+    "dbbench.tracking",
+)
+
+
+def code_hash(*entries: str) -> str:
+    """sha256 (12 digits) over the modules reachable from `entries`, e.g. "dbbench.training.run"."""
+    digest = hashlib.sha256()
+    for module in reachable(*entries):
+        digest.update(f"{module}\n{_parsed(module)[0]}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def reachable(*entries: str) -> list[str]:
+    """The modules of the package that `entries` import, directly or not, and they themselves, sorted."""
+    found: set[str] = set()
+    todo = list(entries)
+    while todo:
+        module = todo.pop()
+        if module in found or module in OUTSIDE or _path(module) is None:
+            continue
+        found.add(module)
+        todo.extend(_parsed(module)[1])
+    return sorted(found)
+
+
+def _path(module: str) -> Path | None:
+    """The file of a module of this package, or None if it is none of ours."""
+    first, *rest = module.split(".")
+    if first != PACKAGE.name:
+        return None
+    base = PACKAGE.joinpath(*rest)
+    for path in (base.with_suffix(".py") if rest else base, base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@lru_cache(maxsize=None)
+def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
+    """The code of a module without comments and docstrings, and the modules it imports."""
+    path = _path(module)
+    if path is None:
+        raise FileNotFoundError(f"no module {module}")
+    tree = ast.parse(path.read_text())
+    imported: list[str] = []
+    _visit(tree, imported)
+    return ast.dump(tree), tuple(imported)
+
+
+def _visit(node: ast.AST, imported: list[str]) -> None:
+    """Collect imports below `node` and drop docstrings from it."""
+    body = getattr(node, "body", None)
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(body, list) and ast.get_docstring(node):
+        del body[0]
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return
+    if isinstance(node, ast.Import):
+        imported.extend(alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom) and node.module:
+        imported.append(node.module)
+        imported.extend(f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        _visit(child, imported)
+
+
+def training_entries(architecture: str, method: str) -> tuple[str, ...]:
+    """The entry points of a training job."""
+    return ("dbbench.training.run", f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
+
+
+def evaluation_entries(architecture: str, method: str) -> tuple[str, ...]:
+    """The entry points of an evaluation job."""
+    return ("dbbench.evaluation.run", f"dbbench.evaluation.{architecture}", *training_entries(architecture, method)[1:])
+
+
+def data_entries(name: str) -> tuple[str, ...]:
+    """The entry points of preparing a data set."""
+    return ("dbbench.data.prepare", f"dbbench.data.sources.{name}")

@@ -1,0 +1,83 @@
+"""Batches of a prepared image set, resident on the device.
+
+The order of an epoch is a permutation drawn from (seed, "order", ..., epoch), so batch i needs no state of batch i - 1.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dbbench.data.augment import augment
+from dbbench.data.cards import CARDS
+from dbbench.data.prepare import load_arrays
+from dbbench.models import Batch
+from dbbench.seeding import generator
+
+if TYPE_CHECKING:
+    from dbbench.config import DataConfig
+
+
+class ImageData:
+    """The parts train, validation and test of an image set.
+
+    Args:
+        folder: the prepared set.
+        config: validation size, augmentation, limit.
+        device: where the arrays live, as bytes or as floats, as prepared.
+    """
+
+    def __init__(self, folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> None:
+        arrays, self.card = load_arrays(folder)
+        self.config, self.device = config, torch.device(device)
+        card = CARDS[config.name]
+        self.mean = torch.tensor(card.mean, device=device).view(-1, 1, 1)
+        self.std = torch.tensor(card.std, device=device).view(-1, 1, 1)
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        held_out = len(tensors["train/labels"]) - config.validation
+        self.parts = {
+            "train": (tensors["train/inputs"][:held_out][: config.limit], tensors["train/labels"][:held_out][: config.limit]),
+            "validation": (tensors["train/inputs"][held_out:], tensors["train/labels"][held_out:]),
+            "test": (tensors["test/inputs"], tensors["test/labels"]),
+        }
+        if self.parts["train"][0].dtype != torch.uint8 and not config.augment:
+            self.parts = {name: (self.normalise(x), y) for name, (x, y) in self.parts.items()}
+            self.normalised = True
+        else:
+            self.normalised = False
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+
+    def normalise(self, inputs: Tensor) -> Tensor:
+        """Bytes or raw floats to zero mean and unit variance per channel, float32."""
+        x = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        return (x - self.mean) / self.std
+
+    def _draw_order(self, seed: int, stream: tuple[str | int, ...], epoch: int) -> Tensor:
+        n = len(self.parts["train"][1])
+        return torch.randperm(n, generator=generator(seed, "order", *stream, epoch)).to(self.device)
+
+    def batch(self, step: int, size: int, seed: int, stream: tuple[str | int, ...] = ()) -> Batch:
+        """The training batch of a step; the rest of an epoch that does not fill a batch is dropped."""
+        inputs, labels = self.parts["train"]
+        per_epoch = len(labels) // size
+        epoch, at = divmod(step, per_epoch)
+        index = self._order(seed, stream, epoch)[at * size : (at + 1) * size]
+        x = inputs[index]
+        if self.config.augment:
+            x = augment(x, self.config.augment, generator(seed, "augment", *stream, step))
+        return Batch(x if self.normalised else self.normalise(x), labels[index])
+
+    def whole(self, part: str) -> Batch:
+        """All samples of a part, normalised."""
+        x, y = self.parts[part]
+        return Batch(x if self.normalised else self.normalise(x), y)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the data."""
+        sizes = {name: len(y) for name, (_, y) in self.parts.items()}
+        return {"name": self.config.name, "title": self.card["title"], "sha256": self.card["sha256"], **sizes}

@@ -1,0 +1,94 @@
+"""Preparing a data set: fetch or make its arrays, check them against the card, store them once.
+
+A prepared set is a folder with `arrays.safetensors` and `card.json` (the card, sizes and digests of what lies there).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from dbbench.data.cards import CARDS, Card
+from dbbench.errors import UserError
+from dbbench.files import read_json, replacing, write_json
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]  # "train/inputs", "train/labels", "test/inputs", "test/labels"
+
+
+def array_digest(arrays: Mapping[str, Array]) -> str:
+    """sha256 over names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def content_digest(arrays: Mapping[str, Array]) -> str:
+    """sha256 of the samples of each part whatever their order: the same data from two sources has one digest."""
+    digest = hashlib.sha256()
+    for part in sorted({name.partition("/")[0] for name in arrays}):
+        samples = zip(arrays[f"{part}/inputs"], arrays[f"{part}/labels"], strict=True)
+        hashes = sorted(hashlib.sha256(x.tobytes() + int(y).to_bytes(4, "little")).digest() for x, y in samples)
+        digest.update(part.encode() + b"".join(hashes))
+    return digest.hexdigest()
+
+
+def check(card: Card, arrays: Arrays) -> dict[str, str]:
+    """The digests of `arrays`.
+
+    Raises:
+        UserError: if a size or a digest differs from the card's.
+    """
+    for part, size in card.sizes.items():
+        if len(arrays[f"{part}/inputs"]) != size:
+            raise UserError(f"data set {card.name}: {part} has {len(arrays[f'{part}/inputs'])} samples, not {size}")
+    digests = {"sha256": array_digest(arrays), "content_sha256": content_digest(arrays)}
+    for kind, value in digests.items():
+        expected = getattr(card, kind)
+        if expected and expected != value:
+            raise UserError(f"data set {card.name}: {kind} of the arrays is {value[:12]}..., the card says {expected[:12]}...")
+    return digests
+
+
+def prepare(name: str, folder: Path) -> None:
+    """Make the data set `name` and store it in `folder`.
+
+    Raises:
+        UserError: unknown name, missing source, or content that is not what the card says.
+    """
+    if name not in CARDS:
+        raise UserError(f"unknown data set {name!r}; known: {', '.join(sorted(CARDS))}")
+    card = CARDS[name]
+    arrays: Arrays = importlib.import_module(f"dbbench.data.sources.{name}").make()
+    digests = check(card, arrays)
+    with replacing(folder / "arrays.safetensors") as temporary:
+        save_file(arrays, temporary)
+    write_json(folder / "card.json", {**asdict(card), **digests})
+
+
+def load_arrays(folder: Path) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays and the card of a prepared set.
+
+    Raises:
+        UserError: if either file is missing or damaged.
+    """
+    path = folder / "arrays.safetensors"
+    card = read_json(folder / "card.json")
+    if not path.exists():
+        raise UserError(f"{path}: no such file; prepare it with `dbbench data {folder.name}`")
+    try:
+        arrays = load_file(path)
+    except Exception as error:  # safetensors raises its own class, not exported
+        raise UserError(f"{path}: damaged ({error}); remove it and run `dbbench data {folder.name}`") from None
+    return arrays, card

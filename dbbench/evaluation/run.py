@@ -1,0 +1,47 @@
+"""One evaluation job: trained weights and data to evaluation.json."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.data import load
+from dbbench.files import write_json
+from dbbench.provenance import commit, now
+from dbbench.training.checkpoint import load_networks
+from dbbench.training.run import choose_device
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
+
+def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, data_folder: Path) -> None:
+    """Evaluate the run in `folder` and write evaluation.json there.
+
+    Raises:
+        UserError: weights or data that are missing, corrupt or of another configuration.
+    """
+    started, clock = now(), time.perf_counter()
+    device = choose_device()
+    average = configuration.training.ema is not None
+    networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
+    data = load(data_folder, configuration.data, device)
+    module = importlib.import_module(f"dbbench.evaluation.{configuration.architecture}")
+    result = module.evaluate(configuration, networks, data)
+    write_json(
+        folder / "evaluation.json",
+        {
+            "name": configuration.name,
+            "scale": scale,
+            "seed": seed,
+            **commit(),
+            "dataset": data.facts,
+            "started": started,
+            "ended": now(),
+            "seconds": round(time.perf_counter() - clock, 3),
+            "rows": result.rows,
+            "curves": result.curves,
+        },
+    )

@@ -1,0 +1,198 @@
+"""Classification: accuracy of the end-to-end network, and of the chain with the controls that give its accuracy a meaning.
+
+With exact denoisers the chain ends in a sample from p(y | x), so its accuracy is E[p(true label)] of block 0, never more than
+the accuracy of block 0's best guess. The controls say how much of that holds (claims C1c and C1e).
+
+Shapes: N samples, C classes, d width, K draws of the first z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dbbench.config import SamplerConfig
+from dbbench.evaluation import EVALUATION_SEED, Evaluation
+from dbbench.methods.diffusion_blocks import Call, Chain
+from dbbench.models import Batch, Network
+from dbbench.noise import euler_step
+from dbbench.seeding import generator
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+    from dbbench.data.batches import ImageData
+
+
+def evaluate(configuration: Configuration, networks: list[Network], data: ImageData) -> Evaluation:
+    """All rows and curves of a run."""
+    batch = data.whole("test")
+    with torch.no_grad():
+        if configuration.blockwise:
+            return Classification(configuration, networks, batch).evaluate()
+        return evaluate_end_to_end(configuration, networks[0], batch)
+
+
+def shuffled(batch: Batch) -> Batch:
+    """The same labels with the images of other samples: a network that looks at the image falls to chance."""
+    n = len(batch.labels)
+    order = torch.randperm(n, generator=generator(EVALUATION_SEED, "shuffle")).to(batch.inputs.device)
+    return Batch(batch.inputs[order], batch.labels)
+
+
+def percent(correct: Tensor) -> float:
+    """Mean of a boolean tensor in percent."""
+    return 100.0 * correct.double().mean().item()
+
+
+def evaluate_end_to_end(configuration: Configuration, network: Any, batch: Batch) -> Evaluation:
+    """Accuracy and cross-entropy, and accuracy with the images of other samples."""
+    result = Evaluation(f"top-1 on all {len(batch.labels)} test images")
+    size = configuration.evaluation.batch_size
+    logits = torch.cat([network(x) for x in batch.inputs.split(size)])
+    result.add("accuracy_percent", percent(logits.argmax(-1) == batch.labels))
+    result.add("cross_entropy", F.cross_entropy(logits, batch.labels).item())
+    other = shuffled(batch)
+    wrong = torch.cat([network(x) for x in other.inputs.split(size)])
+    result.add("accuracy_percent", percent(wrong.argmax(-1) == other.labels), "shuffled_images")
+    return result
+
+
+class Classification:
+    """The evaluation of a blockwise run on one batch that holds the whole part."""
+
+    def __init__(self, configuration: Configuration, networks: list[Network], batch: Batch) -> None:
+        method = configuration.method
+        assert method.name == "diffusion_blocks"
+        self.settings, self.batch, self.networks = configuration.evaluation, batch, networks
+        self.partition, self.process = configuration.partition, method.process
+        self.width = configuration.model.width
+        few = max(1, self.settings.draws // 4)
+        self.draws = {"many": self.settings.draws, "few": few, "one": 1}
+        self.result = Evaluation("")
+
+    def evaluate(self) -> Evaluation:
+        """Everything, cheapest first."""
+        self.main_chain()
+        self.shuffled_images()
+        for name, sampler in self.settings.samplers.items():
+            self.result.add("accuracy_percent", self.accuracy(sampler, "few"), name, evaluator=self.evaluator("few"))
+        self.step_sweep()
+        self.errors_at_fixed_levels()
+        self.label_cosine()
+        return self.result
+
+    def evaluator(self, draws: str) -> str:
+        """What the number rests on."""
+        n, k = len(self.batch.labels), self.draws[draws]
+        return f"top-1 on all {n} test images, {k} draw{'s' if k > 1 else ''} of z each"
+
+    def chain(self, sampler: SamplerConfig) -> Chain:
+        """The chain of the trained networks under a sampler."""
+        return Chain(self.networks, self.partition, self.process, sampler)
+
+    def runs(self, sampler: SamplerConfig, inputs: Tensor, draws: int) -> Iterator[list[list[Call]]]:
+        """For each draw of z, the calls of each slice of `inputs`. Sample i has the same draw whatever the batch size."""
+        chain, size = self.chain(sampler), self.settings.batch_size
+        for k in range(draws):
+            g = generator(EVALUATION_SEED, "start", k)
+            unit = torch.randn(len(inputs), self.width, generator=g).to(inputs.device)
+            yield [chain.run(x, u) for x, u in zip(inputs.split(size), unit.split(size), strict=True)]
+
+    def logits(self, sampler: SamplerConfig, inputs: Tensor, draws: int) -> Tensor:
+        """[K, T, N, C]: the logits of every call."""
+        return torch.stack(
+            [
+                torch.cat([torch.stack([c.output.logits for c in calls]) for calls in slices], dim=1)
+                for slices in self.runs(sampler, inputs, draws)
+            ]
+        )
+
+    def accuracy(self, sampler: SamplerConfig, draws: str) -> float:
+        """Top-1 accuracy at the end of the chain, in percent, mean over draws."""
+        logits = self.logits(sampler, self.batch.inputs, self.draws[draws])
+        return percent(logits[:, -1].argmax(-1) == self.batch.labels)
+
+    def main_chain(self) -> None:
+        """The chain, each of its calls, block 0 alone, votes and the exact Bayes chain."""
+        result, labels, sampler = self.result, self.batch.labels, self.settings.sampler
+        result.evaluator = self.evaluator("many")
+        logits = self.logits(sampler, self.batch.inputs, self.settings.draws)
+        last, first = logits[:, -1], logits[:, 0]
+        result.add("accuracy_percent", percent(last.argmax(-1) == labels))
+        result.add("accuracy_percent", percent(first.argmax(-1) == labels), "block0")
+        posterior = first.softmax(-1)
+        result.add("p_true_percent", 100 * posterior[:, torch.arange(len(labels)), labels].double().mean().item(), "block0")
+        result.add("cross_entropy", F.cross_entropy(first.flatten(0, 1), labels.repeat(len(first))).item(), "block0")
+        chain = self.chain(sampler)
+        per_call = [percent(logits[:, t].argmax(-1) == labels) for t in range(logits.shape[1])]
+        rows = [["default", t, b, s, a] for t, (b, s, a) in enumerate(zip(chain.route, chain.grid, per_call, strict=True))]
+        result.curve("accuracy_per_step", ["sampler", "step", "block", "sigma", "accuracy_percent"], rows)
+        for k in self.settings.votes:
+            votes = F.one_hot(last[:k].argmax(-1), logits.shape[-1]).sum(0)
+            # ties go to the class with the larger summed probability
+            best = (votes + last[:k].softmax(-1).mean(0) * 0.5).argmax(-1)
+            result.add("accuracy_percent", percent(best == labels), f"vote{k}", evaluator=f"majority of {k} draws of z")
+        result.add("accuracy_percent", self.bayes_chain(posterior), "bayes_chain")
+
+    def bayes_chain(self, posterior_KNC: Tensor) -> float:
+        """Accuracy of a chain of exact denoisers for the law whose label probabilities are block 0's posterior.
+
+        The denoiser of a mixture of C points e_c with weights p_c is sum_c w_c e_c, w_c ~ p_c exp(-|z - e_c|^2 / 2 sigma^2).
+        """
+        chain = self.chain(self.settings.sampler)
+        table = chain.network(0).table()
+        correct = []
+        for k, posterior in enumerate(posterior_KNC):
+            g = generator(EVALUATION_SEED, "start", k)
+            z = chain.start(torch.randn(posterior.shape[0], self.width, generator=g).to(posterior.device))
+            log_p = posterior.clamp_min(1e-30).log()
+            for sigma, below in zip(chain.grid, [*chain.grid[1:], None], strict=True):
+                log_w = log_p - torch.cdist(z.double(), table.double()) ** 2 / (2 * sigma**2)
+                if below is not None:
+                    z = euler_step(z, log_w.softmax(-1).float() @ table, sigma, below)
+            correct.append(log_w.argmax(-1) == self.batch.labels)
+        return percent(torch.stack(correct))
+
+    def shuffled_images(self) -> None:
+        """The chain with the images of other samples: near chance unless the label leaks."""
+        other = shuffled(self.batch)
+        logits = self.logits(self.settings.sampler, other.inputs, self.draws["few"])
+        value = percent(logits[:, -1].argmax(-1) == other.labels)
+        self.result.add("accuracy_percent", value, "shuffled_images", evaluator=self.evaluator("few"))
+
+    def step_sweep(self) -> None:
+        """Accuracy against the number of steps T (D5)."""
+        rows = []
+        for steps in self.settings.step_sweep:
+            value = self.accuracy(self.settings.sampler.model_copy(update={"steps": steps}), "one")
+            rows.append([steps, value])
+            self.result.add("accuracy_percent", value, f"steps{steps}", evaluator=self.evaluator("one"))
+        self.result.curve("step_sweep", ["steps", "accuracy_percent"], rows)
+
+    def errors_at_fixed_levels(self) -> None:
+        """Cross-entropy of every block at fixed levels, its own and others'. A mean over levels would say nothing."""
+        levels = sorted({80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01})
+        levels = [s for s in levels if self.process.sigma_min <= s <= self.process.sigma_max]
+        chain, n = self.chain(self.settings.sampler), len(self.batch.labels)
+        eps = torch.randn(n, self.width, generator=generator(EVALUATION_SEED, "levels")).to(self.batch.inputs.device)
+        rows = []
+        for block in range(len(self.partition)):
+            y = chain.network(block).target(self.batch)
+            for sigma in levels:
+                z = (y + sigma * eps).split(self.settings.batch_size)
+                inputs = self.batch.inputs.split(self.settings.batch_size)
+                logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in zip(inputs, z, strict=True)])
+                owns = self.partition.owner(sigma) == block
+                rows.append([block, sigma, owns, F.cross_entropy(logits, self.batch.labels).item()])
+        self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
+
+    def label_cosine(self) -> None:
+        """Mean cosine between different labels' embeddings: near 1 when the table has collapsed (C21)."""
+        table = F.normalize(self.chain(self.settings.sampler).network(0).table(), dim=-1)
+        c = len(table)
+        value = ((table @ table.T).sum() - c) / (c * (c - 1))
+        self.result.add("label_cosine_mean", value.item(), evaluator="off-diagonal mean over the label table")

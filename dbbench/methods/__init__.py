@@ -1,0 +1,42 @@
+"""Training methods, one file per method: the loss of a step and the inference loop.
+
+A method module offers `build(configuration, block)`, which returns a `Method`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+    from dbbench.models import Batch, Network
+
+
+class Step(NamedTuple):
+    """The loss to descend, numbers to log (0-d tensors), and the block that was trained (None end to end)."""
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+    block: int | None
+
+
+class Method(Protocol):
+    """What the training loop needs from a method."""
+
+    def step(self, network: Network, batch: Batch, step: int, seed: int) -> Step:
+        """The loss of optimizer step `step` (from 0) of the run with root seed `seed`."""
+        ...
+
+    def validate(self, network: Network, batch: Batch) -> dict[str, float]:
+        """Numbers for the learning curves, the same draws each time."""
+        ...
+
+
+def build(configuration: Configuration, block: int | None = None) -> Method:
+    """The method of a configuration; `block` is set in the process of an isolated block."""
+    module = importlib.import_module(f"dbbench.methods.{configuration.method.name}")
+    method: Method = module.build(configuration, block)
+    return method

@@ -1,0 +1,214 @@
+"""DiffusionBlocks: each block denoises its own range of noise levels (paper section 3).
+
+Training draws one block a step, noises the clean target to levels of that block's range and runs only its layers. Inference
+is an Euler chain from the highest noise to the lowest; each step goes through the block that owns its level.
+
+Shapes: N batch, ... the shape of one target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from dbbench.config import SamplerConfig
+from dbbench.errors import UserError
+from dbbench.methods import Step
+from dbbench.models import Batch, Network
+from dbbench.noise import LogNormal, euler_step, euler_step_as_printed, initial_scale, weight
+from dbbench.partition import Partition, as_float32, route_as_code
+from dbbench.seeding import derive, generator
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration, DiffusionBlocksConfig
+
+
+def per_sample(sigma_N: Tensor, like: Tensor) -> Tensor:
+    """`sigma_N` shaped to broadcast over samples of the shape of `like`."""
+    return sigma_N.view(-1, *[1] * (like.ndim - 1))
+
+
+def weighted(loss_N: Tensor, w_N: Tensor, kind: str) -> Tensor:
+    """The loss of a batch (D3).
+
+    `per_sample` is the paper's eq. 5. `batch_mean` is what the public code computes: a [N] loss times a [N, 1] weight is
+    [N, N], whose mean is the product of the two means.
+    """
+    if kind == "none":
+        return loss_N.mean()
+    if kind == "batch_mean":
+        return loss_N.mean() * w_N.mean()
+    return (loss_N * w_N).mean()
+
+
+class DiffusionBlocks:
+    """The training step; `only` is the block of an isolated process."""
+
+    def __init__(self, config: DiffusionBlocksConfig, partition: Partition, only: int | None = None) -> None:
+        self.config, self.partition, self.only = config, partition, only
+        self.process: LogNormal = config.process
+
+    def choose_block(self, step: int, seed: int) -> int:
+        """The block of a step: the process's own, in turn, or uniformly at random (D11)."""
+        if self.only is not None:
+            return self.only
+        if self.config.block_choice == "round_robin":
+            return step % len(self.partition)
+        return derive(seed, "block", step) % len(self.partition)
+
+    def step(self, network: Network, batch: Batch, step: int, seed: int) -> Step:
+        """Noise the targets of the batch to levels of one block and return that block's loss."""
+        index = self.choose_block(step, seed)
+        device = batch.inputs.device
+        stream = ("step", step) if self.only is None else ("block", self.only, "step", step)
+        u = torch.rand(
+            len(batch.inputs), dtype=torch.float64, device=device, generator=generator(seed, "level", *stream, device=device)
+        )
+        noise = generator(seed, "noise", *stream, device=device)
+        if self.config.condition_dropout:
+            keep = torch.rand(len(u), device=device, generator=generator(seed, "drop", *stream, device=device))
+            dropped = per_sample(keep < self.config.condition_dropout, batch.inputs)
+            batch = batch._replace(inputs=batch.inputs.masked_fill(dropped, 0))
+        loss, error = self.loss(network, batch, index, u, noise)
+        metrics = {f"train/loss_block{index}": loss.detach(), f"train/error_block{index}": error.detach()}
+        return Step(loss, metrics, index)
+
+    def loss(
+        self, network: Network, batch: Batch, index: int, u_N: Tensor, noise: torch.Generator | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted loss of block `index` and its unweighted mean.
+
+        Args:
+            u_N: position of each sample's noise level in the block's widened range, [N] in [0, 1], float64.
+            noise: a generator, or the standard normal draw itself, [N, ...].
+        """
+        block = self.partition[index]
+        y = network.target(batch)
+        eps = noise if isinstance(noise, Tensor) else torch.empty_like(y).normal_(generator=noise)
+        sigma_N = self.process.sample(u_N, block.train_low, block.train_high).to(y.dtype)
+        z = y + per_sample(sigma_N, y) * eps
+        output = network.denoise(batch.inputs, z, sigma_N, block.layers)
+        error_N = network.error(output, batch)
+        return weighted(error_N, weight(sigma_N, self.config.sigma_data), self.config.weighting), error_N.mean()
+
+    def validate(self, network: Network, batch: Batch) -> dict[str, float]:
+        """The error of each block of this process over its range, and where a chain is cheap, the scores at its end."""
+        metrics = {}
+        for index in range(len(self.partition)) if self.only is None else [self.only]:
+            g = generator(0, "validation", index, device=batch.inputs.device)
+            u = torch.linspace(0, 1, len(batch.inputs), dtype=torch.float64, device=batch.inputs.device)
+            _, error = self.loss(network, batch, index, u, g)
+            metrics[f"error_block{index}"] = error.item()
+        if self.only is None and network.validates_by_chain:
+            unit = torch.empty_like(network.target(batch)).normal_(
+                generator=generator(0, "validation", "start", device=batch.inputs.device)
+            )
+            calls = Chain([network], self.partition, self.process).run(batch.inputs, unit)
+            scores = network.scores(calls[-1].output.logits, batch)
+            metrics |= {name: value.mean().item() for name, value in scores.items()}
+        return metrics
+
+
+def build(configuration: Configuration, block: int | None = None) -> DiffusionBlocks:
+    """The method of a configuration."""
+    config = cast("DiffusionBlocksConfig", configuration.method)
+    return DiffusionBlocks(config, configuration.partition, block)
+
+
+# --- inference ---------------------------------------------------------------------------------------------------------
+
+
+class Call(NamedTuple):
+    """One network call of the chain: the level, the block that owned it, z going in, and what came out."""
+
+    sigma: float
+    block: int
+    z: Tensor
+    output: Any
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The Euler chain of a trained run.
+
+    Args:
+        networks: one network with all layers (joint), or one per block (isolated).
+    """
+
+    networks: Sequence[Network]
+    partition: Partition
+    process: LogNormal
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    @property
+    def grid(self) -> list[float]:
+        """The T noise levels, descending; T = B unless the sampler says otherwise (D5).
+
+        Routing as the public code goes with its grid, which it keeps in float32.
+        """
+        grid = self.process.grid(self.sampler.steps or len(self.partition), self.sampler.grid)
+        return as_float32(grid) if self.sampler.routing == "as_code" else grid
+
+    @property
+    def route(self) -> list[int]:
+        """The block of each call.
+
+        Raises:
+            UserError: if a block would never run although there are enough steps on the CDF grid for all.
+        """
+        grid = self.grid
+        if self.sampler.routing == "as_code":
+            return route_as_code(self.partition, grid)
+        route = self.partition.route(grid)
+        idle = set(range(len(self.partition))) - set(route)
+        if idle and len(grid) >= len(self.partition) and self.sampler.grid == "cdf" and self._equal_masses():
+            raise UserError(f"blocks {sorted(idle)} are never run by the grid {grid}")
+        return route
+
+    def _equal_masses(self) -> bool:
+        masses = [b.mass for b in self.partition.blocks]
+        return max(masses) - min(masses) < 1e-6
+
+    def network(self, block: int) -> Any:
+        """The network that holds a block."""
+        return self.networks[block if len(self.networks) > 1 else 0]
+
+    def denoise(self, block: int, inputs: Tensor, z: Tensor, sigma: float) -> Any:
+        """One call of one block at one level, without guidance."""
+        levels = torch.full((len(z),), sigma, dtype=z.dtype, device=z.device)
+        return self.network(block).denoise(inputs, z, levels, self.partition[block].layers)
+
+    def guided(self, block: int, inputs: Tensor, z: Tensor, sigma: float) -> Any:
+        """One call with classifier-free guidance: null + s (conditional - null), both passes by the same block.
+
+        The null input is the zero image; the hidden state stays that of the real image, as in the public code.
+        """
+        output = self.denoise(block, inputs, z, sigma)
+        if self.sampler.guidance == 0:
+            return output
+        null = self.denoise(block, torch.zeros_like(inputs), z, sigma)
+        return output._replace(logits=null.logits + self.sampler.guidance * (output.logits - null.logits))
+
+    def start(self, unit: Tensor) -> Tensor:
+        """The first z from a standard normal draw (D13; `zero` is a control, D30)."""
+        if self.sampler.start == "zero":
+            return torch.zeros_like(unit)
+        return unit * initial_scale(self.process.sigma_max, self.sampler.start)
+
+    @torch.no_grad()
+    def run(self, inputs: Tensor, unit: Tensor) -> list[Call]:
+        """All T calls for inputs [N, ...] from a standard normal draw `unit` [N, d]; the last call's output counts."""
+        update = euler_step if self.sampler.euler == "code" else euler_step_as_printed
+        grid, route = self.grid, self.route
+        z, calls = self.start(unit), []
+        for i, (sigma, block) in enumerate(zip(grid, route, strict=True)):
+            output = self.guided(block, inputs, z, sigma)
+            calls.append(Call(sigma, block, z, output))
+            if i + 1 < len(grid):
+                denoised = self.network(block).bridge(output.logits, self.sampler.bridge)
+                z = update(z, denoised, sigma, grid[i + 1])
+        return calls

@@ -1,0 +1,115 @@
+"""Networks, one file per architecture, each end to end and blockwise.
+
+A model module offers `build(configuration, layers)`, which returns a `Network` on the meta device. A blockwise network
+splits into its layers, owned by blocks, and its ends (embeddings, noise embedding, head).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dbbench.seeding import generator
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
+Fill = Callable[[Tensor, torch.Generator], Any]
+
+
+class Batch(NamedTuple):
+    """Training or evaluation samples: `inputs` is what the network is conditioned on, `labels` what it predicts."""
+
+    inputs: Tensor
+    labels: Tensor
+
+
+class Network(nn.Module):
+    """What the methods and the training loop need from an architecture.
+
+    Attributes:
+        layers: the layers of this process, keyed by their index in the whole network.
+    """
+
+    layers: nn.ModuleDict
+    #: whether the end of the chain on the validation part is cheap enough for learning curves
+    validates_by_chain: bool = False
+
+    def initial(self, name: str, parameter: Tensor) -> Fill:
+        """How the parameter `name` starts."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Tensor:
+        """End to end: the loss of each sample, [N]."""
+        raise NotImplementedError
+
+    def scores(self, prediction: Any, batch: Batch) -> dict[str, Tensor]:
+        """What learning curves show of a prediction beside its loss, each [N]."""
+        return {}
+
+    def target(self, batch: Batch) -> Tensor:
+        """Blockwise: the clean target y of each sample, [N, ...]."""
+        raise NotImplementedError
+
+    def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Any:
+        """Blockwise: the prediction of the block that owns `layers` for noisy targets z [N, ...] at sigma [N]."""
+        raise NotImplementedError
+
+    def error(self, output: Any, batch: Batch) -> Tensor:
+        """Blockwise: the unweighted loss of each sample, [N], from what `denoise` returned."""
+        raise NotImplementedError
+
+    def freeze_target(self) -> None:
+        """Stop training what targets are made of, so that isolated blocks share it without communication."""
+        raise NotImplementedError
+
+
+def build(configuration: Configuration, layers: Sequence[int] | None = None) -> Network:
+    """The network of a configuration on the meta device: no memory, no values.
+
+    Args:
+        layers: build these layers only (an isolated block); default all.
+    """
+    module = importlib.import_module(f"dbbench.models.{configuration.architecture}")
+    with torch.device("meta"):
+        network: Network = module.build(configuration, layers)
+    return network
+
+
+def materialise(network: Network, seed: int, device: str | torch.device = "cpu") -> Network:
+    """Give a meta network its initial values, each parameter from a generator of its own name.
+
+    A parameter starts the same whether its neighbours exist or not, so blocks built in different processes agree.
+    """
+    network.to_empty(device=device)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            value = torch.empty(parameter.shape, dtype=parameter.dtype)
+            network.initial(name, value)(value, generator(seed, "init", name))
+            parameter.copy_(value)
+    return network
+
+
+def count_parameters(configuration: Configuration) -> dict[str, Any]:
+    """Parameters without allocating them: total, shared (ends), per layer, and touched by one training step.
+
+    For isolated residency `total` counts each block's own copy of the ends.
+    """
+    network = build(configuration)
+    per_layer = [sum(p.numel() for p in layer.parameters()) for layer in network.layers.values()]
+    shared = sum(p.numel() for p in network.parameters()) - sum(per_layer)
+    if not configuration.blockwise:
+        total = shared + sum(per_layer)
+        return {"total": total, "shared": shared, "per_layer": per_layer, "trained_per_step": [total]}
+    blocks = configuration.partition.blocks
+    copies = len(blocks) if configuration.isolated else 1
+    return {
+        "total": copies * shared + sum(per_layer),
+        "shared": shared,
+        "per_layer": per_layer,
+        "trained_per_step": [shared + sum(per_layer[i] for i in block.layers) for block in blocks],
+    }

@@ -1,0 +1,210 @@
+"""Vision transformer for classification, end to end and blockwise (paper section 4.1).
+
+End to end: a class token and the patch tokens go through all layers; logits are read from the class token.
+DiffusionBlocks: the target is the embedding y of the label, the input x the image. The noisy target takes the place of the
+class token, only the layers of one block run, modulated by the noise level, and the hidden state h of that token gives
+D = c_skip z + c_out h, from which the logits are read.
+
+    dbbench show parameters --experiment table1 --scale paper --method diffusion_blocks
+
+Shapes: N batch, S tokens, d width, C classes, w condition width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dbbench.data.cards import CARDS
+from dbbench.models import Batch, Fill, Network
+from dbbench.models.layers import (
+    Layer,
+    Modulation,
+    NoiseEmbedding,
+    constant,
+    gate_bias,
+    modulate,
+    normal,
+    timm_layers,
+    trunc_normal,
+    xavier,
+)
+from dbbench.noise import precondition
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration, ViTConfig
+
+
+class Denoised(NamedTuple):
+    """What a block predicts: D [N, d] before the head (no number of its own), and logits [N, C]."""
+
+    hidden: Tensor
+    logits: Tensor
+
+
+class ViT(Network):
+    """One module for both methods.
+
+    Args:
+        config: sizes and switches.
+        image: channels, height, width.
+        classes: C.
+        layers: indices of the layers to build.
+        blockwise: with noise conditioning and a label table, or plain.
+        sigma_data: sd of the preconditioning.
+        target_norm: norm of the targets (D27).
+    """
+
+    validates_by_chain = True
+
+    def __init__(
+        self,
+        config: ViTConfig,
+        image: tuple[int, int, int],
+        classes: int,
+        layers: Sequence[int],
+        *,
+        blockwise: bool,
+        sigma_data: float = 0.5,
+        target_norm: float = 1.0,
+    ) -> None:
+        super().__init__()
+        d, channels = config.width, image[0]
+        self.config, self.sigma_data, self.target_norm = config, sigma_data, target_norm
+        self.patch_embed = timm_layers.PatchEmbed(image[1:], config.patch, channels, d)
+        #: the public code puts the noisy token where the class token stood; the paper's text keeps both (D2)
+        self.keeps_class_token = not blockwise or config.readout == "cls_token"
+        first = 1 + (blockwise and self.keeps_class_token)
+        self.position = nn.Parameter(torch.empty(1, first + self.patch_embed.num_patches, d))
+        self.class_token = nn.Parameter(torch.empty(1, 1, d)) if self.keeps_class_token else None
+        self.dropout = nn.Dropout(config.dropout)
+        w = (config.condition_width or d // 6) if blockwise else None
+        self.layers = nn.ModuleDict(
+            {
+                str(i): Layer(
+                    d,
+                    config.heads,
+                    config.mlp_width,
+                    dropout=config.dropout,
+                    condition_width=w,
+                    order=config.modulation,
+                )
+                for i in layers
+            }
+        )
+        self.norm = nn.LayerNorm(d, eps=1e-12)
+        self.head = nn.Linear(d, classes)
+        if w is not None:
+            self.label_embed = nn.Embedding(classes, d)
+            self.noise_embed = NoiseEmbedding(w, config.noise_embedding_scale)
+            self.head_modulation = Modulation(w, d, 2, config.modulation)
+
+    # --- end to end ---
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, C] of images [N, channels, height, width]."""
+        assert self.class_token is not None
+        x = self._tokens(images, [self.class_token.expand(len(images), -1, -1)])
+        for layer in self.layers.values():
+            x = layer(x)
+        logits: Tensor = self.head(self.norm(x)[:, 0])
+        return logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of each sample, [N]."""
+        return F.cross_entropy(self(batch.inputs), batch.labels, reduction="none")
+
+    def scores(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Top-1 accuracy in percent of each sample (0 or 100) from logits [N, C]."""
+        return {"accuracy_percent": 100.0 * (prediction.argmax(-1) == batch.labels)}
+
+    # --- blockwise ---
+
+    def table(self, kind: Literal["normalised", "raw"] = "normalised") -> Tensor:
+        """The label table, [C, d]: rows of the target norm, or as they are (the public code's bridge, D4)."""
+        if kind == "raw":
+            return self.label_embed.weight
+        return self.target_norm * F.normalize(self.label_embed.weight, dim=-1)
+
+    def target(self, batch: Batch) -> Tensor:
+        """y [N, d]: normalised label embeddings; the gradient goes on into the table, as in the public code."""
+        return self.target_norm * F.normalize(self.label_embed(batch.labels), dim=-1)
+
+    def freeze_target(self) -> None:
+        """Keep the label table as it starts: it is then the same in every process."""
+        self.label_embed.weight.requires_grad_(False)
+
+    def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
+        """One block on images [N, channels, height, width], noisy targets z [N, d] and noise levels sigma [N]."""
+        c = precondition(sigma[:, None], self.sigma_data)
+        condition = self.noise_embed(c.c_noise[:, 0])
+        noisy = (c.c_in * z).unsqueeze(1)
+        if self.class_token is None:
+            x = self._tokens(inputs, [noisy])
+        else:
+            x = self._tokens(inputs, [self.class_token.expand(len(z), -1, -1)], [noisy])
+        for i in layers:
+            x = self.layers[str(i)](x, condition)
+        hidden = self.norm(x[:, 0])
+        if self.class_token is None:  # read from the noisy token: the skip path carries z past the layers
+            hidden = c.c_out * hidden + c.c_skip * z
+        shift, scale = self.head_modulation(condition)
+        logits = self.head(hidden * (1 + scale) + shift)
+        return Denoised(hidden, logits)
+
+    def error(self, output: Denoised, batch: Batch) -> Tensor:
+        """Cross-entropy of each sample, [N]."""
+        return F.cross_entropy(output.logits, batch.labels, reduction="none")
+
+    def bridge(self, logits: Tensor, kind: Literal["normalised", "raw", "hard"]) -> Tensor:
+        """The clean target [N, d] that logits [N, C] stand for: expectation of the table, or its best row (D4, D30)."""
+        if kind == "hard":
+            return self.table()[logits.argmax(-1)]
+        return logits.softmax(-1) @ self.table(kind)
+
+    # --- both ---
+
+    def _tokens(self, images: Tensor, before: list[Tensor], after: list[Tensor] | None = None) -> Tensor:
+        x_NSd = torch.cat([*before, self.patch_embed(images), *(after or [])], dim=1)
+        out: Tensor = self.dropout(x_NSd + self.position)
+        return out
+
+    def initial(self, name: str, parameter: Tensor) -> Fill:
+        """Initial values (D26, D29): the public code's, or Xavier-uniform at small widths."""
+        config = self.config
+        if name == "position":
+            return trunc_normal(0.02) if config.initialisation == "trunc_normal" else normal(config.position_std)
+        if name == "class_token":
+            return trunc_normal(0.02)
+        if "modulation" in name:
+            gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
+            return gate_bias(config.width, 1.0, config.modulation) if gated else constant(0.0)
+        if name.startswith("label_embed"):
+            return normal(0.02)
+        if name.startswith("head.") and hasattr(self, "label_embed"):
+            return constant(0.0)
+        if parameter.ndim == 1:
+            return constant(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+        if config.initialisation == "xavier":
+            return xavier(3 if "qkv" in name else 1)
+        return normal(0.02) if name.startswith("noise_embed") else trunc_normal(0.02)
+
+
+def build(configuration: Configuration, layers: Sequence[int] | None = None) -> ViT:
+    """The ViT of a configuration."""
+    card, method = CARDS[configuration.data.name], configuration.method
+    more = {}
+    if method.name == "diffusion_blocks":
+        more = {"sigma_data": method.sigma_data, "target_norm": method.target_norm}
+    return ViT(
+        configuration.model,
+        card.image,
+        card.classes,
+        range(configuration.trained_layers) if layers is None else layers,
+        blockwise=configuration.blockwise,
+        **more,
+    )

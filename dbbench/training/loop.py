@@ -1,0 +1,207 @@
+"""The training loop of every architecture and method.
+
+Every draw of a step comes from (root seed, purpose, step), so the loop carries no random state: a run that was killed
+continues from its checkpoint to the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dbbench.errors import UserError
+from dbbench.files import write_json, write_text
+from dbbench.models import Batch, Network
+from dbbench.seeding import derive
+from dbbench.training.checkpoint import load_tensors, save_tensors
+from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_rate, make_optimizer
+
+if TYPE_CHECKING:
+    from dbbench.config import TrainingConfig
+    from dbbench.methods import Method, Step
+
+Metrics = dict[str, float]
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class TrainingDiverged(UserError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class Trainer:
+    """Network, optimiser and method of one training process; `train_step` is also what the profiler measures."""
+
+    network: Network
+    method: Method
+    config: TrainingConfig
+    steps: int
+    seed: int
+    device: torch.device
+    optimizer: torch.optim.AdamW = field(init=False)
+    average: MovingAverage | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = make_optimizer(self.network, self.config)
+        self.average = MovingAverage(self.network, self.config.ema) if self.config.ema else None
+
+    def train_step(self, batch: Batch, step: int) -> tuple[Step, Tensor]:
+        """Forward, backward, clip, optimizer step. Returns what the method said and the gradient norm."""
+        # dropout has no generator argument: the global one is set anew for each step
+        torch.manual_seed(derive(self.seed, "dropout", step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step, self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            outcome = self.method.step(self.network, batch, step, self.seed)
+        outcome.loss.backward()  # type: ignore[no-untyped-call]
+        norm = clip_and_step(self.network, self.optimizer, self.config)
+        if self.average is not None:
+            self.average.update(self.network)
+        return outcome, norm
+
+
+class Record:
+    """metrics.jsonl of a run under way, and its progress file."""
+
+    def __init__(self, state: Path, steps: int, offer: Callable[[int, Metrics], None]) -> None:
+        self.path, self.steps, self.offer = state / "metrics.jsonl", steps, offer
+        self.progress = state / "progress.json"
+        self.started, self.first_step = time.time(), 0
+
+    def resume(self, step: int) -> None:
+        """Drop the lines after `step`."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        write_text(self.path, "".join(line + "\n" for line in kept))
+        self.first_step = step
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Append one line and say on stderr how far the run is."""
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "metrics": metrics}) + "\n")
+        self.offer(step, metrics)
+        loss = metrics.get("train/loss", float("nan"))
+        write_json(self.progress, {"step": step, "steps": self.steps, "started": self.started, "loss": loss})
+        elapsed = time.time() - self.started
+        left = elapsed / max(1, step - self.first_step) * (self.steps - step)
+        print(f"step {step}/{self.steps}  loss {loss:.4g}  {elapsed:.0f} s, {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def fit(
+    trainer: Trainer,
+    batch: Callable[[int], Batch],
+    state: Path,
+    identity: dict[str, Any],
+    *,
+    validate: Callable[[Network], Metrics] | None = None,
+    offer: Callable[[int, Metrics], None] = lambda step, metrics: None,
+) -> None:
+    """Train to the last step, from the checkpoint in `state` if it belongs to the same run.
+
+    Args:
+        batch: the batch of a step.
+        state: folder of the run under way: checkpoint, metrics, progress.
+        identity: what the checkpoint must agree with to be continued (configuration, seed, block, code).
+        validate: numbers to log every `validate_every` steps.
+        offer: called with each line of metrics.
+
+    Raises:
+        TrainingDiverged: on a loss that is not finite, with its step and block.
+    """
+    config, steps = trainer.config, trainer.steps
+    state.mkdir(parents=True, exist_ok=True)
+    first = restore(trainer, state, identity)
+    record = Record(state, steps, offer)
+    record.resume(first)
+    trainer.network.train()
+    pending: list[tuple[int, Step, Tensor]] = []
+    for step in range(first, steps):
+        outcome, norm = trainer.train_step(batch(step), step)
+        pending.append((step, outcome._replace(loss=outcome.loss.detach()), norm))
+        done = step + 1
+        if done % config.log_every == 0 or done == steps:
+            metrics = summarise(pending)
+            pending.clear()
+            metrics["learning_rate"] = learning_rate(config, step, steps)
+            if validate is not None and config.validate_every and (done % config.validate_every == 0 or done == steps):
+                metrics |= run_validation(trainer.network, validate)
+            record.add(done, metrics)
+        # a multiple of log_every: nothing is pending that a resumed run would miss
+        if done % config.checkpoint_every == 0 and done < steps:
+            save_checkpoint(trainer, state, identity, done)
+
+
+def run_validation(network: Network, validate: Callable[[Network], Metrics]) -> Metrics:
+    """Numbers on the validation part, in evaluation mode."""
+    network.eval()
+    with torch.no_grad():
+        metrics = validate(network)
+    network.train()
+    return metrics
+
+
+def summarise(pending: list[tuple[int, Step, Tensor]]) -> Metrics:
+    """Means over the steps since the last line; a loss that is not finite stops the run."""
+    losses = torch.stack([outcome.loss for _, outcome, _ in pending]).tolist()
+    for (step, outcome, _), loss in zip(pending, losses, strict=True):
+        if not abs(loss) < float("inf"):
+            where = "" if outcome.block is None else f" of block {outcome.block}"
+            raise TrainingDiverged(f"the loss{where} is {loss} at step {step}; lower the learning rate or check the data")
+    values: dict[str, list[Tensor]] = {}
+    for _, outcome, norm in pending:
+        for name, value in {**outcome.metrics, "gradient_norm": norm}.items():
+            values.setdefault(name, []).append(value)
+    metrics = {"train/loss": sum(losses) / len(losses)}
+    return metrics | {name: torch.stack(v).double().mean().item() for name, v in sorted(values.items())}
+
+
+# --- checkpoints of a run under way ------------------------------------------------------------------------------------
+
+
+def save_checkpoint(trainer: Trainer, state: Path, identity: dict[str, Any], step: int) -> None:
+    """Weights, average and optimiser state after `step` steps, in one file."""
+    tensors: dict[str, Tensor] = {f"network/{n}": t for n, t in trainer.network.state_dict().items()}
+    if trainer.average is not None:
+        tensors |= {f"average/{n}": t for n, t in trainer.average.values.items()}
+    for index, values in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
+    save_tensors(state / CHECKPOINT, tensors, {**identity, "step": step})
+
+
+def restore(trainer: Trainer, state: Path, identity: dict[str, Any]) -> int:
+    """Load the checkpoint in `state` if it is whole and of the same run and code; returns the steps done."""
+    if not (state / CHECKPOINT).exists():
+        return 0
+    try:
+        tensors, about = load_tensors(state / CHECKPOINT)
+    except UserError as error:
+        print(f"{error}: starting anew", file=sys.stderr)
+        return 0
+    step = int(about.pop("step", 0))
+    if about != identity:
+        print("the checkpoint belongs to another configuration or code: starting anew", file=sys.stderr)
+        return 0
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = tensor.to(trainer.device)
+    trainer.network.load_state_dict(parts["network"])
+    if trainer.average is not None:
+        trainer.average.values = parts["average"]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, _, key = name.partition("/")
+        moments.setdefault(int(index), {})[key] = tensor
+    trainer.optimizer.load_state_dict({"state": moments, "param_groups": trainer.optimizer.state_dict()["param_groups"]})
+    print(f"continuing after step {step}", file=sys.stderr)
+    return step

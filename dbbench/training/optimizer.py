@@ -1,0 +1,63 @@
+"""AdamW, the learning-rate schedule by step, clipping, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from dbbench.config import TrainingConfig
+
+
+def make_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW over every trainable parameter, biases and norms included, as the public code.
+
+    A parameter without a gradient (the layers of the other blocks) is left alone: no decay, no step count.
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        trained,
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        # one kernel over all parameters, on CPU and CUDA; it has no float64 or meta fallback to fear
+        fused=True,
+    )
+
+
+def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
+    """The rate of step `step` (from 0) of `steps`: linear warmup, then cosine to the minimum, or constant."""
+    warmup = round(config.warmup_fraction * steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.learning_rate
+    progress = (step - warmup) / max(1, steps - warmup)
+    low = config.minimum_learning_rate
+    return low + (config.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def clip_and_step(network: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig) -> Tensor:
+    """Clip the global gradient norm and step; returns the norm before clipping."""
+    with_gradient = [p for p in network.parameters() if p.grad is not None]
+    limit = config.clip_norm if config.clip_norm is not None else math.inf
+    norm = torch.nn.utils.clip_grad_norm_(with_gradient, limit)
+    optimizer.step()
+    return norm
+
+
+class MovingAverage:
+    """Exponential moving average of the trainable parameters."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {n: p.detach().clone() for n, p in network.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move towards the present weights by 1 - decay."""
+        parameters = dict(network.named_parameters())
+        torch._foreach_lerp_(list(self.values.values()), [parameters[n] for n in self.values], 1 - self.decay)

@@ -1,0 +1,162 @@
+"""One training job: a run, or one isolated block of it, from configuration and data to weights, metrics and run.json."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dbbench.codehash import code_hash, training_entries
+from dbbench.data import load
+from dbbench.errors import UserError
+from dbbench.files import read_json, write_json
+from dbbench.methods import build as build_method
+from dbbench.models import Network, count_parameters, materialise
+from dbbench.models import build as build_network
+from dbbench.provenance import commit, device_name, now, peak_rss_bytes, versions
+from dbbench.training.checkpoint import assemble, save_weights
+from dbbench.training.loop import Metrics, Trainer, fit
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+    from dbbench.data.batches import ImageData
+    from dbbench.methods import Method
+
+
+def choose_device() -> torch.device:
+    """CUDA where there is a GPU, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_network(configuration: Configuration, seed: int, block: int | None, device: torch.device) -> Network:
+    """The initial network of a training process; an isolated block has its own layers and ends and a frozen target."""
+    if block is None:
+        return materialise(build_network(configuration), seed, device)
+    network = materialise(build_network(configuration, configuration.partition[block].layers), seed, device)
+    network.freeze_target()
+    return network
+
+
+def train(
+    configuration: Configuration,
+    scale: str,
+    seed: int,
+    folder: Path,
+    data_folder: Path,
+    *,
+    block: int | None = None,
+    offer: Callable[[int, Metrics], None] = lambda step, metrics: None,
+) -> None:
+    """Train and write model.safetensors, metrics.jsonl and run.json into `folder`.
+
+    Args:
+        block: the block of an isolated run; None trains the whole network.
+
+    Raises:
+        UserError: unusable data, output or block; TrainingDiverged: a loss that is not finite.
+    """
+    if configuration.isolated != (block is not None):
+        raise UserError(f"{configuration.name}: an isolated run trains by block, a joint one as a whole")
+    started, clock = now(), time.perf_counter()
+    device = choose_device()
+    stream: tuple[str | int, ...] = () if block is None else ("block", block)
+    data = load(data_folder, configuration.data, device)
+    network = make_network(configuration, seed, block, device)
+    method = build_method(configuration, block)
+    steps, size = configuration.steps_per_process, configuration.training.batch_size
+    trainer = Trainer(network, method, configuration.training, steps, seed, device)
+    code = code_hash(*training_entries(configuration.architecture, configuration.method.name))
+    about = {
+        "name": configuration.name,
+        "seed": seed,
+        "block": block,
+        "frozen": sorted(n for n, p in network.named_parameters() if not p.requires_grad),
+    }
+    begun = time.perf_counter()
+    fit(
+        trainer,
+        lambda step: data.batch(step, size, seed, stream),
+        folder / "state",
+        {**about, "code": code},
+        validate=validation(method, data, configuration),
+        offer=offer,
+    )
+    trained = time.perf_counter()
+    save_weights(folder / "model.safetensors", network, trainer.average.values if trainer.average else None, about)
+    (folder / "state" / "metrics.jsonl").replace(folder / "metrics.jsonl")
+    layers = len(network.layers) if block is not None else configuration.layer_evaluations / steps
+    write_json(
+        folder / "run.json",
+        {
+            **describe(configuration, scale, seed, block),
+            "code": code,
+            "device": device_name(device.type),
+            "threads": torch.get_num_threads(),
+            "dataset": data.facts,
+            "started": started,
+            "ended": now(),
+            "startup_seconds": round(begun - clock, 3),
+            "train_seconds": round(trained - begun, 3),
+            "steps": steps,
+            "samples_seen": steps * size,
+            "layer_evaluations": round(steps * layers),
+            "peak_rss_bytes": peak_rss_bytes(),
+        },
+    )
+    shutil.rmtree(folder / "state")
+
+
+def validation(method: Method, data: ImageData, configuration: Configuration) -> Callable[[Network], Metrics] | None:
+    """Numbers on the validation part for the learning curves; nothing is selected by them. None where none is held out."""
+    if not configuration.data.validation:
+        return None
+    batch = data.whole("validation")
+    return lambda network: {f"validation/{name}": value for name, value in method.validate(network, batch).items()}
+
+
+def describe(configuration: Configuration, scale: str, seed: int, block: int | None) -> dict[str, Any]:
+    """What run.json says of a run before it has run."""
+    return {
+        "name": configuration.name,
+        "scale": scale,
+        "seed": seed,
+        "block": block,
+        "architecture": configuration.architecture,
+        "configuration": configuration.model_dump(mode="json"),
+        "command": " ".join(["dbbench", *sys.argv[1:]]),
+        **commit(),
+        "versions": versions(),
+        "parameters": count_parameters(configuration),
+    }
+
+
+def assemble_run(configuration: Configuration, scale: str, seed: int, folder: Path, parts: Sequence[Path]) -> None:
+    """Join the isolated blocks in `parts`, block 0 first, into one run in `folder`.
+
+    train_seconds is the longest block's (they train side by side) and `train_seconds_total` their sum.
+    """
+    records = [read_json(part / "run.json") for part in parts]
+    assemble([part / "model.safetensors" for part in parts], folder / "model.safetensors")
+    first = records[0]
+    write_json(
+        folder / "run.json",
+        {
+            **describe(configuration, scale, seed, None),
+            **{key: first[key] for key in ("code", "device", "threads", "dataset")},
+            "started": min(r["started"] for r in records),
+            "ended": max(r["ended"] for r in records),
+            "startup_seconds": max(r["startup_seconds"] for r in records),
+            "train_seconds": max(r["train_seconds"] for r in records),
+            "train_seconds_total": round(sum(r["train_seconds"] for r in records), 3),
+            "steps": sum(r["steps"] for r in records),
+            "samples_seen": sum(r["samples_seen"] for r in records),
+            "layer_evaluations": sum(r["layer_evaluations"] for r in records),
+            "peak_rss_bytes": max(r["peak_rss_bytes"] for r in records),
+            "blocks": [str(part.name) for part in parts],
+        },
+    )

@@ -1,0 +1,296 @@
+"""The store is a view of the files: synced twice it is the same, broken it is repaired, and what differs is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_runs import ENDED, METRICS, STARTED, make_plan, metric_lines, write, write_project
+
+from dbbench.config import Plan
+from dbbench.errors import UserError
+from dbbench.paths import run_folder
+from dbbench.tracking import create_store, sync
+from dbbench.tracking.records import flattened, milliseconds, read_points, run_key
+from dbbench.tracking.store import ARTIFACTS, MARKER, RUN_TAG, connect
+
+POINTS = 4
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan()
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    create_store(root=root)
+    return root
+
+
+def make_project(root: Path, store: Path, plan: Plan) -> Path:
+    """A project with all its runs and a copy of an empty store (MLflow takes seconds to make one)."""
+    shutil.copytree(store, root, dirs_exist_ok=True)
+    with closing(sqlite3.connect(root / "results/mlflow.db")) as database, database:
+        place = str(root / ARTIFACTS)
+        database.execute("UPDATE experiments SET artifact_location = ? || '/' || name WHERE name <> 'Default'", (place,))
+    return write_project(root, plan, POINTS)
+
+
+@pytest.fixture
+def project(empty_store: Path, tmp_path: Path, plan: Plan) -> Path:
+    """Not synced yet."""
+    return make_project(tmp_path, empty_store, plan)
+
+
+@pytest.fixture(scope="module")
+def synced(empty_store: Path, tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Path:
+    """For tests that only look."""
+    root = make_project(tmp_path_factory.mktemp("synced"), empty_store, plan)
+    counts = sync(plan, root)
+    assert counts["differs"] == []
+    assert counts["created"] == counts["runs"] > 0
+    return root
+
+
+def content(root: Path) -> list[str]:
+    with closing(sqlite3.connect(root / "results/mlflow.db")) as database:
+        return list(database.iterdump())
+
+
+def runs(root: Path, experiment: str = "vit") -> dict[str, Any]:
+    client = connect(root)
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    keyed = {r.data.tags[RUN_TAG]: r for r in found}
+    assert len(keyed) == len(found), "a run is in the store twice"
+    return keyed
+
+
+def named(plan: Plan, method: str, residency: str = "joint") -> str:
+    return next(n for n, c in plan.configurations.items() if (c.method.name, c.method.residency) == (method, residency))
+
+
+def values(root: Path, run: Any, metric: str) -> list[tuple[int, float]]:
+    return [(m.step, m.value) for m in connect(root).get_metric_history(run.info.run_id, metric)]
+
+
+def test_a_run_is_in_the_store_as_in_its_files(synced: Path, plan: Plan) -> None:
+    name = named(plan, "diffusion_blocks")
+    run = runs(synced)[f"smoke/{name}/seed1"]
+    lines = [json.loads(x) for x in metric_lines(1, POINTS).splitlines()]
+    for metric in METRICS:
+        assert values(synced, run, metric) == [(x["step"], x["metrics"][metric]) for x in lines]
+    assert run.data.metrics["test/accuracy_percent/block0"] == 52.0
+    assert "test/p_true_percent/block0" not in run.data.metrics, "a number that was not measured"
+    assert run.data.params == flattened(plan.configurations[name].model_dump(mode="json"))
+    tags = {"scale": "smoke", "method": "diffusion_blocks", "residency": "joint", "dirty": "false", "tables": "table1"}
+    assert tags.items() <= run.data.tags.items()
+    assert (run.info.start_time, run.info.end_time) == (milliseconds(STARTED), milliseconds(ENDED))
+    assert run.info.status == "FINISHED"
+    [data] = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", ("ab" * 32)[:36])
+    artifacts = {a.path for a in connect(synced).list_artifacts(run.info.run_id)}
+    assert artifacts == {"run.json", "evaluation.json"}
+
+
+def test_configuration_seed_and_block_are_nested(synced: Path, plan: Plan) -> None:
+    found = runs(synced)
+    name = named(plan, "diffusion_blocks", "isolated")
+    parent = {key: run.data.tags.get("mlflow.parentRunId") for key, run in found.items()}
+    assert parent[f"smoke/{name}"] is None
+    assert parent[f"smoke/{name}/seed0"] == found[f"smoke/{name}"].info.run_id
+    assert parent[f"smoke/{name}/seed0/block2"] == found[f"smoke/{name}/seed0"].info.run_id
+    assert found[f"smoke/{name}/seed0/block2"].data.tags["block"] == "2"
+
+
+def test_a_table_has_a_run_with_its_means_and_files(synced: Path) -> None:
+    found = runs(synced, "tables")
+    table = found["smoke/tables/table1"]
+    assert table.data.metrics == {"t1.vit": 51.5, "t1.db": 48.25}, "t1.ff was not run"
+    assert "| t1.vit | 51.5 |" in table.data.tags["mlflow.note.content"]
+    client = connect(synced)
+    assert {a.path for a in client.list_artifacts(table.info.run_id, "tables")} == {"tables/table1.csv", "tables/table1.md"}
+    assert {a.path for a in client.list_artifacts(table.info.run_id, "cells")} == {"cells/table1.csv"}
+    figure = found["smoke/tables/figure4"]
+    assert [a.path for a in client.list_artifacts(figure.info.run_id, "figures")] == ["figures/figure4.png"]
+
+
+def test_a_second_sync_changes_nothing(synced: Path, plan: Plan) -> None:
+    before = content(synced)
+    second = sync(plan, synced)
+    assert content(synced) == before
+    assert second["unchanged"] == second["runs"] > 0
+    assert second["points_written"] == second["artifacts_written"] == 0
+
+
+def test_a_sync_killed_at_any_request_is_completed_by_the_next(
+    project: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    class Killed(BaseException):
+        pass
+
+    kills = {"create_run": 3, "log_batch": 4, "log_inputs": 2, "log_artifact": 3, "set_terminated": 2}
+    for method, calls in kills.items():
+        original, left = getattr(MlflowClient, method), [calls]
+
+        def dying(self: Any, *args: Any, original: Any = original, left: list[int] = left, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return original(self, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, method, dying)
+            with pytest.raises(Killed):
+                sync(plan, project)
+    counts = sync(plan, project)
+    assert counts["differs"] == []
+    assert counts["replaced"] == 0, "what was sent before the kill is kept"
+    assert counts["runs"] == len(runs(project)) + len(runs(project, "tables"))
+    assert sync(plan, project)["unchanged"] == counts["runs"]
+
+
+def test_half_filled_is_completed_and_contradicted_is_replaced(project: Path, plan: Plan) -> None:
+    sync(plan, project)
+    name = named(plan, "end_to_end")
+    longer, other = (run_folder("smoke", name, seed, project) for seed in (0, 1))
+    write(longer / "metrics.jsonl", metric_lines(0, POINTS + 3))
+    write(other / "metrics.jsonl", metric_lines(7, POINTS))
+    before = runs(project)
+    counts = sync(plan, project)
+    after = runs(project)
+    # at its end the longer run is evaluated at the same step, so only metrics.jsonl grew
+    assert (counts["completed"], counts["replaced"], counts["differs"]) == (1, 1, [])
+    assert counts["points_written"] == 3 * len(METRICS) + POINTS * len(METRICS) + 3
+    assert len(values(project, after[f"smoke/{name}/seed0"], "train/loss")) == POINTS + 3
+    first = json.loads(metric_lines(7, 1))["metrics"]["train/loss"]
+    assert values(project, after[f"smoke/{name}/seed1"], "train/loss")[0] == (50, first)
+    same = [after[k].info.run_id == before[k].info.run_id for k in (f"smoke/{name}/seed0", f"smoke/{name}/seed1")]
+    assert same == [True, False]
+
+
+def test_points_that_the_store_loses_are_reported(project: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dbbench.tracking import reconcile
+
+    monkeypatch.setattr(reconcile, "send", lambda *_: None)
+    counts = sync(plan, project)
+    name = named(plan, "end_to_end")
+    total = POINTS * len(METRICS) + 3
+    assert f"smoke/{name}/seed0: 0 points in the store, {total} in the files" in counts["differs"]
+
+
+def test_an_unreadable_run_is_reported_and_the_others_are_synced(project: Path, plan: Plan) -> None:
+    name = named(plan, "end_to_end")
+    write(run_folder("smoke", name, 0, project) / "run.json", '{"name": ')
+    wrong = json.loads((run_folder("smoke", name, 1, project) / "run.json").read_text())
+    write(run_folder("smoke", name, 1, project) / "run.json", {**wrong, "seed": 5})
+    counts = sync(plan, project)
+    assert len(counts["differs"]) == 2
+    assert "not valid JSON" in counts["differs"][0]
+    assert "not of the folder" in counts["differs"][1]
+    assert f"smoke/{named(plan, 'diffusion_blocks')}/seed0" in runs(project)
+
+
+def test_runs_of_others_in_the_store_are_left_alone(project: Path, plan: Plan) -> None:
+    client = connect(project)
+    foreign = client.create_run(client.get_experiment_by_name("vit").experiment_id, tags={"scale": "smoke"})
+    sync(plan, project)
+    after = client.get_run(foreign.info.run_id)
+    assert (dict(after.info), after.data.to_dictionary()) == (dict(foreign.info), foreign.data.to_dictionary())
+
+
+def test_a_store_moved_with_its_project_gets_no_artifacts_in_the_old_place(
+    project: Path, plan: Plan, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(project / "results", moved / "results")
+    counts = sync(plan, moved)
+    assert any("keeps artifacts in another folder" in line for line in counts["differs"])
+    assert not (project / ARTIFACTS).exists()
+
+
+def test_a_missing_store_says_how_to_create_one(project: Path, plan: Plan, tmp_path: Path) -> None:
+    (project / "results/mlflow.db").unlink()
+    with pytest.raises(UserError, match="create it with"):
+        sync(plan, project)
+    (project / MARKER).unlink()
+    with pytest.raises(UserError, match="create it with"):
+        sync(plan, project)
+
+
+def test_creating_twice_keeps_everything(synced: Path) -> None:
+    before = content(synced)
+    assert create_store(root=synced) == json.loads((synced / MARKER).read_text())
+    assert content(synced) == before
+
+
+def test_the_marker_names_no_folder_of_the_machine(empty_store: Path) -> None:
+    text = (empty_store / MARKER).read_text()
+    assert str(empty_store) not in text
+    assert json.loads(text)["uri"] == "sqlite:///results/mlflow.db"
+
+
+@pytest.mark.parametrize("uri", ["results/mlruns", "htp://host:5000", "file:///somewhere"])
+def test_an_address_of_an_unknown_kind_is_one_line(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="tracking_uri") as caught:
+        create_store(uri, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / MARKER).exists()
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9") as caught:
+        create_store("http://127.0.0.1:9", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "results/mlflow.db"
+    write(file, "no database " * 100)
+    with pytest.raises(UserError, match="not a tracking store"):
+        create_store(root=tmp_path)
+    file.unlink()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE addresses (name TEXT)")
+    with pytest.raises(UserError, match="not an MLflow store"):
+        create_store(root=tmp_path)
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
+
+
+def test_metrics_cut_off_by_a_kill_are_read_and_broken_ones_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    write(file, '{"step": 1, "metrics": {"a:b": 2.0, "nan": NaN}}\n{"step": 2, "met')
+    assert read_points(file) == {("a_b", 1): 2.0}
+    write(file, '{"step": 1, "met\n{"step": 2, "metrics": {}}\n')
+    with pytest.raises(UserError, match="line 1"):
+        read_points(file)
+
+
+def test_keys_and_parameters() -> None:
+    identity = {"scale": "smoke", "name": "vit-x", "seed": 3}
+    assert run_key(identity) == run_key({**identity, "block": None}) == "smoke/vit-x/seed3"
+    assert run_key({**identity, "block": 0}) == "smoke/vit-x/seed3/block0"
+    assert flattened({"a": {"b": [1, 2], "c": None}, "d": {}, "e": "x"}) == {
+        "a.b": "[1, 2]",
+        "a.c": "null",
+        "d": "{}",
+        "e": "x",
+    }
+
+
+def test_importing_the_package_loads_no_mlflow() -> None:
+    code = "import sys, dbbench.tracking as t; t.LiveLog, t.sync; print({'mlflow', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,124 @@
+"""The live log follows a run under way, and whatever happens to it, training goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_runs import DATASET, METRICS, make_plan, metric_lines, write, write_run
+
+from dbbench.paths import run_folder
+from dbbench.tracking import LiveLog, create_store, sync
+from dbbench.tracking.store import RUN_TAG, connect
+
+PLAN = make_plan()
+NAME, CONFIGURATION = next(iter(PLAN.configurations.items()))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("project")
+    create_store(root=root)
+    return root
+
+
+def identity(seed: int) -> dict[str, Any]:
+    run = {"name": NAME, "scale": "smoke", "seed": seed, "block": None, "architecture": CONFIGURATION.architecture}
+    return {**run, "configuration": CONFIGURATION.model_dump(mode="json"), "commit": "0123456789abcdef", "dataset": DATASET}
+
+
+def stored(root: Path, seed: int) -> list[Any]:
+    client = connect(root)
+    experiment = client.get_experiment_by_name(CONFIGURATION.architecture).experiment_id
+    return list(client.search_runs([experiment], f"tags.`{RUN_TAG}` = 'smoke/{NAME}/seed{seed}'"))
+
+
+def eventually(what: Callable[[], Any]) -> Any:
+    """What becomes true within a minute; the helper process has its own pace."""
+    for _ in range(300):
+        if value := what():
+            return value
+        time.sleep(0.2)
+    raise AssertionError("it did not happen")
+
+
+def test_a_run_under_way_is_seen_and_the_sync_completes_it(root: Path) -> None:
+    folder = run_folder("smoke", NAME, 0, root)
+    write(folder / "state/metrics.jsonl", metric_lines(0, 2))
+    with LiveLog(folder, identity(0), delay_s=0) as live:
+        live.offer(50, {})
+        [run] = eventually(lambda: [r for r in stored(root, 0) if r.data.metrics])
+        assert run.info.status == "RUNNING"
+        assert run.data.params["method.name"] == CONFIGURATION.method.name
+        assert set(run.data.metrics) == set(METRICS)
+    # the run ends, and starts and ends once more as a resumed one would
+    write_run(folder, CONFIGURATION, "smoke", 0, None, 5)
+    counts = sync(PLAN, root)
+    [done] = stored(root, 0)
+    assert done.info.run_id == run.info.run_id
+    assert done.info.status == "FINISHED"
+    assert counts["differs"] == []
+    history = connect(root).get_metric_history(done.info.run_id, "train/loss")
+    expected = [(x["step"], x["metrics"]["train/loss"]) for x in map(json.loads, metric_lines(0, 5).splitlines())]
+    assert sorted((m.step, m.value) for m in history) == expected
+
+
+def test_a_resumed_run_goes_on_in_the_same_run_without_repeating_points(root: Path) -> None:
+    folder = run_folder("smoke", NAME, 1, root)
+    for points in (2, 4):
+        write(folder / "state/metrics.jsonl", metric_lines(1, points))
+        with LiveLog(folder, identity(1), delay_s=0) as live:
+            live.offer(50, {})
+            eventually(lambda: any(r.data.metrics.get("train/loss") == last_loss(1, points) for r in stored(root, 1)))  # noqa: B023
+    [run] = stored(root, 1)
+    assert [m.step for m in connect(root).get_metric_history(run.info.run_id, "train/loss")] == [50, 100, 150, 200]
+
+
+def last_loss(seed: int, points: int) -> float:
+    return float(json.loads(metric_lines(seed, points).splitlines()[-1])["metrics"]["train/loss"])
+
+
+def test_a_short_run_starts_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("started"))
+    live = LiveLog(run_folder("smoke", NAME, 2, root), identity(2), delay_s=3600)
+    live.offer(50, {})
+    live.close()
+
+
+def test_without_a_store_one_line_is_said_and_nothing_raised(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder("smoke", NAME, 0, tmp_path)
+    folder.mkdir(parents=True)
+    live = LiveLog(folder, identity(0), delay_s=0)
+    live.offer(50, {})
+    assert live._process is not None
+    live._process.wait(60)
+    live.offer(100, {})
+    live.close()
+    err = capfd.readouterr().err
+    assert err.startswith("live tracking off: no tracking store yet")
+    assert err.count("\n") == 1
+
+
+def test_a_helper_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbbench.tracking.live.PATIENCE_S", 0.1)
+    live = LiveLog(tmp_path, identity(0), delay_s=0)
+    live._command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    live.offer(50, {})
+    process = live._process
+    live.close()
+    assert process is not None
+    assert process.returncode == -9
+
+
+def test_a_helper_that_cannot_start_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    live = LiveLog(tmp_path, identity(0), delay_s=0)
+    live._command = [str(tmp_path / "missing")]
+    live.offer(50, {})
+    live.offer(100, {})
+    live.close()
+    assert capsys.readouterr().err.count("live tracking off") == 1

@@ -1,0 +1,36 @@
+rule data:
+    output:
+        "results/data/{name}/arrays.safetensors",
+        "results/data/{name}/card.json",
+    params:
+        code=lambda w: code_hash(*data_entries(w.name)),
+        card=lambda w: digest(asdict(CARDS[w.name])),
+    log:
+        "results/data/{name}/prepare.log",
+    benchmark:
+        "results/data/{name}/prepare.benchmark.tsv"
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "dbbench data {wildcards.name} 2> {log}"
+
+
+rule tracking_store:
+    output:
+        "results/tracking.json",
+    log:
+        "results/tracking.log",
+    benchmark:
+        "results/tracking.benchmark.tsv"
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "dbbench store 2> {log}"
