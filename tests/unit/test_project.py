@@ -197,7 +197,7 @@ def test_programs_are_executable() -> None:
 def test_no_trace_of_a_machine() -> None:
     # paths of somebody's machine, and hosts of package registries, which are settings of a machine
     forbidden = re.compile(
-        r"(?:^|[^\w.*-])/(?:work|root|home|opt|farm|Users)/\w|pythonhosted|pypi\.or[g]|download\.pytorc[h]"
+        r"(?:^|[^\w.*-])/(?:work|root|home|opt|farm|Users)/\w|p[y]thonhosted|pypi\.or[g]|download\.pytorc[h]"
     )
     found = [
         f"{name}:{number}"
