@@ -19,8 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [p for pattern in ("*.md", "docs/*.md", "results/*.md", "paper_figures/*.md") for p in sorted(ROOT.glob(pattern))]
 #: makes or enters an environment; the tests run in one
 SETUP = {"python -m venv .venv", ". .venv/bin/activate"}
-#: what a clone has and a workflow does not need
-LEFT_OUT = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "runs", "cells", "data", "mlartifacts", "mlflow.db*")
 
 
 def commands(page: Path) -> Iterator[str]:
@@ -100,11 +98,13 @@ def test_dbbench_in_the_text(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as a newcomer has it: without results."""
+    """What the workflow needs of the project, as a newcomer has it: without results."""
     if not (ROOT / "Snakefile").exists():
         pytest.skip("no Snakefile in this checkout yet")
-    folder = tmp_path_factory.mktemp("readme") / "clone"
-    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copy(ROOT / "Snakefile", folder)
+    for name in ("config", "dbbench", "profiles", "workflow"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
