@@ -11,7 +11,7 @@ from typing import Any
 
 from dbbench.errors import UserError
 
-DESCRIPTION = "A reproducibility benchmark of DiffusionBlocks. The workflow calls these commands; `snakemake --cores 8 all` runs it."
+DESCRIPTION = "A reproducibility benchmark of DiffusionBlocks. `snakemake --cores 8 all` runs it by means of these commands."
 
 
 def _print(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
@@ -56,9 +56,9 @@ def show_grid(args: argparse.Namespace) -> None:
 
     law = LogNormal()
     sigmas = law.grid(args.steps, args.kind)
-    value = {"sigmas": sigmas, "blocks": make_partition(law, args.blocks).route(sigmas)}
-    rows = [{"step": i, "sigma": s, "block": b} for i, (s, b) in enumerate(zip(sigmas, value["blocks"], strict=True))]
-    _print(value, args.json, lambda v: _table(rows))
+    blocks = make_partition(law, args.blocks).route(sigmas)
+    rows = [{"step": i, "sigma": s, "block": b} for i, (s, b) in enumerate(zip(sigmas, blocks, strict=True))]
+    _print({"sigmas": sigmas, "blocks": blocks}, args.json, lambda v: _table(rows))
 
 
 def show_parameters(args: argparse.Namespace) -> None:

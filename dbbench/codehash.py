@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
 
 PACKAGE = Path(__file__).resolve().parent
 #: what a job reads through these is in its configuration, or says nothing about its numbers
@@ -62,7 +66,7 @@ def _path(module: str) -> Path | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     """The code of a module without comments and docstrings, and the modules it imports."""
     path = _path(module)
@@ -90,14 +94,16 @@ def _visit(node: ast.AST, imported: list[str]) -> None:
         _visit(child, imported)
 
 
-def training_entries(architecture: str, method: str) -> tuple[str, ...]:
+def training_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of a training job."""
+    architecture, method = configuration.architecture, configuration.method_module
     return ("dbbench.training.run", f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
 
 
-def evaluation_entries(architecture: str, method: str) -> tuple[str, ...]:
+def evaluation_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of an evaluation job."""
-    return ("dbbench.evaluation.run", f"dbbench.evaluation.{architecture}", *training_entries(architecture, method)[1:])
+    own = ("dbbench.evaluation.run", f"dbbench.evaluation.{configuration.architecture}")
+    return (*own, *training_entries(configuration)[1:])
 
 
 def data_entries(name: str) -> tuple[str, ...]:

@@ -77,31 +77,16 @@ class ViTConfig(Strict):
         return self
 
 
+#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
+DENOISERS: tuple[str, ...] = ()
+
 ModelConfig = Annotated[ViTConfig, Field(discriminator="architecture")]
 
 
-class EndToEndConfig(Strict):
-    """All layers trained together. `shallow_of` and `updates_times` make the controls shallow and shallow_long."""
+class DenoisingConfig(Strict):
+    """What a denoising loss is made of; an end-to-end classifier has no use for it."""
 
-    name: Literal["end_to_end"]
-    shallow_of: int = Field(1, ge=1, description="train 1/shallow_of of the layers only: the depth of one of B blocks")
-    updates_times: int = Field(1, ge=1, description="optimizer steps as a multiple of the baseline's")
-
-    blocks: int = Field(1, ge=1, le=1)
-    residency: Literal["joint"] = "joint"
-
-
-class DiffusionBlocksConfig(Strict):
-    """One block a step; the switches that change training."""
-
-    name: Literal["diffusion_blocks"]
-    blocks: int = Field(ge=1)
-    layer_distribution: tuple[int, ...] | None = None
-    strategy: Literal["equi_probability", "log_uniform", "linear"] = "equi_probability"  # D8
-    gamma: float = Field(0.05, ge=0)  # D10
-    residency: Literal["joint", "isolated"] = "joint"  # D7
     weighting: Literal["none", "batch_mean", "per_sample"] = "batch_mean"  # D3
-    block_choice: Literal["uniform", "round_robin"] = "uniform"  # D11
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     p_mean: float = -1.2
@@ -111,16 +96,39 @@ class DiffusionBlocksConfig(Strict):
     condition_dropout: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _range(self) -> DiffusionBlocksConfig:
+    def _range(self) -> DenoisingConfig:
         try:
-            self.process
+            _ = self.process
         except UserError as error:
             raise ValueError(str(error)) from None
         return self
 
     @property
     def process(self) -> LogNormal:
+        """The law of noise levels."""
         return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max)
+
+
+class EndToEndConfig(DenoisingConfig):
+    """All layers trained together. `shallow_of` and `updates_times` make the controls shallow and shallow_long."""
+
+    name: Literal["end_to_end"]
+    shallow_of: int = Field(1, ge=1, description="train 1/shallow_of of the layers only: the depth of one of B blocks")
+    updates_times: int = Field(1, ge=1, description="optimizer steps as a multiple of the baseline's")
+    blocks: int = Field(1, ge=1, le=1)
+    residency: Literal["joint"] = "joint"
+
+
+class DiffusionBlocksConfig(DenoisingConfig):
+    """One block a step; the switches that change training."""
+
+    name: Literal["diffusion_blocks"]
+    blocks: int = Field(ge=1)
+    layer_distribution: tuple[int, ...] | None = None
+    strategy: Literal["equi_probability", "log_uniform", "linear"] = "equi_probability"  # D8
+    gamma: float = Field(0.05, ge=0)  # D10
+    residency: Literal["joint", "isolated"] = "joint"  # D7
+    block_choice: Literal["uniform", "round_robin"] = "uniform"  # D11
 
 
 MethodConfig = Annotated[EndToEndConfig | DiffusionBlocksConfig, Field(discriminator="name")]
@@ -209,14 +217,27 @@ class Configuration(Strict):
 
     @property
     def architecture(self) -> str:
+        """Which network."""
         return self.model.architecture
 
     @property
     def blockwise(self) -> bool:
+        """Whether the layers are trained in blocks."""
         return isinstance(self.method, DiffusionBlocksConfig)
 
     @property
+    def denoises(self) -> bool:
+        """Whether the network is a denoiser: always under DiffusionBlocks, and end to end where the architecture is one."""
+        return self.blockwise or self.architecture in DENOISERS
+
+    @property
+    def method_module(self) -> str:
+        """The module of dbbench.methods that trains it; an end-to-end denoiser is DiffusionBlocks with one block."""
+        return "diffusion_blocks" if self.denoises else self.method.name
+
+    @property
     def isolated(self) -> bool:
+        """Whether each block has a process of its own."""
         return self.method.residency == "isolated"
 
     @property
@@ -227,6 +248,7 @@ class Configuration(Strict):
 
     @property
     def train_samples(self) -> int:
+        """Samples of the training part, less those held out."""
         available = CARDS[self.data.name].sizes["train"] - self.data.validation
         return min(available, self.data.limit or available)
 
@@ -256,16 +278,12 @@ class Configuration(Strict):
 
     @property
     def partition(self) -> Partition:
-        """The partition of a blockwise configuration."""
+        """Blocks of layers and noise; an end-to-end denoiser is one block that owns everything."""
         m = self.method
-        assert isinstance(m, DiffusionBlocksConfig)
+        if isinstance(m, EndToEndConfig):
+            return make_partition(m.process, 1, self.trained_layers)
         return make_partition(
-            m.process,
-            m.blocks,
-            self.model.layers,
-            gamma=m.gamma,
-            strategy=m.strategy,
-            distribution=m.layer_distribution,
+            m.process, m.blocks, self.model.layers, gamma=m.gamma, strategy=m.strategy, distribution=m.layer_distribution
         )
 
     @cached_property
@@ -361,7 +379,7 @@ class SuiteConfig(Strict):
     """config/config.yaml, and what `--config` lays over it."""
 
     scale: Scale = "laptop"
-    seeds: dict[Scale, int] = Field(default_factory=lambda: {"smoke": 2, "laptop": 3, "gpu": 3, "paper": 3})
+    seeds: dict[Scale, int] = {"smoke": 2, "laptop": 3, "gpu": 3, "paper": 3}
     experiments: list[str] | None = Field(None, description="default: every experiment with `default: true`")
     tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")
 

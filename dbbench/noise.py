@@ -67,8 +67,7 @@ class LogNormal:
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
             raise UserError(
-                f"sigma_min must be positive and below sigma_max, got sigma_min={self.sigma_min}, "
-                f"sigma_max={self.sigma_max}"
+                f"sigma_min must be positive and below sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
             )
         if self.p_std <= 0:
             raise UserError(f"p_std must be positive, got {self.p_std}")
@@ -83,10 +82,12 @@ class LogNormal:
 
     @property
     def q_min(self) -> float:
+        """Untruncated probability below sigma_min."""
         return float(self.cdf(self.sigma_min))
 
     @property
     def q_max(self) -> float:
+        """Untruncated probability below sigma_max."""
         return float(self.cdf(self.sigma_max))
 
     def share(self, sigma: Any) -> Any:

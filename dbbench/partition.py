@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,11 +24,17 @@ class NoiseProcess(Protocol):
 
     level_name: str
 
-    def boundaries(self, blocks: int, strategy: Any = ...) -> list[float]: ...
+    def boundaries(self, blocks: int, strategy: Any = ...) -> list[float]:
+        """The B+1 edges, ascending."""
+        ...
 
-    def widen(self, low: float, high: float, gamma: float) -> tuple[float, float]: ...
+    def widen(self, low: float, high: float, gamma: float) -> tuple[float, float]:
+        """A range wider by the overlap ratio."""
+        ...
 
-    def mass(self, low: float, high: float) -> float: ...
+    def mass(self, low: float, high: float) -> float:
+        """The share of training draws in a range."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def split_layers(layers: int, blocks: int, distribution: Sequence[int] | None = 
             f"the layer distribution {list(distribution)} must be {blocks} positive numbers that add up to {layers}"
         )
     ends = np.cumsum([0, *distribution])
-    return [tuple(range(int(a), int(b))) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [tuple(range(int(a), int(b))) for a, b in pairwise(ends)]
 
 
 def make_partition(

@@ -40,7 +40,10 @@ class ImageData:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         held_out = len(tensors["train/labels"]) - config.validation
         self.parts = {
-            "train": (tensors["train/inputs"][:held_out][: config.limit], tensors["train/labels"][:held_out][: config.limit]),
+            "train": (
+                tensors["train/inputs"][:held_out][: config.limit],
+                tensors["train/labels"][:held_out][: config.limit],
+            ),
             "validation": (tensors["train/inputs"][held_out:], tensors["train/labels"][held_out:]),
             "test": (tensors["test/inputs"], tensors["test/labels"]),
         }

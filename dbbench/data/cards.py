@@ -11,8 +11,8 @@ class Card:
     """What a data set is and where it comes from.
 
     `sizes` counts samples of the parts as prepared; a validation part is cut from the end of `train` by the configuration.
-    `sha256` is of the prepared arrays in their order, `content_sha256` of the samples whatever their order (`data.prepare`); one
-    of them is checked, empty where the source does not fix it.
+    `sha256` is of the prepared arrays in their order, `content_sha256` of the samples whatever their order (`data.prepare`);
+    one of them is checked, the other is empty where the source does not fix it.
     """
 
     name: str

@@ -37,6 +37,6 @@ class Method(Protocol):
 
 def build(configuration: Configuration, block: int | None = None) -> Method:
     """The method of a configuration; `block` is set in the process of an isolated block."""
-    module = importlib.import_module(f"dbbench.methods.{configuration.method.name}")
+    module = importlib.import_module(f"dbbench.methods.{configuration.method_module}")
     method: Method = module.build(configuration, block)
     return method

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from dbbench.partition import Partition, as_float32, route_as_code
 from dbbench.seeding import derive, generator
 
 if TYPE_CHECKING:
-    from dbbench.config import Configuration, DiffusionBlocksConfig
+    from dbbench.config import Configuration, DenoisingConfig
 
 
 def per_sample(sigma_N: Tensor, like: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def weighted(loss_N: Tensor, w_N: Tensor, kind: str) -> Tensor:
 class DiffusionBlocks:
     """The training step; `only` is the block of an isolated process."""
 
-    def __init__(self, config: DiffusionBlocksConfig, partition: Partition, only: int | None = None) -> None:
+    def __init__(self, config: DenoisingConfig, partition: Partition, only: int | None = None) -> None:
         self.config, self.partition, self.only = config, partition, only
         self.process: LogNormal = config.process
 
@@ -56,7 +56,7 @@ class DiffusionBlocks:
         """The block of a step: the process's own, in turn, or uniformly at random (D11)."""
         if self.only is not None:
             return self.only
-        if self.config.block_choice == "round_robin":
+        if getattr(self.config, "block_choice", "uniform") == "round_robin":
             return step % len(self.partition)
         return derive(seed, "block", step) % len(self.partition)
 
@@ -66,13 +66,16 @@ class DiffusionBlocks:
         device = batch.inputs.device
         stream = ("step", step) if self.only is None else ("block", self.only, "step", step)
         u = torch.rand(
-            len(batch.inputs), dtype=torch.float64, device=device, generator=generator(seed, "level", *stream, device=device)
+            len(batch.inputs),
+            dtype=torch.float64,
+            device=device,
+            generator=generator(seed, "level", *stream, device=device),
         )
         noise = generator(seed, "noise", *stream, device=device)
         if self.config.condition_dropout:
-            keep = torch.rand(len(u), device=device, generator=generator(seed, "drop", *stream, device=device))
-            dropped = per_sample(keep < self.config.condition_dropout, batch.inputs)
-            batch = batch._replace(inputs=batch.inputs.masked_fill(dropped, 0))
+            chance = torch.rand(len(u), device=device, generator=generator(seed, "drop", *stream, device=device))
+            dropped = chance < self.config.condition_dropout
+            batch = batch._replace(inputs=network.without_condition(batch.inputs, dropped))
         loss, error = self.loss(network, batch, index, u, noise)
         metrics = {f"train/loss_block{index}": loss.detach(), f"train/error_block{index}": error.detach()}
         return Step(loss, metrics, index)
@@ -115,8 +118,7 @@ class DiffusionBlocks:
 
 def build(configuration: Configuration, block: int | None = None) -> DiffusionBlocks:
     """The method of a configuration."""
-    config = cast("DiffusionBlocksConfig", configuration.method)
-    return DiffusionBlocks(config, configuration.partition, block)
+    return DiffusionBlocks(configuration.method, configuration.partition, block)
 
 
 # --- inference ---------------------------------------------------------------------------------------------------------
@@ -183,15 +185,12 @@ class Chain:
         return self.network(block).denoise(inputs, z, levels, self.partition[block].layers)
 
     def guided(self, block: int, inputs: Tensor, z: Tensor, sigma: float) -> Any:
-        """One call with classifier-free guidance: null + s (conditional - null), both passes by the same block.
-
-        The null input is the zero image; the hidden state stays that of the real image, as in the public code.
-        """
+        """One call with classifier-free guidance, null + s (conditional - null), both passes by the same block."""
         output = self.denoise(block, inputs, z, sigma)
         if self.sampler.guidance == 0:
             return output
-        null = self.denoise(block, torch.zeros_like(inputs), z, sigma)
-        return output._replace(logits=null.logits + self.sampler.guidance * (output.logits - null.logits))
+        nothing = self.network(block).without_condition(inputs, torch.ones(len(z), dtype=torch.bool, device=z.device))
+        return self.network(block).guide(output, self.denoise(block, nothing, z, sigma), self.sampler.guidance)
 
     def start(self, unit: Tensor) -> Tensor:
         """The first z from a standard normal draw (D13; `zero` is a control, D30)."""
@@ -209,6 +208,6 @@ class Chain:
             output = self.guided(block, inputs, z, sigma)
             calls.append(Call(sigma, block, z, output))
             if i + 1 < len(grid):
-                denoised = self.network(block).bridge(output.logits, self.sampler.bridge)
+                denoised = self.network(block).clean(output, self.sampler.bridge)
                 z = update(z, denoised, sigma, grid[i + 1])
         return calls

@@ -63,6 +63,18 @@ class Network(nn.Module):
         """Blockwise: the unweighted loss of each sample, [N], from what `denoise` returned."""
         raise NotImplementedError
 
+    def clean(self, output: Any, bridge: str) -> Tensor:
+        """Blockwise: the clean target the output stands for, which the Euler step moves towards, [N, ...]."""
+        raise NotImplementedError
+
+    def without_condition(self, inputs: Tensor, dropped: Tensor) -> Tensor:
+        """`inputs` with the null condition where `dropped` [N] is true, for classifier-free guidance."""
+        raise NotImplementedError
+
+    def guide(self, conditional: Any, null: Any, scale: float) -> Any:
+        """null + scale (conditional - null) on what the sampler reads from an output."""
+        raise NotImplementedError
+
     def freeze_target(self) -> None:
         """Stop training what targets are made of, so that isolated blocks share it without communication."""
         raise NotImplementedError

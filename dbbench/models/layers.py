@@ -75,10 +75,12 @@ class Layer(nn.Module):
         """Tokens in, tokens out."""
         if self.modulation is None:
             x_NSd = x_NSd + self.attention(self.norm1(x_NSd))
-            return x_NSd + self.mlp(self.norm2(x_NSd))
+            out: Tensor = x_NSd + self.mlp(self.norm2(x_NSd))
+            return out
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition_Nw)
         x_NSd = x_NSd + gate1.unsqueeze(1) * self.attention(modulate(self.norm1(x_NSd), shift1, scale1))
-        return x_NSd + gate2.unsqueeze(1) * self.mlp(modulate(self.norm2(x_NSd), shift2, scale2))
+        out = x_NSd + gate2.unsqueeze(1) * self.mlp(modulate(self.norm2(x_NSd), shift2, scale2))
+        return out
 
 
 def sinusoid(t_N: Tensor, width: int = 256, max_period: float = 10_000.0) -> Tensor:
@@ -103,7 +105,8 @@ class NoiseEmbedding(nn.Module):
 
     def embed(self, c_noise_N: Tensor) -> Tensor:
         """The embedding before the last SiLU, for architectures that add other conditions to it."""
-        return self.second(F.silu(self.first(sinusoid(self.scale * c_noise_N))))
+        out: Tensor = self.second(F.silu(self.first(sinusoid(self.scale * c_noise_N))))
+        return out
 
 
 # --- initial values ----------------------------------------------------------------------------------------------------

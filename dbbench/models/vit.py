@@ -27,7 +27,6 @@ from dbbench.models.layers import (
     NoiseEmbedding,
     constant,
     gate_bias,
-    modulate,
     normal,
     timm_layers,
     trunc_normal,
@@ -160,11 +159,19 @@ class ViT(Network):
         """Cross-entropy of each sample, [N]."""
         return F.cross_entropy(output.logits, batch.labels, reduction="none")
 
-    def bridge(self, logits: Tensor, kind: Literal["normalised", "raw", "hard"]) -> Tensor:
-        """The clean target [N, d] that logits [N, C] stand for: expectation of the table, or its best row (D4, D30)."""
-        if kind == "hard":
-            return self.table()[logits.argmax(-1)]
-        return logits.softmax(-1) @ self.table(kind)
+    def clean(self, output: Denoised, bridge: str) -> Tensor:
+        """The clean target [N, d] the logits stand for: expectation of the label table, or its best row (D4, D30)."""
+        if bridge == "hard":
+            return self.table()[output.logits.argmax(-1)]
+        return output.logits.softmax(-1) @ self.table("raw" if bridge == "raw" else "normalised")
+
+    def without_condition(self, inputs: Tensor, dropped: Tensor) -> Tensor:
+        """The null input is the zero image, as in the public code."""
+        return inputs.masked_fill(dropped[:, None, None, None], 0)
+
+    def guide(self, conditional: Denoised, null: Denoised, scale: float) -> Denoised:
+        """Guided logits; the hidden state stays that of the real image."""
+        return conditional._replace(logits=null.logits + scale * (conditional.logits - null.logits))
 
     # --- both ---
 
@@ -197,14 +204,12 @@ class ViT(Network):
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> ViT:
     """The ViT of a configuration."""
     card, method = CARDS[configuration.data.name], configuration.method
-    more = {}
-    if method.name == "diffusion_blocks":
-        more = {"sigma_data": method.sigma_data, "target_norm": method.target_norm}
     return ViT(
         configuration.model,
         card.image,
         card.classes,
         range(configuration.trained_layers) if layers is None else layers,
         blockwise=configuration.blockwise,
-        **more,
+        sigma_data=method.sigma_data,
+        target_norm=method.target_norm,
     )

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
@@ -81,35 +82,41 @@ class Line:
     seeds: str
     verdict: str
     metric: str
+    evaluator: str
+
+
+def evaluators(table: pd.DataFrame) -> dict[str, str]:
+    """Evaluator -> the letter that stands for it in a readable table."""
+    return {e: ascii_lowercase[i % 26] * (1 + i // 26) for i, e in enumerate(dict.fromkeys(table["evaluator"])) if e}
 
 
 def readable(plan: Plan, experiment: str, table: pd.DataFrame) -> list[Line]:
     """The rows of a table (columns COLUMNS) with labels and rounded numbers."""
     labels = {c.cell: c.label or c.cell for c in plan.experiments[experiment].cells}
+    letters = evaluators(table)
     lines = []
     for row in table.to_dict("records"):
         places = decimals_of(row["metric"])
         ours = "" if math.isnan(row["mean"]) else f"{row['mean']:.{places}f}"
         interval = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{places}f}, {row['ci_high']:.{places}f}]"
         seeds = "" if pd.isna(row["seeds"]) else str(int(row["seeds"]))
-        label, cell = labels[row["cell"]], row["cell"]
-        lines.append(Line(cell, label, row["published"], ours, interval, seeds, row["verdict"], row["metric"]))
+        shown = (row["published"], ours, interval, seeds, row["verdict"], row["metric"])
+        lines.append(Line(row["cell"], labels[row["cell"]], *shown, letters.get(row["evaluator"], "")))
     return lines
 
 
 def header(table: pd.DataFrame) -> dict[str, str]:
-    """What all numbers of a table share, in words: scale, data, seeds, evaluator, commit."""
+    """What all numbers of a table share, in words: scale, data, seeds, commit."""
     counts = sorted({str(int(n)) for n in table["seeds"].dropna()})
     return {
         "scale": distinct(table["scale"]),
         "data": "; ".join(dataset_title(d) for d in unique(table["dataset"])) or "none",
         "seeds": " or ".join(counts) or "none",
-        "evaluator": distinct(table["evaluator"]) or "none",
         "commit": distinct(table["commit"]) or "none",
     }
 
 
-def notes(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
+def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """What a reader must know beside a table, as lines of Markdown: sources, cells not run, seeds that agree."""
     asked = plan.experiments[experiment]
     papers = [p for c in asked.cells if (p := published(c.cell)) is not None]
@@ -119,6 +126,7 @@ def notes(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
         lines.append(f"Published: {SOURCE}, measured on {at} by its authors. Ours: the data and scale named above.")
     if papers and plan.scale != "paper":
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
+    lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(table).items()]
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.arm is None]
     lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
     return lines
@@ -134,14 +142,12 @@ def explained_claims(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[s
 def _markdown(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> str:
     shared = ", ".join(f"{key} {value}" for key, value in header(table).items())
     lines = [f"# {plan.experiments[experiment].title}", "", shared[0].upper() + shared[1:] + ".", ""]
-    lines += ["| | published | ours | 95 % interval | seeds | verdict | metric | cell |"]
-    lines += ["|---|--:|--:|:-:|--:|---|---|---|"]
+    lines += ["| | published | ours | 95 % interval | seeds | verdict | metric | evaluator | cell |"]
+    lines += ["|---|--:|--:|:-:|--:|---|---|---|---|"]
     for x in readable(plan, experiment, table):
-        label = x.label.replace("|", "\\|")
-        lines.append(
-            f"| {label} | {x.published} | {x.ours} | {x.interval} | {x.seeds} | {x.verdict} | {x.metric} | `{x.cell}` |"
-        )
-    lines += ["", *(f"- {note}" for note in notes(plan, experiment, cells))]
+        shown = (x.label, x.published, x.ours, x.interval, x.seeds, x.verdict, x.metric, x.evaluator, f"`{x.cell}`")
+        lines.append("| " + " | ".join(text.replace("|", "\\|") for text in shown) + " |")
+    lines += ["", *(f"- {note}" for note in notes(plan, experiment, table, cells))]
     claims = explained_claims(plan, experiment, cells)
     if claims:
         lines += ["", "## Claims", "", RULE, "", *(f"- {line}" for line in claims)]
@@ -158,7 +164,7 @@ def _escape(text: str) -> str:
 
 
 def _latex(plan: Plan, experiment: str, table: pd.DataFrame) -> str:
-    shared = "; ".join(f"{key}: {value}" for key, value in header(table).items())
+    shared = "; ".join(f"{k}: {v}" for k, v in [*header(table).items(), ("evaluators", "; ".join(evaluators(table)))])
     lines = ["% needs \\usepackage{booktabs}", f"% {shared}", "\\begin{tabular}{lrrcl}", "\\toprule"]
     lines += [" & published & ours & 95\\,\\% interval & verdict \\\\", "\\midrule"]
     for x in readable(plan, experiment, table):

@@ -33,7 +33,7 @@ Metrics = dict[str, float]
 CHECKPOINT = "checkpoint.safetensors"
 
 
-class TrainingDiverged(UserError):
+class TrainingDivergedError(UserError):
     """The loss is no longer a number."""
 
 
@@ -116,7 +116,7 @@ def fit(
         offer: called with each line of metrics.
 
     Raises:
-        TrainingDiverged: on a loss that is not finite, with its step and block.
+        TrainingDivergedError: on a loss that is not finite, with its step and block.
     """
     config, steps = trainer.config, trainer.steps
     state.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def summarise(pending: list[tuple[int, Step, Tensor]]) -> Metrics:
     for (step, outcome, _), loss in zip(pending, losses, strict=True):
         if not abs(loss) < float("inf"):
             where = "" if outcome.block is None else f" of block {outcome.block}"
-            raise TrainingDiverged(f"the loss{where} is {loss} at step {step}; lower the learning rate or check the data")
+            raise TrainingDivergedError(f"the loss{where} is {loss} at step {step}; lower the learning rate or check the data")
     values: dict[str, list[Tensor]] = {}
     for _, outcome, norm in pending:
         for name, value in {**outcome.metrics, "gradient_norm": norm}.items():

@@ -58,7 +58,7 @@ def train(
         block: the block of an isolated run; None trains the whole network.
 
     Raises:
-        UserError: unusable data, output or block; TrainingDiverged: a loss that is not finite.
+        UserError: unusable data, output or block; TrainingDivergedError: a loss that is not finite.
     """
     if configuration.isolated != (block is not None):
         raise UserError(f"{configuration.name}: an isolated run trains by block, a joint one as a whole")
@@ -70,7 +70,7 @@ def train(
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
     trainer = Trainer(network, method, configuration.training, steps, seed, device)
-    code = code_hash(*training_entries(configuration.architecture, configuration.method.name))
+    code = code_hash(*training_entries(configuration))
     about = {
         "name": configuration.name,
         "seed": seed,

@@ -55,6 +55,9 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
         }
         for i, c in enumerate(cells)
     ]
+    if configuration.blockwise:
+        votes = {"metric": "accuracy_percent", "split": "test", "evaluator": "majority"}
+        rows += [{**votes, "variant": f"vote{k}", "value": level + k / 4} for k in (1, 4, 16)]
     write_json(folder / "evaluation.json", head | {"rows": rows, "curves": _curves(configuration, level), "seconds": 1.0})
     parts = [f"block{b}" for b in range(len(configuration.partition))] if configuration.isolated else ["."]
     for part in parts:

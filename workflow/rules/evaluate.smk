@@ -1,6 +1,5 @@
 def evaluation_code(wildcards):
-    c = RUNS[wildcards.configuration]
-    return code_hash(*evaluation_entries(c.architecture, c.method.name))
+    return code_hash(*evaluation_entries(RUNS[wildcards.configuration]))
 
 
 rule evaluate:

@@ -1,7 +1,7 @@
 def training_code(wildcards):
     """The hash of the modules a training job runs, and the card of its data: it reruns when they change, and only then."""
     c = RUNS[wildcards.configuration]
-    return code_hash(*training_entries(c.architecture, c.method.name)) + digest(asdict(CARDS[c.data.name]))[:8]
+    return code_hash(*training_entries(c)) + digest(asdict(CARDS[c.data.name]))[:8]
 
 
 def training_data(wildcards):

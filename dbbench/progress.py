@@ -1,0 +1,211 @@
+"""How far a run of the workflow is: jobs done, runs training now, time left. It reads files and imports nothing heavy.
+
+    dbbench progress                 one look
+    dbbench progress --watch         a line every few seconds until the workflow ends
+
+The workflow starts the second by itself (`onstart`), so a plain `snakemake --cores 8 all` shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dbbench.config import Configuration, Plan, Scale, load_plan, load_suite
+from dbbench.partition import split_layers
+from dbbench.paths import block_folder, run_folder
+
+LOGS = Path(".snakemake/log")
+TRAINING_RULES = ("train", "train_block")
+FRESH_S = 600  # a progress file older than this is of a killed job
+SHOWN = 3  # runs named in a line
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training job: a run, or a block of an isolated one. `work` is in layer evaluations of one sample."""
+
+    name: str
+    folder: Path
+    work: float
+
+    @property
+    def ended(self) -> float | None:
+        """When it ended, in seconds since 1970."""
+        try:
+            return (self.folder / "run.json").stat().st_mtime
+        except OSError:
+            return None
+
+    def state(self, now: float) -> dict[str, Any] | None:
+        """step, steps and loss if it is under way. A file that is just being replaced reads as not there."""
+        path = self.folder / "state" / "progress.json"
+        try:
+            fresh = now - path.stat().st_mtime < FRESH_S
+            state = json.loads(path.read_text())
+            return {k: state[k] for k in ("step", "steps", "loss")} if fresh else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """What the newest log of Snakemake says; `trainings` is how many training jobs it planned."""
+
+    started: float
+    done: int
+    total: int
+    trainings: int
+
+
+def read_workflow(root: Path) -> Workflow | None:
+    """The newest run of the workflow, or None if there was none (logs of other commands plan no jobs)."""
+    for log in sorted((root / LOGS).glob("*.snakemake.log"), reverse=True):
+        text = log.read_text(errors="replace")
+        planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+        if "total" not in planned:
+            continue
+        done = re.findall(r"(\d+) of \d+ steps", text)
+        stamp, form = log.name.removesuffix(".snakemake.log"), "%Y-%m-%dT%H%M%S.%f" if "." in log.stem[:-10] else "%Y-%m-%dT%H%M%S"
+        started = datetime.strptime(stamp, form).timestamp()
+        trainings = sum(planned.get(rule, 0) for rule in TRAINING_RULES)
+        return Workflow(started, int(done[-1]) if done else 0, planned["total"], trainings)
+    return None
+
+
+def trainings_of(configuration: Configuration, scale: Scale, seed: int, root: Path) -> list[Training]:
+    """The training jobs of a run."""
+    name, batch = configuration.name, configuration.training.batch_size
+    if not configuration.isolated:
+        work = configuration.layer_evaluations * batch
+        return [Training(f"{name}/seed{seed}", run_folder(scale, name, seed, root), work)]
+    method = configuration.method
+    groups = split_layers(configuration.model.layers, method.blocks, getattr(method, "layer_distribution", None))
+    return [
+        Training(
+            f"{name}/seed{seed}/block{block}",
+            block_folder(scale, name, seed, block, root),
+            configuration.steps_per_process * len(layers) * batch,
+        )
+        for block, layers in enumerate(groups)
+    ]
+
+
+def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> dict[str, Any]:
+    """A look at the files.
+
+    Returns:
+        `scale`, `jobs_done` and `jobs_total` (None before the first run of the workflow), `trainings_done`,
+        `trainings_total`, `training` (those under way: run, step, steps, percent, loss) and `seconds_left` of training (None
+        until something has been trained).
+    """
+    root, now = root or Path(), time.time() if now is None else now
+    everything = [
+        t for c in plan.configurations.values() for seed in range(plan.seeds) for t in trainings_of(c, plan.scale, seed, root)
+    ]
+    ended = {t.name: t.ended for t in everything}
+    under_way = {t.name: s for t in everything if ended[t.name] is None and (s := t.state(now)) is not None}
+    workflow = read_workflow(root)
+    return {
+        "scale": plan.scale,
+        "jobs_done": workflow.done if workflow else None,
+        "jobs_total": workflow.total if workflow else None,
+        "trainings_done": sum(e is not None for e in ended.values()),
+        "trainings_total": len(everything),
+        "training": [{"run": n, **s, "percent": 100 * s["step"] / s["steps"]} for n, s in under_way.items()],
+        "seconds_left": seconds_left(workflow, everything, ended, under_way, now) if workflow else None,
+    }
+
+
+def seconds_left(
+    workflow: Workflow,
+    everything: list[Training],
+    ended: dict[str, float | None],
+    under_way: dict[str, dict[str, Any]],
+    now: float,
+) -> float | None:
+    """Training work that is left over the work done per second since the workflow began; None before the first step."""
+    mine = [t for t in everything if (e := ended[t.name]) is None or e >= workflow.started]
+    total = sum(t.work for t in mine)
+    if len(mine) != workflow.trainings and everything:
+        # a target that needs a part of the runs, or runs that are stale: which ones, the log does not say
+        total = workflow.trainings * sum(t.work for t in everything) / len(everything)
+    done = sum(t.work for t in mine if ended[t.name] is not None)
+    done += sum(t.work * s["step"] / s["steps"] for t in mine if (s := under_way.get(t.name)) is not None)
+    return max(0.0, total - done) / done * (now - workflow.started) if done else None
+
+
+def render(look: dict[str, Any]) -> str:
+    """One line."""
+    parts = [f"{look['trainings_done']} of {look['trainings_total']} trainings done"]
+    if look["jobs_total"] is not None:
+        parts.insert(0, f"{look['jobs_done']} of {look['jobs_total']} jobs done")
+    live = [f"{t['run']} {t['percent']:.0f} %" for t in look["training"]]
+    if live:
+        more = f" and {len(live) - SHOWN} more" if len(live) > SHOWN else ""
+        parts.append(f"now {', '.join(live[:SHOWN])}{more}")
+    if look["seconds_left"]:
+        parts.append(f"about {duration(look['seconds_left'])} of training left")
+    return f"scale {look['scale']}: {'; '.join(parts)}"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def watch(scale: Scale, parent_pid: int | None, interval: float) -> None:
+    """Print a line to stderr every `interval` seconds until the process `parent_pid` ends (None: until all jobs are done).
+
+    It belongs to the workflow's screen, never to its outcome: what goes wrong here ends it without a word.
+    """
+    try:
+        plan, root = load_plan(load_suite({"scale": scale})), Path.cwd()
+        while wait(parent_pid, interval):
+            look = progress(plan, root)
+            print(render(look), file=sys.stderr, flush=True)
+            if parent_pid is None and look["jobs_done"] == look["jobs_total"]:
+                return
+    except (Exception, KeyboardInterrupt):
+        return
+
+
+def wait(parent_pid: int | None, seconds: float) -> bool:
+    """Sleep, but not past the end of the parent; False if it has ended."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if parent_pid is not None and not alive(parent_pid):
+            return False
+        time.sleep(min(0.5, left))
+    return True
+
+
+def main(args: argparse.Namespace) -> None:
+    """The command `dbbench progress`."""
+    if args.watch:
+        watch(args.scale, args.parent, args.interval)
+        return
+    look = progress(load_plan(load_suite({"scale": args.scale})))
+    print(json.dumps(look, indent=1) if args.json else render(look))

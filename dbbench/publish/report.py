@@ -1,0 +1,147 @@
+"""The report of a scale: one HTML file that needs nothing beside it. What is missing is named, not left out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from dbbench.config import Plan
+from dbbench.errors import UserError
+from dbbench.files import read_json, write_text
+from dbbench.paths import run_folder, scale_folder
+from dbbench.publish import tables
+from dbbench.publish.cells import read_cells
+from dbbench.publish.figures import get_figure
+from dbbench.publish.frames import read_csv
+from dbbench.publish.places import HERE, figure_file, verdicts_file
+from dbbench.publish.runs import commit_of
+from dbbench.publish.verdicts import COLUMNS as VERDICT_COLUMNS
+from dbbench.publish.verdicts import RULE
+
+MEASURED = ("margin", "difference", "ci_low", "ci_high", "seeds")
+
+
+def inline(text: str) -> Markup:
+    """The Markdown of our own notes (code and bold) as HTML."""
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", html))
+
+
+def _table(plan: Plan, name: str, root: Path) -> dict[str, Any]:
+    table, cells = tables.read_table(plan, name, root), read_cells(plan, name, root)
+    return {
+        "header": tables.header(table),
+        "rows": [asdict(line) for line in tables.readable(plan, name, table)],
+        "notes": tables.notes(plan, name, table, cells),
+    }
+
+
+def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, Any]:
+    figure = get_figure(name, experiment)
+    png = figure_file(plan.scale, name, "png")
+    if not (root / png).exists():
+        raise UserError(f"{png}: no such file; snakemake makes it")
+    image = base64.b64encode((root / png).read_bytes()).decode()
+    return {"name": name, "caption": figure.caption, "image": image, "pdf": figure_file(plan.scale, name, "pdf").as_posix()}
+
+
+def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
+    """Each experiment with its table and figures as far as they are there; the rest goes into `missing`."""
+    sections = []
+    for name, experiment in plan.experiments.items():
+        section: dict[str, Any] = {"name": name, "title": experiment.title, "table": None, "figures": []}
+        if experiment.cells:
+            try:
+                section["table"] = _table(plan, name, root)
+            except UserError as error:
+                missing.append(f"the table of {name}: {error}")
+        for figure in experiment.figures:
+            try:
+                section["figures"].append(_figure(plan, name, figure, root))
+            except UserError as error:
+                missing.append(f"figure {figure}: {error}")
+        sections.append(section)
+    return sections
+
+
+def _verdicts(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
+    try:
+        frame = read_csv(root / verdicts_file(plan.scale), numbers=MEASURED, columns=VERDICT_COLUMNS)
+    except UserError as error:
+        missing.append(f"the verdicts: {error}")
+        return []
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _runs(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
+    """run.json of every run of the plan, with its folder and its commit as tables print it."""
+    runs = []
+    for name in plan.configurations:
+        for seed in range(plan.seeds):
+            folder = run_folder(plan.scale, name, seed)
+            try:
+                record = read_json(root / folder / "run.json")
+                runs.append({**record, "folder": folder.as_posix(), "marked_commit": commit_of(record)})
+            except (UserError, KeyError) as error:
+                missing.append(f"run {name} seed {seed}: {error}")
+    return runs
+
+
+def _environments(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """The different machines and package versions of the runs, with the number of runs on each."""
+    kept = [{k: r.get(k) for k in ("device", "threads", "versions")} for r in runs]
+    counts = Counter(json.dumps(k, sort_keys=True) for k in kept)
+    return [(json.loads(text), count) for text, count in counts.items()]
+
+
+def _different(runs: list[dict[str, Any]], key: str) -> list[str]:
+    return list(dict.fromkeys(str(run[key]) for run in runs if run.get(key)))
+
+
+def render(plan: Plan, root: Path = HERE) -> str:
+    """The report as HTML."""
+    missing: list[str] = []
+    sections = _sections(plan, root, missing)
+    verdicts = _verdicts(plan, root, missing)
+    runs = _runs(plan, root, missing)
+    environment = Environment(
+        loader=PackageLoader("dbbench", "publish"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inline"] = inline
+    datasets = {run["dataset"]["name"]: run["dataset"] for run in runs}
+    return environment.get_template("report.html").render(
+        plan=plan,
+        rule=RULE,
+        sections=sections,
+        verdicts=verdicts,
+        tally=Counter(row["verdict"] for row in verdicts),
+        missing=missing,
+        runs=runs,
+        datasets=list(datasets.values()),
+        commits=_different(runs, "marked_commit"),
+        devices=_different(runs, "device"),
+        ended=max((str(run["ended"]) for run in runs if run.get("ended")), default=""),
+        environments=_environments(runs),
+        configurations={n: yaml.safe_dump(c.model_dump(mode="json")) for n, c in plan.configurations.items()},
+        used_by={n: plan.used_by(n) for n in plan.configurations},
+    )
+
+
+def write_report(plan: Plan, root: Path = HERE) -> Path:
+    """Write results/<scale>/report.html; gives its path relative to the project. Missing parts are named in it."""
+    path = scale_folder(plan.scale) / "report.html"
+    write_text(root / path, render(plan, root))
+    return path

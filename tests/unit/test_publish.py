@@ -1,0 +1,255 @@
+"""From synthetic run folders to cells, tables and verdicts: every number comes from a row, and what is missing is an error."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from publish_fixtures import table1_plan, write_runs
+
+from dbbench.config import Plan
+from dbbench.errors import UserError
+from dbbench.publish.cells import COLUMNS as CELL_COLUMNS
+from dbbench.publish.cells import collect, read_cells, write_cells
+from dbbench.publish.published import all_published, decimals_of, published
+from dbbench.publish.runs import runs_of
+from dbbench.publish.tables import COLUMNS, agreeing_seeds, read_table, write_table
+from dbbench.publish.verdicts import write_verdicts
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return table1_plan()
+
+
+@pytest.fixture
+def project(tmp_path: Path, plan: Plan) -> Path:
+    write_runs(plan, tmp_path)
+    return tmp_path
+
+
+def change(path: Path, edit) -> None:
+    value = json.loads(path.read_text())
+    edit(value)
+    path.write_text(json.dumps(value))
+
+
+def evaluation(plan: Plan, project: Path, arm: str, seed: int) -> Path:
+    run = next(r for a, _, r in runs_of(plan, "table1", project) if a == arm and r.seed == seed)
+    return project / run.folder / "evaluation.json"
+
+
+# --- published ---------------------------------------------------------------------------------------------------------
+
+
+def test_published_numbers_keep_their_digits():
+    cell = published("t1.db")
+    assert cell is not None
+    assert (cell.text, cell.value, cell.better, cell.dataset) == ("59.30", 59.3, "higher", "cifar100")
+    assert published("control.shallow") is None
+    assert decimals_of("seconds_per_iteration") == 4
+
+
+def test_every_published_cell_is_read():
+    lines = Path("dbbench/publish/published.csv").read_text().splitlines()
+    assert len(all_published()) == len(lines) - 1
+
+
+# --- cells -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_the_row_of_its_evaluation(plan, project):
+    cells = collect(plan, "table1", project)
+    assert list(cells.columns) == list(CELL_COLUMNS)
+    row = cells[(cells["cell"] == "control.db.block0_p_true") & (cells["seed"] == 1)].iloc[0]
+    rows = json.loads((project / row["run"] / "evaluation.json").read_text())["rows"]
+    found = [r["value"] for r in rows if (r["metric"], r["variant"]) == ("p_true_percent", "block0")]
+    assert [row["value"]] == found
+    assert row["variant"] == "block0"
+    assert row["method"] == "diffusion_blocks"
+
+
+def test_variants_join_training_and_reading(plan, project):
+    cells = collect(plan, "table1", project).drop_duplicates("cell").set_index("cell")["variant"]
+    expected = {
+        **{"t1.vit": "", "t1.db": "", "control.shallow": "shallow", "control.shallow_long": "shallow_long"},
+        **{"control.db.isolated": "isolated", "control.db.hard_bridge": "hard_bridge"},
+    }
+    assert {k: cells[k] for k in expected} == expected
+
+
+def test_no_two_cells_are_told_apart_by_their_name_alone(plan, project):
+    cells = collect(plan, "table1", project)
+    assert not cells.duplicated(["method", "variant", "metric", "split", "seed"]).any()
+
+
+def test_cells_survive_the_file(plan, project):
+    change(evaluation(plan, project, "vit", 0), lambda e: e.update(commit="1234567"))
+    path = write_cells(plan, "table1", project)
+    pd.testing.assert_frame_equal(read_cells(plan, "table1", project), collect(plan, "table1", project), check_dtype=False)
+    assert "synthetic + 1234567" in (project / path).read_text()
+
+
+def test_a_dirty_tree_is_marked(plan, project):
+    change(evaluation(plan, project, "vit", 0).with_name("run.json"), lambda r: r.update(dirty=True))
+    cells = collect(plan, "table1", project)
+    vit = cells[(cells["cell"] == "t1.vit")].sort_values("seed")["commit"]
+    assert list(vit) == ["synthetic-dirty + synthetic", "synthetic", "synthetic"]
+
+
+def test_a_missing_row_names_cell_file_and_variants(plan, project):
+    path = evaluation(plan, project, "db", 2)
+    change(path, lambda e: e.update(rows=[r for r in e["rows"] if r["variant"] != "raw_bridge"]))
+    with pytest.raises(UserError) as error:
+        collect(plan, "table1", project)
+    message = str(error.value)
+    assert "control.db.raw_bridge" in message
+    assert str(path.relative_to(project)) in message
+    assert "hard_bridge" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda e: e["rows"].append(e["rows"][0]), "has 2 rows"),
+        (lambda e: e["rows"][0].update(value=None), "not a number"),
+        (lambda e: e.update(name="another"), "is of another"),
+        (lambda e: e.pop("rows"), "lacks rows"),
+    ],
+)
+def test_a_bad_evaluation_is_an_error(plan, project, edit, told):
+    change(evaluation(plan, project, "vit", 0), edit)
+    with pytest.raises(UserError, match=told):
+        collect(plan, "table1", project)
+
+
+def test_a_missing_run_is_an_error(plan, project):
+    evaluation(plan, project, "shallow", 1).unlink()
+    with pytest.raises(UserError, match=r"seed1/evaluation\.json: no such file"):
+        write_cells(plan, "table1", project)
+    assert not list(project.glob("results/laptop/cells/*"))
+
+
+def test_cells_of_another_plan_are_refused(plan, project):
+    write_cells(plan, "table1", project)
+    with pytest.raises(UserError, match="make it anew"):
+        write_table(table1_plan(seeds=2), "table1", project)
+
+
+def test_unknown_experiment(plan, project):
+    with pytest.raises(UserError, match="unknown experiment 'table99'; known: table1"):
+        write_cells(plan, "table99", project)
+
+
+# --- tables ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(plan, project) -> pd.DataFrame:
+    write_cells(plan, "table1", project)
+    write_table(plan, "table1", project)
+    return read_table(plan, "table1", project).set_index("cell")
+
+
+def test_the_columns_are_the_promised_ones(plan, project, table):
+    first = (project / "results/laptop/tables/table1.csv").read_text().splitlines()[0]
+    assert first == (
+        "cell,method,variant,metric,split,published,mean,ci_low,ci_high,seeds,verdict,scale,dataset,evaluator,commit"
+    )
+    assert tuple(first.split(",")) == COLUMNS
+    assert list(table.index) == [c.cell for c in plan.experiments["table1"].cells]
+
+
+def test_published_stands_at_published_cells_only(table):
+    filled = {cell: text for cell, text in table["published"].items() if text}
+    assert filled == {"t1.vit": "60.25", "t1.ff": "7.85", "t1.db": "59.30"}
+
+
+def test_a_cell_not_run_has_no_number(table):
+    row = table.loc["t1.ff"]
+    assert row[["mean", "ci_low", "ci_high", "seeds"]].isna().all()
+    assert (row["verdict"], row["method"], row["dataset"]) == ("not run yet", "forward_forward", "")
+
+
+def test_means_are_of_the_cells(plan, project, table):
+    means = read_cells(plan, "table1", project).groupby("cell")["value"].mean()
+    for cell, mean in means.items():
+        assert table.loc[cell, "mean"] == pytest.approx(mean, rel=1e-9)
+    assert (table["seeds"].dropna() == 3).all()
+
+
+def test_the_verdicts_of_the_table_are_those_of_the_verdicts_file(plan, project, table):
+    frame = pd.read_csv(project / write_verdicts(plan, project))
+    spoken = "; ".join(f"{c}: {v}" for c, v in zip(frame["claim"], frame["verdict"], strict=True) if c != "C19")
+    assert table.loc["t1.db", "verdict"] == spoken
+    assert table.loc["control.db.isolated", "verdict"].startswith("C19: ")
+    assert table.loc["t1.vit", "verdict"] == ""
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    plan = table1_plan(seeds=1)
+    write_runs(plan, tmp_path)
+    write_cells(plan, "table1", tmp_path)
+    write_table(plan, "table1", tmp_path)
+    table = read_table(plan, "table1", tmp_path)
+    assert table["ci_low"].isna().all()
+    assert table["mean"].notna().sum() == len(table) - 1
+    assert "UNTESTABLE AT SCALE" in (tmp_path / "results/laptop/tables/table1.md").read_text()
+
+
+def test_the_readable_table_names_what_its_numbers_are(plan, project, table):
+    text = (project / "results/laptop/tables/table1.md").read_text()
+    for part in ("Scale laptop", "MNIST-1D", "seeds 3", "commit synthetic", "measured on CIFAR-100", "Evaluator a: argmax"):
+        assert part in text
+    for claim in plan.experiments["table1"].claims:
+        assert f"**{claim.claim} " in text
+    widths = {line.count(" | ") for line in text.splitlines() if line.startswith("| ") and "`" in line}
+    assert len(widths) == 1
+
+
+def test_latex_has_no_bare_specials(project, table):
+    text = (project / "results/laptop/tables/table1.tex").read_text()
+    body = text[text.index("\\midrule") : text.index("\\bottomrule")]
+    assert "sigma\\_max\\textasciicircum{}2" in body
+    assert not re.search(r"(?<!\\)[_#%$]", body)
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+
+
+def test_repeats_that_do_not_differ_are_named(plan, project):
+    one, other = (evaluation(plan, project, "shallow", seed) for seed in (0, 2))
+    rows = json.loads(one.read_text())["rows"]
+    change(other, lambda e: e.update(rows=rows))
+    write_cells(plan, "table1", project)
+    lines = agreeing_seeds(read_cells(plan, "table1", project))
+    assert len(lines) == 1
+    assert lines[0].startswith("`control.shallow`: seeds 0 and 2 agree to the last digit")
+    write_table(plan, "table1", project)
+    assert "Warning: `control.shallow`" in (project / "results/laptop/tables/table1.md").read_text()
+
+
+# --- verdicts ----------------------------------------------------------------------------------------------------------
+
+
+def test_claims_without_cells_are_not_run_yet(plan, tmp_path):
+    frame = pd.read_csv(tmp_path / write_verdicts(plan, tmp_path))
+    assert set(frame["verdict"]) == {"NOT RUN YET"}
+    assert frame["difference"].isna().all()
+    assert set(frame["seeds"]) == {0}
+
+
+def test_a_verdict_pairs_by_seed_whatever_the_order_of_rows(plan, project):
+    path = project / write_cells(plan, "table1", project)
+    before = (project / write_verdicts(plan, project)).read_text()
+    pd.read_csv(path, dtype=str).sample(frac=1, random_state=3).to_csv(path, index=False)
+    assert (project / write_verdicts(plan, project)).read_text() == before
+
+
+def test_smoke_is_untestable(tmp_path):
+    plan = table1_plan(scale="smoke")
+    write_runs(plan, tmp_path)
+    write_cells(plan, "table1", tmp_path)
+    frame = pd.read_csv(tmp_path / write_verdicts(plan, tmp_path))
+    assert set(frame["verdict"]) == {"UNTESTABLE AT SCALE"}
+    assert frame["difference"].notna().all()

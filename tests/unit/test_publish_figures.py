@@ -1,0 +1,271 @@
+"""Figures, the report and `why`, on synthetic run folders."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from publish_fixtures import table1_plan, write_runs
+
+from dbbench.config import Plan
+from dbbench.errors import UserError
+from dbbench.noise import LogNormal
+from dbbench.publish.cells import write_cells
+from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
+from dbbench.publish.report import inline, write_report
+from dbbench.publish.runs import runs_of
+from dbbench.publish.tables import write_table
+from dbbench.publish.verdicts import write_verdicts
+from dbbench.publish.why import render, why
+
+FIGURES = [f for e in table1_plan().experiments.values() for f in e.figures]
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return table1_plan()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, plan) -> Path:
+    """Everything published once; tests only read it."""
+    root: Path = tmp_path_factory.mktemp("project")
+    write_runs(plan, root)
+    write_cells(plan, "table1", root)
+    write_table(plan, "table1", root)
+    write_verdicts(plan, root)
+    for name in FIGURES:
+        make_figure(plan, name, root)
+    write_report(plan, root)
+    return root
+
+
+def data_of(project: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(project / f"paper_figures/laptop/{name}.csv")
+
+
+# --- figures -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_pdf_png_and_csv(project, name):
+    folder = project / "paper_figures/laptop"
+    assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert len(data_of(project, name)) > 10
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_a_caption_and_its_inputs_exist(plan, project, name):
+    assert get_figure(name).caption.endswith(".")
+    inputs = figure_inputs(plan, name)
+    assert all((project / path).exists() for path in inputs)
+    assert bool(inputs) == (name != "figure4")
+
+
+def test_every_figure_module_belongs_to_an_experiment():
+    assert set(known_figures()) == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", ["figure4", "table1_controls"])
+def test_drawing_again_gives_the_same_bytes(plan, project, name):
+    folder = project / "paper_figures/laptop"
+    before = {e: (folder / f"{name}.{e}").read_bytes() for e in ("pdf", "png", "csv")}
+    make_figure(plan, name, project)
+    assert {e: (folder / f"{name}.{e}").read_bytes() for e in before} == before
+
+
+def test_what_is_drawn_is_the_csv(plan, project, monkeypatch):
+    figure = get_figure("table1_controls")
+    seen = []
+    monkeypatch.setattr("dbbench.publish.figures.get_figure", lambda *_: figure)
+    original = figure.draw
+    object.__setattr__(figure, "draw", lambda rows: seen.append(rows) or original(rows))
+    try:
+        make_figure(plan, "table1_controls", project)
+    finally:
+        object.__setattr__(figure, "draw", original)
+    assert list(seen[0]["value"]) == list(data_of(project, "table1_controls")["value"])
+
+
+def test_unknown_figures_name_the_known(plan):
+    with pytest.raises(UserError, match=r"'figure5' is unknown; known: .*figure4"):
+        owner(plan, "figure5")
+    with pytest.raises(UserError, match="known: .*figure4"):
+        get_figure("figure5")
+
+
+def test_an_experiment_may_share_a_figure_under_its_own_name():
+    assert get_figure("table2_learning_curves", "table2") is get_figure("learning_curves")
+
+
+def test_figure4_cuts_where_the_law_says(project):
+    rows = data_of(project, "figure4")
+    equi = rows[rows["strategy"] == "equi_probability"].groupby("block")["sigma"].agg(["min", "max"])
+    # the boundaries of METHOD: .002, .179632, .505041, 80; block 0 has the most noise
+    assert list(equi["max"]) == pytest.approx([80, 0.505041, 0.179632], rel=1e-5)
+    assert list(equi["min"]) == pytest.approx([0.505041, 0.179632, 0.002], rel=1e-5)
+    linear = rows[rows["strategy"] == "linear"].groupby("block")["mass"].first()
+    assert list(linear) == pytest.approx([6.4e-6, 8.5e-5, 0.99991], rel=0.02)
+
+
+def test_figure4_areas_are_probabilities(project):
+    import numpy as np
+
+    for _, rows in data_of(project, "figure4").groupby(["strategy", "block"]):
+        area = np.trapezoid(rows["density"], np.log(rows["sigma"]))
+        assert area == pytest.approx(rows["mass"].iloc[0], rel=0.01)
+    assert LogNormal().mass(0.002, 80.0) == pytest.approx(1)
+
+
+def test_learning_curves_count_layers_of_all_processes(plan, project):
+    rows = data_of(project, "learning_curves")
+    ends = rows.groupby("arm")[["step", "layer_evaluations"]].max()
+    for arm, configuration in plan.arms["table1"].items():
+        assert ends.loc[arm, "step"] == configuration.steps_per_process
+        assert ends.loc[arm, "layer_evaluations"] == pytest.approx(configuration.layer_evaluations)
+    isolated = rows[rows["arm"] == "db_isolated"]
+    assert set(isolated["block"]) == {0, 1, 2}
+    assert rows[rows["arm"] == "db"]["block"].isna().all()
+
+
+def test_accuracy_per_step_counts_calls_from_one(project):
+    chain = data_of(project, "accuracy_per_step").query("panel == 'chain' and arm == 'db' and seed == 0")
+    assert list(chain["x"]) == [1, 2, 3]
+    assert list(chain["block"]) == [0, 1, 2]
+
+
+def test_reference_lines_are_the_two_end_to_end_controls(project):
+    rows = data_of(project, "accuracy_per_step").query("panel == 'reference'")
+    assert set(zip(rows["arm"], rows["label"], strict=True)) == {("vit", "end to end"), ("shallow_long", "shallow_long")}
+
+
+def test_controls_know_chance_and_role(project):
+    rows = data_of(project, "table1_controls")
+    assert set(rows["chance"]) == {10.0}
+    roles = rows.drop_duplicates("cell").set_index("cell")["role"]
+    assert roles["t1.vit"] == "end_to_end"
+    assert roles["control.db.isolated"] == "diffusion_blocks"
+    assert roles["control.db.karras_grid"] == "reading"
+    assert roles["control.vit.shuffled"] == "shuffled"
+
+
+def test_a_figure_without_its_runs_is_an_error_and_leaves_nothing(plan, tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        make_figure(plan, "learning_curves", tmp_path)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+# --- report ------------------------------------------------------------------------------------------------------------
+
+
+class Outline(HTMLParser):
+    """Collects images, links and text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[str] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.ids.add(found.get("id", ""))
+        if tag == "img":
+            self.images.append(found["src"])
+        if "href" in found:
+            self.links.append(found["href"])
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def outline(path: Path) -> Outline:
+    page = Outline()
+    page.feed(path.read_text())
+    return page
+
+
+def test_the_report_is_self_contained(project):
+    page = outline(project / "results/laptop/report.html")
+    assert len(page.images) == len(FIGURES)
+    assert all(src.startswith("data:image/png;base64,") for src in page.images)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert "url(" not in (project / "results/laptop/report.html").read_text()
+
+
+def test_the_report_shows_numbers_verdicts_and_provenance(plan, project):
+    page = outline(project / "results/laptop/report.html")
+    assert "Missing here" not in page.text
+    for claim in plan.experiments["table1"].claims:
+        assert claim.statement in page.text
+    for text in ("60.25", "59.30", "0" * 64, "synthetic", "python 3.11", "18 of 18", *plan.configurations):
+        assert text in page.text
+    mean = pd.read_csv(project / "results/laptop/tables/table1.csv").set_index("cell").loc["t1.db", "mean"]
+    assert f"{mean:.2f}" in page.text
+
+
+def test_a_report_without_its_parts_names_them(plan, tmp_path):
+    page = outline(tmp_path / write_report(plan, tmp_path))
+    assert "Missing here" in page.text
+    for part in ("the table of table1", "the verdicts", *(f"figure {name}" for name in FIGURES), "seed 0"):
+        assert part in page.text
+    assert "None" not in re.sub(r"\s+", " ", page.text)
+
+
+def test_notes_are_escaped():
+    assert inline("`a<b` **c**") == "<code>a&lt;b</code> <strong>c</strong>"
+
+
+# --- why ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("artifact", "kind", "runs"),
+    [
+        ("results/laptop/cells/table1.csv", "cells", 18),
+        ("results/laptop/tables/table1.md", "table", 18),
+        ("results/laptop/verdicts.csv", "verdicts", 18),
+        ("results/laptop/report.html", "report", 18),
+        ("paper_figures/laptop/accuracy_per_step.pdf", "figure", 15),
+        ("paper_figures/laptop/figure4.png", "figure", 0),
+    ],
+)
+def test_why_leads_to_the_runs(project, artifact, kind, runs):
+    found = why(Path(artifact), project)
+    assert found["kind"] == kind
+    assert len(found["runs"]) == runs
+    assert artifact in found["command"]
+    assert found["commits"] == (["synthetic"] if runs else [])
+    assert [d["sha256"] for d in found["datasets"]] == (["0" * 64] if runs else [])
+    assert artifact in render(found)
+
+
+def test_why_names_the_commands_of_a_run(plan, project):
+    run = next(r for _, _, r in runs_of(plan, "table1", project))
+    found = why(run.folder / "run.json", project)
+    assert found["runs"][0]["commands"] == [f"dbbench train {run.configuration} --seed 0"]
+
+
+@pytest.mark.parametrize("artifact", ["README.md", "/etc/hostname", "results/huge/report.html", "paper_figures/laptop/x.txt"])
+def test_why_refuses_other_files(project, artifact):
+    with pytest.raises(UserError, match="no table, figure"):
+        why(Path(artifact), project)
+
+
+def test_why_of_a_missing_artifact(project):
+    with pytest.raises(UserError, match=r"results/smoke/report\.html: no such file"):
+        why(Path("results/smoke/report.html"), project)
+
+
+def test_why_says_when_a_run_is_gone(plan, tmp_path):
+    write_runs(plan, tmp_path)
+    write_cells(plan, "table1", tmp_path)
+    run = next(r for _, _, r in runs_of(plan, "table1", tmp_path))
+    (tmp_path / run.folder / "run.json").unlink()
+    found = why(Path("results/laptop/cells/table1.csv"), tmp_path)
+    assert [r["run"] for r in found["runs"] if "missing" in r] == [run.folder.as_posix()]
+    assert "is not here any more" in render(found)
