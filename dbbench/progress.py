@@ -74,8 +74,7 @@ def read_workflow(root: Path) -> Workflow | None:
         if "total" not in planned:
             continue
         done = re.findall(r"(\d+) of \d+ steps", text)
-        stamp, form = log.name.removesuffix(".snakemake.log"), "%Y-%m-%dT%H%M%S.%f" if "." in log.stem[:-10] else "%Y-%m-%dT%H%M%S"
-        started = datetime.strptime(stamp, form).timestamp()
+        started = datetime.fromisoformat(log.name.removesuffix(".snakemake.log")).timestamp()
         trainings = sum(planned.get(rule, 0) for rule in TRAINING_RULES)
         return Workflow(started, int(done[-1]) if done else 0, planned["total"], trainings)
     return None
@@ -165,8 +164,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+def alive(pid: int, parent: bool) -> bool:
+    """Whether a process of this machine runs. Our own parent has also ended if it waits to be collected by its parent."""
+    if parent:
+        return os.getppid() == pid
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -183,7 +184,8 @@ def watch(scale: Scale, parent_pid: int | None, interval: float) -> None:
     """
     try:
         plan, root = load_plan(load_suite({"scale": scale})), Path.cwd()
-        while wait(parent_pid, interval):
+        parent = parent_pid == os.getppid()
+        while wait(parent_pid, parent, interval):
             look = progress(plan, root)
             print(render(look), file=sys.stderr, flush=True)
             if parent_pid is None and look["jobs_done"] == look["jobs_total"]:
@@ -192,11 +194,11 @@ def watch(scale: Scale, parent_pid: int | None, interval: float) -> None:
         return
 
 
-def wait(parent_pid: int | None, seconds: float) -> bool:
-    """Sleep, but not past the end of the parent; False if it has ended."""
+def wait(pid: int | None, parent: bool, seconds: float) -> bool:
+    """Sleep, but not past the end of the process; False if it has ended."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        if parent_pid is not None and not alive(parent_pid):
+        if pid is not None and not alive(pid, parent):
             return False
         time.sleep(min(0.5, left))
     return True
