@@ -1,6 +1,7 @@
 """Figures, the report and `why`, on synthetic run folders."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -78,22 +79,17 @@ def test_drawing_again_gives_the_same_bytes(plan, project, name):
 
 
 def test_what_is_drawn_is_the_csv(plan, project, monkeypatch):
-    figure = get_figure("table1_controls")
-    seen = []
-    monkeypatch.setattr("dbbench.publish.figures.get_figure", lambda *_: figure)
-    original = figure.draw
-    object.__setattr__(figure, "draw", lambda rows: seen.append(rows) or original(rows))
-    try:
-        make_figure(plan, "table1_controls", project)
-    finally:
-        object.__setattr__(figure, "draw", original)
+    figure, seen = get_figure("table1_controls"), []
+    spy = replace(figure, draw=lambda rows: seen.append(rows) or figure.draw(rows))
+    monkeypatch.setattr("dbbench.publish.figures.get_figure", lambda *_: spy)
+    make_figure(plan, "table1_controls", project)
     assert list(seen[0]["value"]) == list(data_of(project, "table1_controls")["value"])
 
 
 def test_unknown_figures_name_the_known(plan):
     with pytest.raises(UserError, match=r"'figure5' is unknown; known: .*figure4"):
         owner(plan, "figure5")
-    with pytest.raises(UserError, match="known: .*figure4"):
+    with pytest.raises(UserError, match=r"known: .*figure4"):
         get_figure("figure5")
 
 
