@@ -144,9 +144,9 @@ def seconds_left(
 
 def render(look: dict[str, Any]) -> str:
     """One line."""
-    parts = [f"{look['trainings_done']} of {look['trainings_total']} trainings done"]
-    if look["jobs_total"] is not None:
-        parts.insert(0, f"{look['jobs_done']} of {look['jobs_total']} jobs done")
+    # a workflow may be asked for a part of the plan: its jobs count, not all trainings of the scale
+    what = "trainings" if look["jobs_total"] is None else "jobs"
+    parts = [f"{look[f'{what}_done']} of {look[f'{what}_total']} {what} done"]
     live = [f"{t['run']} {t['percent']:.0f} %" for t in look["training"]]
     if live:
         more = f" and {len(live) - SHOWN} more" if len(live) > SHOWN else ""
