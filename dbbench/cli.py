@@ -134,7 +134,9 @@ def train(args: argparse.Namespace) -> None:
         if not 0 <= args.block < configuration.method.blocks:
             raise UserError(f"--block must be 0 to {configuration.method.blocks - 1}, got {args.block}")
         folder = block_folder(args.scale, configuration.name, args.seed, args.block)
-    live = LiveLog(folder, {"scale": args.scale, "name": configuration.name, "seed": args.seed, "block": args.block})
+    identity = {"scale": args.scale, "name": configuration.name, "seed": args.seed, "block": args.block}
+    described = {"architecture": configuration.architecture, "configuration": configuration.model_dump(mode="json")}
+    live = LiveLog(folder, {**identity, **described})
     try:
         run(configuration, args.scale, args.seed, folder, source, block=args.block, offer=live.offer)
     finally:

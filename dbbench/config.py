@@ -340,6 +340,7 @@ class Arm(Strict):
     """One configuration of an experiment: overrides over the architecture's settings."""
 
     variant: str | None = None
+    scales: tuple[Scale, ...] = Field(SCALES, description="where this arm runs; elsewhere its cells say so")
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
@@ -373,6 +374,16 @@ class Experiment(Strict):
                 if side not in cells:
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
+
+
+    def at_scale(self, scale: Scale) -> Experiment:
+        """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
+        arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
+        cells = tuple(
+            c if c.arm is None or c.arm in arms else Cell(cell=c.cell, label=c.label, not_run=f"not part of scale {scale}")
+            for c in self.cells
+        )
+        return self.model_copy(update={"arms": arms, "cells": cells})
 
 
 class SuiteConfig(Strict):
@@ -519,7 +530,7 @@ def resolve(
         if arm.variant not in variants:
             raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
         merged = overlay(merged, variants[arm.variant])
-    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k != "variant"}
+    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k not in ("variant", "scales")}
     merged = overlay(merged, over)
     # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
     method = dict(merged.get("method", {}))
@@ -538,6 +549,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     root = root or config_root()
     files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
     loaded = {name: load_experiment(path) for name, path in files.items()}
+    loaded = {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
     wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
     for name in wanted:
         if name not in loaded:

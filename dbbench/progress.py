@@ -74,8 +74,7 @@ def read_workflow(root: Path) -> Workflow | None:
         if "total" not in planned:
             continue
         done = re.findall(r"(\d+) of \d+ steps", text)
-        stamp, form = log.name.removesuffix(".snakemake.log"), "%Y-%m-%dT%H%M%S.%f" if "." in log.stem[:-10] else "%Y-%m-%dT%H%M%S"
-        started = datetime.strptime(stamp, form).timestamp()
+        started = datetime.fromisoformat(log.name.removesuffix(".snakemake.log")).timestamp()
         trainings = sum(planned.get(rule, 0) for rule in TRAINING_RULES)
         return Workflow(started, int(done[-1]) if done else 0, planned["total"], trainings)
     return None
@@ -114,6 +113,8 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
     ended = {t.name: t.ended for t in everything}
     under_way = {t.name: s for t in everything if ended[t.name] is None and (s := t.state(now)) is not None}
     workflow = read_workflow(root)
+    # a finished workflow has no time left, whatever the plan says now
+    going_on = workflow if workflow and workflow.done < workflow.total else None
     return {
         "scale": plan.scale,
         "jobs_done": workflow.done if workflow else None,
@@ -121,7 +122,7 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
         "trainings_done": sum(e is not None for e in ended.values()),
         "trainings_total": len(everything),
         "training": [{"run": n, **s, "percent": 100 * s["step"] / s["steps"]} for n, s in under_way.items()],
-        "seconds_left": seconds_left(workflow, everything, ended, under_way, now) if workflow else None,
+        "seconds_left": seconds_left(going_on, everything, ended, under_way, now) if going_on else None,
     }
 
 
@@ -145,9 +146,9 @@ def seconds_left(
 
 def render(look: dict[str, Any]) -> str:
     """One line."""
-    parts = [f"{look['trainings_done']} of {look['trainings_total']} trainings done"]
-    if look["jobs_total"] is not None:
-        parts.insert(0, f"{look['jobs_done']} of {look['jobs_total']} jobs done")
+    # a workflow may be asked for a part of the plan: its jobs count, not all trainings of the scale
+    what = "trainings" if look["jobs_total"] is None else "jobs"
+    parts = [f"{look[f'{what}_done']} of {look[f'{what}_total']} {what} done"]
     live = [f"{t['run']} {t['percent']:.0f} %" for t in look["training"]]
     if live:
         more = f" and {len(live) - SHOWN} more" if len(live) > SHOWN else ""
@@ -165,8 +166,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+def alive(pid: int, parent: bool) -> bool:
+    """Whether a process of this machine runs. Our own parent has also ended if it waits to be collected by its parent."""
+    if parent:
+        return os.getppid() == pid
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -183,7 +186,8 @@ def watch(scale: Scale, parent_pid: int | None, interval: float) -> None:
     """
     try:
         plan, root = load_plan(load_suite({"scale": scale})), Path.cwd()
-        while wait(parent_pid, interval):
+        parent = parent_pid == os.getppid()
+        while wait(parent_pid, parent, interval):
             look = progress(plan, root)
             print(render(look), file=sys.stderr, flush=True)
             if parent_pid is None and look["jobs_done"] == look["jobs_total"]:
@@ -192,11 +196,11 @@ def watch(scale: Scale, parent_pid: int | None, interval: float) -> None:
         return
 
 
-def wait(parent_pid: int | None, seconds: float) -> bool:
-    """Sleep, but not past the end of the parent; False if it has ended."""
+def wait(pid: int | None, parent: bool, seconds: float) -> bool:
+    """Sleep, but not past the end of the process; False if it has ended."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        if parent_pid is not None and not alive(parent_pid):
+        if pid is not None and not alive(pid, parent):
             return False
         time.sleep(min(0.5, left))
     return True

@@ -1,0 +1,86 @@
+"""MLflow's page for the project's store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from pathlib import Path
+
+from dbbench.config import Plan, SuiteConfig
+from dbbench.errors import UserError
+from dbbench.tracking.store import ARTIFACTS, SERVERS, store_uri
+
+HOST = "127.0.0.1"
+
+
+def ui(suite: SuiteConfig | Plan, port: int = 5000, open_browser: bool = True, root: Path | None = None) -> None:
+    """Serve MLflow's page on this machine until Ctrl-C; where the store is a server, only say its address.
+
+    Raises:
+        UserError: no store yet, or the port is taken.
+    """
+    root = root or Path()
+    uri = store_uri(root, suite.tracking_uri)
+    if uri.startswith(SERVERS):
+        print(uri)
+        if open_browser:
+            webbrowser.open(uri)
+        return
+    check_port(port)
+    # MLflow's page has two faces; this one is for training
+    address = f"http://{HOST}:{port}/#/experiments?workflowType=machine_learning"
+    print(f"{address}   (Ctrl-C ends it)", flush=True)
+    with subprocess.Popen(server_command(uri, port, root), env=server_environment()) as server:
+        if open_browser:
+            threading.Thread(target=open_when_ready, args=(address, port, server), daemon=True).start()
+        # a plain kill ends the server as well
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
+            return
+    if code:
+        raise UserError(f"MLflow's server ended with status {code}")
+
+
+def server_command(uri: str, port: int, root: Path) -> list[str]:
+    """MLflow's server with one worker: it is for one person."""
+    serve = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    serve += ["--artifacts-destination", str((root / ARTIFACTS).resolve())]
+    return [*serve, "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+def server_environment() -> dict[str, str]:
+    """Nothing is reported home, no job queue is started, and only warnings are printed."""
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return {**quiet, "MLFLOW_LOGGING_LEVEL": "WARNING", **os.environ}
+
+
+def check_port(port: int) -> None:
+    """Raises UserError if something listens there already."""
+    with socket.socket() as probe:
+        # as the server does, or a port that was just left counts as taken
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OverflowError:
+            raise UserError(f"port {port}: expected 1 to 65535") from None
+        except OSError as error:
+            raise UserError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from None
+
+
+def open_when_ready(address: str, port: int, server: subprocess.Popen[bytes]) -> None:
+    """Open the browser as soon as the server answers."""
+    while server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                webbrowser.open(address)
+                return
+        time.sleep(0.2)
