@@ -375,7 +375,6 @@ class Experiment(Strict):
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
 
-
     def at_scale(self, scale: Scale) -> Experiment:
         """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
