@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CASES = {"end_to_end": "table1/vit", "diffusion_blocks": "table1/db"}
+CASES = {"end_to_end": "vit", "diffusion_blocks": "db"}
 #: what workflow/Snakefile exports for every job
 WORKFLOW_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -40,13 +40,14 @@ def our_step(case: str, batch_size: int) -> Callable[[int], None]:
     """One step of ours, as `dbbench train` takes it at scale paper."""
     import torch
 
-    from dbbench.config import find_configuration
+    from dbbench.config import load_plan, load_suite
     from dbbench.methods import build as build_method
     from dbbench.models import Batch
     from dbbench.training.loop import Trainer
     from dbbench.training.run import make_network
 
-    configuration = find_configuration("paper", CASES[case])
+    plan = load_plan(load_suite({"scale": "paper", "experiments": ["table1"]}))
+    configuration = plan.arms["table1"][CASES[case]]
     network = make_network(configuration, 0, None, torch.device("cpu")).train()
     method = build_method(configuration)
     trainer = Trainer(network, method, configuration.training, configuration.steps_per_process, 0, torch.device("cpu"))

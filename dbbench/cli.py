@@ -162,6 +162,25 @@ def evaluate(args: argparse.Namespace) -> None:
     run(configuration, args.scale, args.seed, folder, source)
 
 
+def profile(args: argparse.Namespace) -> None:
+    """Measure memory or time in place of training and evaluating."""
+    configuration, folder, _ = _find(args)
+    from dbbench.profiling.run import profile_run
+
+    if configuration.profile is None:
+        raise UserError(f"{configuration.name} is no profile; train and evaluate it")
+    profile_run(configuration, args.scale, args.seed, folder)
+
+
+def memory(args: argparse.Namespace) -> None:
+    """Count the memory of one training step on fake tensors: any experiment, any scale, no GPU."""
+    from dbbench.profiling.ask import asked_configuration, render
+    from dbbench.profiling.memory import profile as count
+
+    configuration = asked_configuration(args)
+    _print(count(configuration).as_dict(), args.json, lambda found: render(configuration, found))
+
+
 # --- publishing --------------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +297,8 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--block", type=int, help="the block of an isolated run")
     with_run(command("assemble", assemble, scaled=True))
     with_run(command("evaluate", evaluate, scaled=True))
+    with_run(command("profile", profile, scaled=True))
+    _add_memory(command("memory", memory, scaled=True), with_json)
     for name, run in (("cells", cells), ("table", table)):
         made = command(name, run, scaled=True)
         made.add_argument("--experiment", required=True)
@@ -303,6 +324,22 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--parent", type=int, help="end with this process")
     with_json(made)
     return parser
+
+
+def _add_memory(made: argparse.ArgumentParser, with_json: Callable[[argparse.ArgumentParser], None]) -> None:
+    """`memory`: the configuration of an experiment's arm, and what to change of it."""
+    made.add_argument("--experiment", required=True)
+    made.add_argument("--arm", help="an arm of the experiment (default: the first that has the method)")
+    made.add_argument("--method", choices=["end_to_end", "diffusion_blocks"])
+    made.add_argument("--blocks", type=int)
+    made.add_argument("--residency", choices=["joint", "isolated"])
+    made.add_argument("--checkpointing", action="store_true", help="run layers again in the backward pass")
+    made.add_argument("--batch-size", type=int)
+    made.add_argument("--layers", type=int)
+    made.add_argument("--precision", choices=["float32", "bfloat16"])
+    made.add_argument("--optimizer", choices=["fused", "foreach", "loop"])
+    made.add_argument("--attention", choices=["auto", "math", "flash", "efficient"])
+    with_json(made)
 
 
 def _add_show(commands: Any, with_json: Callable[[argparse.ArgumentParser], None], scales: Sequence[str]) -> None:

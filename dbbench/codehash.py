@@ -102,6 +102,13 @@ def training_entries(configuration: Configuration) -> tuple[str, ...]:
     return ("dbbench.training.run", f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
 
 
+def profile_entries(configuration: Configuration) -> tuple[str, ...]:
+    """The entry points of a profiling job."""
+    assert configuration.profile is not None
+    own = ("dbbench.profiling.run", f"dbbench.profiling.{configuration.profile.kind}_rows")
+    return (*own, *training_entries(configuration)[1:])
+
+
 def evaluation_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of an evaluation job."""
     own = ("dbbench.evaluation.run", f"dbbench.evaluation.{configuration.architecture}")

@@ -149,9 +149,17 @@ class TrainingConfig(Strict):
     clip_norm: float | None = Field(1.0, gt=0)
     ema: float | None = Field(None, gt=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    checkpointing: bool = Field(False, description="run layers again in the backward pass instead of keeping activations")
+    optimizer: Literal["fused", "foreach", "loop"] = Field("fused", description="implementation of AdamW")
+    attention: Literal["auto", "math", "flash", "efficient"] = Field("auto", description="kernel of the attention")
     log_every: int = Field(50, ge=1)
     validate_every: int = Field(0, ge=0, description="0: no validation")
     checkpoint_every: int = Field(1000, ge=1)
+
+    @property
+    def autocasts(self) -> bool:
+        """Whether the forward pass runs in bfloat16 where that is safe."""
+        return self.precision == "bfloat16"
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingConfig:
@@ -192,6 +200,31 @@ class EvaluationConfig(Strict):
         return self
 
 
+class ProfileConfig(Strict):
+    """What is measured in place of training and evaluation (docs/performance.md)."""
+
+    kind: Literal["memory", "time", "parallel"]
+    # memory: counted, so one repeat says all
+    blocks: tuple[int, ...] = Field((), description="numbers of blocks to profile, same layers")
+    depths: tuple[int, ...] = Field((), description="numbers of layers to profile, same layers a block")
+    batch_sizes: tuple[int, ...] = ()
+    budgets_gb: tuple[int, ...] = Field((), description="memory in 10^9 bytes to find the largest batch for")
+    real_batch_size: int | None = Field(None, ge=1, description="also execute a step, at this batch size")
+    # time
+    rounds: int = Field(5, ge=1, description="times that the timed parts take turns")
+    warmup: int = Field(1, ge=0, description="turns before those that count")
+    chain_steps: int = Field(0, ge=0, description="steps of the timed inference chains; 0: none")
+    chain_batch_size: int = Field(4, ge=1)
+    chain_rounds: int = Field(2, ge=1)
+    # parallel
+    job_steps: int = Field(20, ge=1, description="training steps of each block's job")
+
+    @property
+    def repeats(self) -> int | None:
+        """Runs in place of the seeds; None: as many as there are seeds."""
+        return 1 if self.kind == "memory" else None
+
+
 class Configuration(Strict):
     """Everything that determines a run but its seed."""
 
@@ -200,6 +233,7 @@ class Configuration(Strict):
     method: MethodConfig
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig.model_construct()
+    profile: ProfileConfig | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Configuration:
@@ -295,7 +329,9 @@ class Configuration(Strict):
             fields += [f"B{m.blocks}", m.residency]
         else:
             fields += [f"L{self.trained_layers}", f"x{m.updates_times}"] if m.shallow_of > 1 else []
-        fields += [self.data.name, digest(self.model_dump(mode="json", exclude={"evaluation"}))[:8]]
+        outside = {"evaluation"} if self.profile else {"evaluation", "profile"}
+        fields += [self.data.name, digest(self.model_dump(mode="json", exclude=outside))[:8]]
+        fields += [self.profile.kind] if self.profile else []
         return "-".join(fields)
 
 
@@ -326,14 +362,35 @@ class Cell(Strict):
 
 
 class Claim(Strict):
-    """left - right compared with a margin, paired by seed."""
+    """left - right compared with a margin, or left / right with a range; paired by seed.
+
+    `others` are further right-hand cells: the claim is judged against the one that leaves it least. `within` asks for the
+    ratio to lie in a range instead; without a right-hand cell, for the value itself. A counted number, which no seed
+    changes, is `exact`: it has no interval.
+    """
 
     claim: str
     statement: str
     left: str
-    right: str
+    right: str = ""
+    others: tuple[str, ...] = ()
     margin: float = 0.0
     better: Literal["higher", "lower"] = "higher"
+    within: tuple[float, float] | None = None
+    exact: bool = False
+
+    @model_validator(mode="after")
+    def _has_sides(self) -> Claim:
+        if not self.right and self.within is None:
+            raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
+        if self.within is not None and (self.others or self.within[0] > self.within[1]):
+            raise ValueError(f"claim {self.claim}: a range is [low, high] and has no `others`")
+        return self
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Every cell it speaks of."""
+        return tuple(c for c in (self.left, self.right, *self.others) if c)
 
 
 class Arm(Strict):
@@ -346,6 +403,7 @@ class Arm(Strict):
     method: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
+    profile: dict[str, Any] = Field(default_factory=dict)
 
 
 class Experiment(Strict):
@@ -354,6 +412,7 @@ class Experiment(Strict):
     name: str
     title: str
     architecture: str | None = None
+    settings: Scale | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
     default: bool = Field(True, description="part of `all`")
     scales: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
     arms: dict[str, Arm] = Field(default_factory=dict)
@@ -370,7 +429,7 @@ class Experiment(Strict):
             if cell.arm is not None and cell.arm not in self.arms:
                 raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
         for claim in self.claims:
-            for side in (claim.left, claim.right):
+            for side in claim.cells:
                 if side not in cells:
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
@@ -492,8 +551,13 @@ class Plan:
     def runs_of(self, experiment: str) -> Iterator[tuple[str, Configuration, int]]:
         """(arm, configuration, seed) of an experiment."""
         for arm, configuration in self.arms[experiment].items():
-            for seed in range(self.seeds):
+            for seed in self.seeds_of(configuration):
                 yield arm, configuration, seed
+
+    def seeds_of(self, configuration: Configuration) -> range:
+        """The seeds of a configuration: those of the plan, or one where nothing depends on it."""
+        repeats = configuration.profile.repeats if configuration.profile else None
+        return range(self.seeds if repeats is None else repeats)
 
 
 def _evaluated_together(first: Configuration, second: Configuration, experiment: str) -> Configuration:
@@ -563,9 +627,10 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
             continue
         path = root / "architectures" / f"{experiment.architecture}.yaml"
         base = bases.setdefault(experiment.architecture, read_yaml(path))
-        if suite.scale not in base:
-            raise UserError(f"{path}: no settings for scale {suite.scale}")
-        shared = overlay(base.get("every_scale", {}), base[suite.scale])
+        settings = experiment.settings or suite.scale
+        if settings not in base:
+            raise UserError(f"{path}: no settings for scale {settings}")
+        shared = overlay(base.get("every_scale", {}), base[settings])
         for arm_name, arm in experiment.arms.items():
             where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
             arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)

@@ -108,7 +108,11 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
     """
     root, now = root or Path(), time.time() if now is None else now
     everything = [
-        t for c in plan.configurations.values() for seed in range(plan.seeds) for t in trainings_of(c, plan.scale, seed, root)
+        t
+        for c in plan.configurations.values()
+        if c.profile is None
+        for seed in range(plan.seeds)
+        for t in trainings_of(c, plan.scale, seed, root)
     ]
     ended = {t.name: t.ended for t in everything}
     under_way = {t.name: s for t in everything if ended[t.name] is None and (s := t.state(now)) is not None}

@@ -81,7 +81,7 @@ def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
         if cell.arm is None:
             continue
         configuration = plan.arms[experiment][cell.arm]
-        for seed in range(plan.seeds):
+        for seed in plan.seeds_of(configuration):
             run = runs.setdefault((cell.arm, seed), run_of(plan, configuration, seed, root))
             rows.append(_row(asked, cell, configuration, run))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -103,7 +103,9 @@ def read_cells(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     path = cells_file(plan.scale, experiment)
     frame = read_csv(root / path, numbers=("seed", "value"), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype(int)
-    wanted = {(c.cell, s) for c in experiment_of(plan, experiment).cells if c.arm is not None for s in range(plan.seeds)}
+    arms = plan.arms[experiment]
+    asked = [c for c in experiment_of(plan, experiment).cells if c.arm is not None]
+    wanted = {(c.cell, s) for c in asked for s in plan.seeds_of(arms[str(c.arm)])}
     present = list(zip(frame["cell"], frame["seed"], strict=True))
     if set(present) != wanted or len(present) != len(wanted):
         odd = sorted(wanted.symmetric_difference(present))

@@ -29,7 +29,7 @@ from dbbench.publish.verdicts import COLUMNS as VERDICT_COLUMNS
 from dbbench.publish.verdicts import RULE
 
 SCREEN_DPI = 142  # a figure of page width fills the column of text
-MEASURED = ("margin", "difference", "ci_low", "ci_high", "seeds")
+MEASURED = ("margin", "upper", "difference", "ci_low", "ci_high", "seeds")
 
 
 def inline(text: str) -> Markup:
@@ -89,8 +89,8 @@ def _verdicts(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]
 def _runs(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
     """run.json of every run of the plan, with its folder and its commit as tables print it."""
     runs = []
-    for name in plan.configurations:
-        for seed in range(plan.seeds):
+    for name, configuration in plan.configurations.items():
+        for seed in plan.seeds_of(configuration):
             folder = run_folder(plan.scale, name, seed)
             try:
                 record = read_json(root / folder / "run.json")
@@ -129,6 +129,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
     datasets = {run["dataset"]["name"]: run["dataset"] for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,
+        planned_runs=sum(len(plan.seeds_of(c)) for c in plan.configurations.values()),
         rule=RULE,
         sections=sections,
         verdicts=verdicts,

@@ -1,4 +1,4 @@
-"""Verdicts: a claim is a difference of two cells against a margin, paired by seed."""
+"""Verdicts: a claim is a difference of two cells against a margin, or their ratio against a range, paired by seed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dbbench.config import Claim, Experiment, Plan, Scale
+from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.publish.cells import dataset_title, read_cells
 from dbbench.publish.frames import distinct, unique, write_csv
@@ -21,14 +22,16 @@ from dbbench.publish.published import decimals_of
 Word = Literal["REPRODUCED", "PARTIAL", "NOT REPRODUCED", "UNTESTABLE AT SCALE", "NOT RUN YET"]
 
 COLUMNS = (
-    *("claim", "experiment", "statement", "left", "right", "margin", "difference", "ci_low", "ci_high"),
-    *("seeds", "verdict", "reason", "scale", "dataset"),
+    *("claim", "experiment", "statement", "left", "right", "comparison", "margin", "upper"),
+    *("difference", "ci_low", "ci_high", "seeds", "verdict", "reason", "scale", "dataset"),
 )
 FEWEST_SEEDS = 3
 RULE = (
     "The difference is left minus right (the other way round where lower is better), paired by seed, with its 95 % t "
     "interval. REPRODUCED: the interval lies above the margin. PARTIAL: only the mean does (the direction). NOT "
-    "REPRODUCED: the mean does not. UNTESTABLE AT SCALE: fewer than three seeds, or the scale smoke. "
+    "REPRODUCED: the mean does not. Of a ratio, left over right, or a value, the interval must lie in the range from margin to "
+    "upper. An exact count has no seeds and no interval: it is within, or it is not. UNTESTABLE AT SCALE: fewer than three "
+    "seeds of a number that seeds change, or the scale smoke. "
     "Intervals are of single claims, not corrected for their number."
 )
 
@@ -75,14 +78,48 @@ def _word(mean: float, low: float, high: float, margin: float) -> tuple[Word, st
     return "NOT REPRODUCED", "the mean is not above the margin"
 
 
+def judge_within(values: Sequence[float], within: tuple[float, float], *, exact: bool, scale: Scale) -> Verdict:
+    """The verdict on a quantity lying in a range; number k is that of seed k.
+
+    PARTIAL where only the mean lies in it. Counts are `exact`: one value, no interval, the same at every scale.
+    """
+    if not values:
+        return Verdict("NOT RUN YET", "no numbers")
+    mean, low, high, count = t_interval(values)
+    inside = within[0] <= mean <= within[1]
+    if scale == "smoke":
+        return Verdict("UNTESTABLE AT SCALE", "smoke checks the code path only", mean, low, high, count)
+    if exact:
+        if len(set(values)) > 1:
+            raise UserError(f"a claim calls a number exact that differs between seeds: {sorted(set(values))}")
+        word: Word = "REPRODUCED" if inside else "NOT REPRODUCED"
+        return Verdict(word, f"an exact count, {'in' if inside else 'outside'} the range", mean, math.nan, math.nan, count)
+    if count < FEWEST_SEEDS:
+        why = f"{count} seed{'s' * (count > 1)}; at least {FEWEST_SEEDS} are needed"
+        return Verdict("UNTESTABLE AT SCALE", why, mean, low, high, count)
+    if within[0] <= low and high <= within[1]:
+        return Verdict("REPRODUCED", "the interval lies in the range", mean, low, high, count)
+    if inside:
+        return Verdict("PARTIAL", "the mean lies in the range, the interval leaves it", mean, low, high, count)
+    return Verdict("NOT REPRODUCED", "the mean lies outside the range", mean, low, high, count)
+
+
 def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale: Scale) -> Verdict:
     """The verdict of a claim from the cells of its experiment (columns of `cells.COLUMNS`)."""
     for cell in experiment.cells:
-        if cell.cell in (claim.left, claim.right) and cell.arm is None:
+        if cell.cell in claim.cells and cell.arm is None:
             return Verdict("NOT RUN YET", f"{cell.cell}: {cell.not_run}")
     values = cells.set_index(["cell", "seed"])["value"].sort_index()
-    left, right = values.loc[claim.left], values.loc[claim.right]
-    return judge(list(left), list(right.loc[left.index]), claim.margin, better=claim.better, scale=scale)
+    left = values.loc[claim.left]
+    if claim.within is not None:
+        ratio = left / values.loc[claim.right].loc[left.index] if claim.right else left
+        return judge_within(list(ratio), claim.within, exact=claim.exact, scale=scale)
+    rivals = [values.loc[name].loc[left.index] for name in (claim.right, *claim.others)]
+    closest = min(rivals, key=lambda r: (1 if claim.better == "higher" else -1) * float((left - r).mean()))
+    if claim.exact:
+        sign = 1 if claim.better == "higher" else -1
+        return judge_within(list(sign * (left - closest)), (claim.margin, math.inf), exact=True, scale=scale)
+    return judge(list(left), list(closest), claim.margin, better=claim.better, scale=scale)
 
 
 def claim_verdicts(plan: Plan, experiment: str, cells: pd.DataFrame) -> dict[str, Verdict]:
@@ -95,18 +132,22 @@ def describe(claim: Claim, verdict: Verdict, decimals: int) -> str:
     """A claim and its verdict in one line of Markdown."""
     text = f"**{claim.claim} {verdict.word}**: {claim.statement}. "
     sides = (claim.left, claim.right) if claim.better == "higher" else (claim.right, claim.left)
-    if verdict.seeds:
+    if verdict.seeds and claim.within is not None:
+        interval = "" if math.isnan(verdict.low) else f" [{verdict.low:.4g}, {verdict.high:.4g}], {verdict.seeds} seeds"
+        what = f"`{claim.left}` / `{claim.right}`" if claim.right else f"`{claim.left}`"
+        text += f"{what} = {verdict.difference:.4g}{interval}, range {claim.within[0]:.4g} to {claim.within[1]:.4g}: "
+    elif verdict.seeds:
         interval = "" if math.isnan(verdict.low) else f" [{verdict.low:+.{decimals}f}, {verdict.high:+.{decimals}f}]"
         text += (
             f"`{sides[0]}` - `{sides[1]}` = {verdict.difference:+.{decimals}f}{interval}, "
-            f"margin {claim.margin:+.{decimals}f}, {verdict.seeds} seeds: "
+            f"margin {claim.margin:+.{decimals}f}, {'exact' if claim.exact else f'{verdict.seeds} seeds'}: "
         )
     return text + verdict.reason + "."
 
 
 def decimals_of_claim(claim: Claim, experiment: Experiment) -> int:
     """Decimals to show of a claim's difference."""
-    return max(decimals_of(c.metric) for c in experiment.cells if c.cell in (claim.left, claim.right))
+    return max(decimals_of(c.metric) for c in experiment.cells if c.cell in claim.cells)
 
 
 def _rows(plan: Plan, name: str, root: Path) -> list[dict[str, Any]]:
@@ -120,11 +161,15 @@ def _rows(plan: Plan, name: str, root: Path) -> list[dict[str, Any]]:
     rows = []
     for claim in experiment.claims:
         verdict = verdicts.get(claim.claim, missing)
-        used = None if cells is None else cells[cells["cell"].isin((claim.left, claim.right))]
+        used = None if cells is None else cells[cells["cell"].isin(claim.cells)]
         rows.append(
             {
-                **claim.model_dump(exclude={"better"}),
+                **claim.model_dump(include={"claim", "statement", "left"}),
+                "right": ", ".join(claim.cells[1:]),
                 "experiment": name,
+                "comparison": _comparison(claim),
+                "margin": claim.margin if claim.within is None else claim.within[0],
+                "upper": math.nan if claim.within is None else claim.within[1],
                 "difference": verdict.difference,
                 "ci_low": verdict.low,
                 "ci_high": verdict.high,
@@ -136,6 +181,12 @@ def _rows(plan: Plan, name: str, root: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _comparison(claim: Claim) -> str:
+    """What is compared: difference, ratio or value, and whether it is an exact count."""
+    kind = "difference" if claim.within is None else "ratio" if claim.right else "value"
+    return f"exact {kind}" if claim.exact else kind
 
 
 def collect_verdicts(plan: Plan, root: Path = HERE) -> pd.DataFrame:
@@ -152,18 +203,22 @@ def _markdown(plan: Plan, frame: pd.DataFrame) -> str:
     titles = [dataset_title(d) for d in unique(frame["dataset"])]
     lines = [f"# Verdicts at scale {plan.scale}", "", f"Data: {'; '.join(titles) or 'none yet'}. {RULE}", ""]
     lines += [
-        "| claim | verdict | difference | 95 % interval | margin | seeds | statement |",
-        "|---|---|--:|:-:|--:|--:|---|",
+        "| claim | verdict | comparison | | 95 % interval | margin or range | seeds | statement |",
+        "|---|---|---|--:|:-:|--:|--:|---|",
     ]
     for row in frame.to_dict("records"):
         experiment = plan.experiments[row["experiment"]]
         claim = next(c for c in experiment.claims if c.claim == row["claim"])
         places = decimals_of_claim(claim, experiment)
-        shown = "" if math.isnan(row["difference"]) else f"{row['difference']:+.{places}f}"
-        span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:+.{places}f}, {row['ci_high']:+.{places}f}]"
+        form = f"+.{places}f" if claim.within is None else ".4g"
+        shown = "" if math.isnan(row["difference"]) else f"{row['difference']:{form}}"
+        span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
+        bound = f"{row['margin']:{form}}" if math.isnan(row["upper"]) else f"{row['margin']:{form}} to {row['upper']:{form}}"
+        against = f" against `{row['right']}`" if row["right"] else ""
+        seeds = "exact" if claim.exact and row["seeds"] else row["seeds"] or ""
         lines.append(
-            f"| {row['claim']} | {row['verdict']} ({row['reason']}) | {shown} | {span} | {row['margin']:+.{places}f} "
-            f"| {row['seeds'] or ''} | {row['statement']}: `{row['left']}` against `{row['right']}` ({row['experiment']}) |"
+            f"| {row['claim']} | {row['verdict']} ({row['reason']}) | {row['comparison']} | {shown} | {span} | {bound} "
+            f"| {seeds} | {row['statement']}: `{row['left']}`{against} ({row['experiment']}) |"
         )
     return "\n".join(lines) + "\n"
 

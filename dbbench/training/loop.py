@@ -10,12 +10,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 from dbbench.errors import UserError
 from dbbench.files import write_json, write_text
@@ -31,6 +35,11 @@ if TYPE_CHECKING:
 Metrics = dict[str, float]
 
 CHECKPOINT = "checkpoint.safetensors"
+ATTENTION = {
+    "math": SDPBackend.MATH,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
 
 
 class TrainingDivergedError(UserError):
@@ -51,6 +60,8 @@ class Trainer:
     average: MovingAverage | None = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.config.checkpointing:
+            checkpoint_layers(self.network)
         self.optimizer = make_optimizer(self.network, self.config)
         self.average = MovingAverage(self.network, self.config.ema) if self.config.ema else None
 
@@ -62,13 +73,39 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            outcome = self.method.step(self.network, batch, step, self.seed)
-        outcome.loss.backward()
+        outcome = self.forward(batch, step)
+        self.backward(outcome.loss)
+        return outcome, self.update()
+
+    def forward(self, batch: Batch, step: int) -> Step:
+        """What the method says of the batch."""
+        with attention_kernel(self.config), torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocasts):
+            return self.method.step(self.network, batch, step, self.seed)
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients."""
+        with attention_kernel(self.config):  # checkpointing runs layers again
+            loss.backward()
+
+    def update(self) -> Tensor:
+        """Clip, step, average; the gradient norm before clipping."""
         norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
             self.average.update(self.network)
-        return outcome, norm
+        return norm
+
+
+def checkpoint_layers(network: Network) -> None:
+    """Keep a layer's input in place of its activations and run it again in the backward pass, with the same dropout."""
+    for layer in network.layers.values():
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def attention_kernel(config: TrainingConfig) -> AbstractContextManager[None]:
+    """The context in which scaled dot-product attention uses the configured kernel."""
+    if config.attention == "auto":
+        return nullcontext()
+    return sdpa_kernel(ATTENTION[config.attention])
 
 
 def global_generator(device: torch.device) -> torch.Generator:

@@ -23,8 +23,9 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Ad
         lr=config.learning_rate,
         betas=config.betas,
         weight_decay=config.weight_decay,
-        # one kernel over all parameters, on CPU and CUDA; it has no float64 or meta fallback to fear
-        fused=True,
+        # fused: one kernel over all parameters, on CPU and CUDA; it has no float64 or meta fallback to fear
+        fused=config.optimizer == "fused",
+        foreach=config.optimizer == "foreach",
     )
 
 

@@ -18,6 +18,10 @@ def evaluation_code(wildcards):
     return code_hash(*evaluation_entries(RUNS[wildcards.configuration]))
 
 
+def profile_code(wildcards):
+    return code_hash(*profile_entries(PROFILES[wildcards.configuration]))
+
+
 def folders(experiment):
     """The run folders of an experiment."""
     return [f"results/{SCALE}/runs/{c.name}/seed{seed}" for _, c, seed in PLAN.runs_of(experiment)]

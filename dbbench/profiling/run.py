@@ -1,0 +1,49 @@
+"""One profiling job: a configuration to run.json and evaluation.json, the files that every other run has too."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dbbench.config import digest
+from dbbench.data.cards import CARDS
+from dbbench.devices import choose_device
+from dbbench.evaluation import Evaluation
+from dbbench.files import write_json
+from dbbench.provenance import commit, device_name, now, peak_rss_bytes
+from dbbench.training.run import describe
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
+
+def random_data(configuration: Configuration) -> dict[str, Any]:
+    """What run.json says of the data: random batches, of the shapes that a data card gives."""
+    card = CARDS[configuration.data.name]
+    shape = {"image": list(card.image), "classes": card.classes, "window": getattr(configuration.data, "window", 0)}
+    title = f"random batches of the shapes of {card.title}"
+    return {"name": title, "title": title, "sha256": digest(shape), "train": 0, "test": 0}
+
+
+def profile_run(configuration: Configuration, scale: str, seed: int, folder: Path) -> None:
+    """Profile a configuration and write run.json and evaluation.json into `folder`.
+
+    Raises:
+        UserError: values that do not go together, or a measured process that failed.
+    """
+    assert configuration.profile is not None
+    started, clock, device = now(), time.perf_counter(), choose_device()
+    data, result = random_data(configuration), Evaluation("")
+    module = importlib.import_module(f"dbbench.profiling.{configuration.profile.kind}_rows")
+    module.measure(configuration, result, folder)
+    about = {**describe(configuration, scale, seed, None), "dataset": data, "started": started, "ended": now()}
+    seconds = round(time.perf_counter() - clock, 3)
+    own = {"device": device_name(device), "threads": torch.get_num_threads(), "steps": 0}
+    write_json(folder / "run.json", {**about, **own, "seconds": seconds, "peak_rss_bytes": peak_rss_bytes()})
+    evaluation = {key: about[key] for key in ("name", "scale", "seed", "dataset", "started", "ended")}
+    found = {"seconds": seconds, "rows": result.rows, "curves": result.curves}
+    write_json(folder / "evaluation.json", {**evaluation, **commit(), **found})

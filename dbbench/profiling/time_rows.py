@@ -1,0 +1,100 @@
+"""What a time profile puts into evaluation.json: Table 12 and the claims on compute (C17, C18), ratios first.
+
+All parts of one job take turns. Operations are counted under the math kernel of attention, which every machine has.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dbbench.devices import choose_device
+from dbbench.profiling.clock import ceiling, median_ratio, spread, take_turns
+from dbbench.profiling.memory_rows import end_to_end_of
+from dbbench.profiling.step import changed, fakes, prepare
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+    from dbbench.evaluation import Evaluation
+
+
+def measure(configuration: Configuration, result: Evaluation, folder: Path) -> None:
+    """Training steps and inference chains."""
+    settings = configuration.profile
+    assert settings is not None
+    device, size, blocks = choose_device(), configuration.training.batch_size, configuration.method.blocks
+    result.evaluator = f"median of {settings.rounds} turns, batch {size}, {torch.get_num_threads()} threads, {device.type}"
+    block, whole = configuration, end_to_end_of(configuration)
+    product, operations = ceiling(torch.bfloat16 if block.training.autocasts else torch.float32, device)
+    parts: dict[str, Callable[[], Any]] = {
+        "end_to_end": prepare(whole, device=device).run,
+        "block": prepare(block, device=device).run,
+        "ceiling": product,
+    }
+    seconds = take_turns(parts, settings.rounds, settings.warmup)
+    blockwise = [blocks * s for s in seconds["block"]]
+    flops = {"end_to_end": training_flops(whole), "block": training_flops(block)}
+    result.add("blocks_over_end_to_end", median_ratio(blockwise, seconds["end_to_end"]), split="train")
+    counted = "counted on fake tensors under the math attention kernel"
+    ratio = blocks * flops["block"] / flops["end_to_end"]
+    result.add("flops_blocks_over_end_to_end", ratio, split="train", evaluator=counted)
+    for name, values in {"end_to_end": seconds["end_to_end"], "block": seconds["block"], "blocks": blockwise}.items():
+        result.add("seconds_per_iteration", statistics.median(values), name, "train")
+        result.add("seconds_per_iteration_spread", spread(values), name, "train", "distance between the quartiles")
+    peak = operations / statistics.median(seconds["ceiling"])
+    for name, count in flops.items():
+        middle = statistics.median(seconds[name])
+        result.add("gigaflops", count / 1e9, name, "train", counted)
+        result.add("samples_per_second", size / middle, name, "train")
+        result.add("utilisation_percent", 100 * count / middle / peak, name, "train", "of a 1024 x 1024 matrix product here")
+    result.curve("turns", ["part", "turn", "seconds"], [[n, i, s] for n, v in seconds.items() for i, s in enumerate(v)])
+    if settings.chain_steps:
+        inference(configuration, result, device)
+
+
+def training_flops(configuration: Configuration) -> int:
+    """Floating-point operations of one training step, forward and backward, under the math attention kernel."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    plain = changed(configuration, training={"attention": "math"})
+    with fakes(True):
+        prepared = prepare(plain, device=torch.device("cpu"), fake=True)
+        with FlopCounterMode(display=False) as counter:
+            prepared.run()
+    return int(counter.get_total_flops())
+
+
+def inference(configuration: Configuration, result: Evaluation, device: torch.device) -> None:
+    """The chain through B blocks against the chain through all layers at every step, with as many steps (C18)."""
+    from dbbench.methods.diffusion_blocks import Chain
+    from dbbench.training.run import make_network
+
+    settings = configuration.profile
+    assert settings is not None
+    small = {"batch_size": settings.chain_batch_size}
+    layers, parts = {}, {}
+    for name, blocks in {"blocks": configuration.method.blocks, "all_layers": 1}.items():
+        joint = {"blocks": blocks, "residency": "joint"}
+        chosen = changed(configuration, method=joint, training=small)
+        prepared = prepare(chosen, device=device)
+        network = make_network(chosen, 0, None, device).eval()
+        with torch.no_grad():
+            unit = torch.randn_like(network.target(prepared.batch))
+        sampler = chosen.evaluation.sampler.model_copy(update={"steps": settings.chain_steps})
+        chain = Chain([network], chosen.partition, chosen.method.process, sampler)
+        layers[name] = sum(len(chosen.partition[b].layers) for b in chain.route)
+        parts[name] = _run(chain, prepared.batch.inputs, unit)
+    seconds = take_turns(parts, settings.chain_rounds, 1)
+    how = f"{settings.chain_steps} steps, batch {settings.chain_batch_size}, median of {settings.chain_rounds} turns"
+    result.add("chain_speedup", median_ratio(seconds["all_layers"], seconds["blocks"]), split="inference", evaluator=how)
+    for name, values in seconds.items():
+        result.add("chain_seconds", statistics.median(values), name, "inference", how)
+        result.add("chain_layer_evaluations", layers[name], name, "inference", f"{settings.chain_steps} steps, counted")
+
+
+def _run(chain: Any, inputs: torch.Tensor, unit: torch.Tensor) -> Callable[[], Any]:
+    return lambda: chain.run(inputs, unit)

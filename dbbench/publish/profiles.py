@@ -1,0 +1,70 @@
+"""Rows of memory profiles as figures need them, and the look the memory figures share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbbench.config import Plan
+from dbbench.publish.runs import runs_of
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+GB = 1e9
+LABELS = {
+    "end_to_end": "end to end",
+    "end_to_end_checkpointing": "end to end, checkpointing",
+    "joint": "joint: one process (public code)",
+    "isolated": "isolated: a process a block",
+    "isolated_checkpointing": "isolated, checkpointing",
+}
+CATEGORIES = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers")
+
+
+def swept(plan: Plan, experiment: str, root: Path, axis: str) -> pd.DataFrame:
+    """The points of a sweep of every arm, with where they come from."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for arm, _, run in runs_of(plan, experiment, root):
+        about = {
+            "arm": arm,
+            "scale": run.record["scale"],
+            "dataset": run.record["dataset"]["name"],
+            "run": run.folder.as_posix(),
+        }
+        rows += [{**about, **row} for row in run.curve(axis)]
+    return pd.DataFrame(rows)
+
+
+def footer(rows: pd.DataFrame) -> str:
+    """Where the numbers come from; nothing here depends on a seed."""
+    return f"scale {rows['scale'].iloc[0]}  |  {rows['dataset'].iloc[0]}  |  counted on fake tensors"
+
+
+def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
+    """Peak against `x`, a line per arm, and beside it how many times less than end to end at the same point."""
+    from dbbench.publish.style import PAGE, QUIET, canvas, palette
+
+    figure = canvas(PAGE, 2.7, footer(rows))
+    left, right = figure.subplots(1, 2)
+    looks = palette(list(LABELS))
+    whole = rows[rows["arm"] == "end_to_end"].set_index(x)["peak_bytes"]
+    for arm, text in LABELS.items():
+        part = rows[rows["arm"] == arm].sort_values(x)
+        colour, marker = looks[arm]
+        left.plot(part[x], part["peak_bytes"] / GB, color=colour, marker=marker, label=text)
+        if arm != "end_to_end":
+            factor = [whole[at] / peak for at, peak in zip(part[x], part["peak_bytes"], strict=True)]
+            right.plot(part[x], factor, color=colour, marker=marker)
+    right.axhline(1, color=QUIET, linewidth=0.8, linestyle="--")
+    left.set(title="peak of a training step, GB", xlabel=label, xscale="log", yscale="log")
+    right.set(title="times less than end to end", xlabel=label, xscale="log")
+    for axes in (left, right):
+        axes.set_xticks(sorted(set(rows[x])), [f"{v:g}" for v in sorted(set(rows[x]))])
+        axes.minorticks_off()
+        axes.grid(True)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure

@@ -1,0 +1,110 @@
+"""Profiles as runs: files, cells, claims on ratios and exact counts, timing arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dbbench.cli import main
+from dbbench.config import Claim, load_plan, load_suite
+from dbbench.errors import UserError
+from dbbench.profiling.clock import median_ratio, spread, take_turns
+from dbbench.profiling.time_rows import training_flops
+from dbbench.publish.verdicts import judge_within
+
+
+def plan(scale: str, *experiments: str):
+    return load_plan(load_suite({"scale": scale, "experiments": list(experiments)}))
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ([2.9, 2.9, 2.9], "REPRODUCED"),
+        ([2.6, 2.9, 3.2], "PARTIAL"),
+        ([1.0, 1.1, 0.9], "NOT REPRODUCED"),
+        ([2.9, 2.9], "UNTESTABLE AT SCALE"),
+        ([], "NOT RUN YET"),
+    ],
+)
+def test_ratio_in_a_range(values: list[float], word: str) -> None:
+    assert judge_within(values, (2.55, 3.0), exact=False, scale="laptop").word == word
+
+
+@pytest.mark.parametrize(("value", "word"), [(3.0, "REPRODUCED"), (2.55, "REPRODUCED"), (2.5, "NOT REPRODUCED")])
+def test_exact_counts_have_no_interval(value: float, word: str) -> None:
+    verdict = judge_within([value], (2.55, 3.0), exact=True, scale="laptop")
+    assert verdict.word == word
+    assert math.isnan(verdict.low)
+    assert judge_within([value], (2.55, 3.0), exact=True, scale="smoke").word == "UNTESTABLE AT SCALE"
+
+
+def test_exact_counts_agree_between_seeds() -> None:
+    with pytest.raises(UserError, match="differs between seeds"):
+        judge_within([1.0, 2.0], (0, 3), exact=True, scale="laptop")
+
+
+@pytest.mark.parametrize(
+    "bad", [{"right": ""}, {"right": "b", "within": (2.0, 1.0)}, {"right": "b", "others": ("c",), "within": (1.0, 2.0)}]
+)
+def test_claims_without_sense(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="claim C0"):
+        Claim.model_validate({"claim": "C0", "statement": "s", "left": "a", **bad})
+
+
+def test_counted_profiles_run_once_and_timed_ones_per_seed() -> None:
+    asked = plan("laptop", "memory", "table12", "table1")
+    seeds = {c.name: len(asked.seeds_of(c)) for arms in asked.arms.values() for c in arms.values()}
+    kinds = {c.name: c.profile.kind if c.profile else "trained" for c in asked.configurations.values()}
+    assert {kinds[n]: k for n, k in seeds.items()} == {"memory": 1, "time": 3, "parallel": 3, "trained": 3}
+
+
+def test_a_profile_is_another_run_than_its_training() -> None:
+    arms = plan("paper", "memory", "table1").arms
+    assert arms["memory"]["end_to_end"].name != arms["table1"]["vit"].name
+    assert arms["memory"]["end_to_end"].training == arms["table1"]["vit"].training
+
+
+def test_sizes_are_the_papers_at_every_scale() -> None:
+    for scale in ("laptop", "gpu", "paper"):
+        model = plan(scale, "memory").arms["memory"]["isolated"].model
+        assert (model.width, model.layers, model.mlp_width) == (128, 12, 3072)
+
+
+def test_turns_are_taken_in_order_and_warmup_is_left_out() -> None:
+    seen: list[str] = []
+    found = take_turns({"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}, rounds=2, warmup=1)
+    assert "".join(seen) == "ababab"
+    assert {k: len(v) for k, v in found.items()} == {"a": 2, "b": 2}
+
+
+def test_ratios_are_of_the_same_turn() -> None:
+    assert median_ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) == 2.0
+    assert spread([1.0, 2.0, 4.0]) == 3.0
+    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == 3.0
+
+
+def test_operations_of_three_blocks_and_end_to_end_are_within_a_tenth() -> None:
+    from dbbench.profiling.memory_rows import end_to_end_of
+
+    block = plan("paper", "table12").arms["table12"]["db"]
+    assert 3 * training_flops(block) / training_flops(end_to_end_of(block)) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--experiment", "nope"], "unknown experiment 'nope'"),
+        (["--experiment", "figure4"], "no step to profile"),
+        (["--experiment", "table1", "--arm", "nope"], "has no arm 'nope'"),
+        (["--experiment", "table1", "--blocks", "5"], "5 blocks do not divide 3 layers"),
+        (["--experiment", "table1", "--method", "end_to_end", "--blocks", "3"], "belong to diffusion_blocks"),
+        (["--experiment", "table1", "--batch-size", "0"], "batch_size"),
+    ],
+)
+def test_bad_requests_are_one_line(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1

@@ -1,0 +1,48 @@
+# Profiles take the place of a training and its evaluation: they write the same files.
+rule profile_memory:
+    output:
+        f"{RUN}/run.json",
+        f"{RUN}/evaluation.json",
+    log:
+        f"{RUN}/profile.log",
+    benchmark:
+        f"{RUN}/profile.benchmark.tsv"
+    wildcard_constraints:
+        configuration="|".join(n for n, c in PROFILES.items() if c.profile.kind == "memory") or "none",
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=GPUS,
+    params:
+        code=profile_code,
+        scale=SCALE,
+    shell:
+        "dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+
+
+# What measures time takes all cores, so that it runs alone.
+rule profile_time:
+    output:
+        f"{RUN}/run.json",
+        f"{RUN}/evaluation.json",
+    log:
+        f"{RUN}/profile.log",
+    benchmark:
+        f"{RUN}/profile.benchmark.tsv"
+    wildcard_constraints:
+        configuration="|".join(n for n, c in PROFILES.items() if c.profile.kind != "memory") or "none",
+    conda:
+        "../envs/dbbench.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=GPUS,
+    params:
+        code=profile_code,
+        scale=SCALE,
+    shell:
+        "dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
