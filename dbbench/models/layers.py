@@ -6,6 +6,7 @@ Shapes: N batch, S tokens, d width, w condition width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -62,7 +63,7 @@ class Layer(nn.Module):
         affine: bool = True,
         condition_width: int | None = None,
         order: Order = "linear_silu",
-        activation: type[nn.Module] = nn.GELU,
+        activation: Callable[[], nn.Module] = nn.GELU,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps, elementwise_affine=affine)

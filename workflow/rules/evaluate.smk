@@ -12,6 +12,8 @@ rule evaluate:
     params:
         code=evaluation_code,
         settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
+    wildcard_constraints:
+        configuration="|".join(n for n, c in RUNS.items() if not c.generates) or "none",
     log:
         f"{RUN}/evaluate.log",
     benchmark:
