@@ -56,17 +56,19 @@ class Trainer:
 
     def train_step(self, batch: Batch, step: int) -> tuple[Step, Tensor]:
         """Forward, backward, clip, optimizer step. Returns what the method said and the gradient norm."""
-        # dropout has no generator argument: the global one is set anew for each step
-        torch.manual_seed(derive(self.seed, "dropout", step))
+        # dropout has no generator argument: the device's own one is set anew for each step (torch.manual_seed sets those of
+        # all kinds of devices, which costs more than a small layer)
+        seed = derive(self.seed, "dropout", step)
+        _ = torch.cuda.manual_seed(seed) if self.device.type == "cuda" else torch.default_generator.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             outcome = self.method.step(self.network, batch, step, self.seed)
         outcome.loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_and_step(self.network, self.optimizer, self.config)
+        norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
-            self.average.update(self.network)
+            self.average.update()
         return outcome, norm
 
 
