@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,11 +33,14 @@ def ui(suite: SuiteConfig | Plan, port: int = 5000, open_browser: bool = True, r
             webbrowser.open(uri)
         return
     check_port(port)
-    address = f"http://{HOST}:{port}"
+    # MLflow's page has two faces; this one is for training
+    address = f"http://{HOST}:{port}/#/experiments?workflowType=machine_learning"
     print(f"{address}   (Ctrl-C ends it)", flush=True)
     with subprocess.Popen(server_command(uri, port, root), env=server_environment()) as server:
         if open_browser:
             threading.Thread(target=open_when_ready, args=(address, port, server), daemon=True).start()
+        # a plain kill ends the server as well
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             code = server.wait()
         except KeyboardInterrupt:

@@ -104,17 +104,24 @@ def read_points(path: Path) -> Points:
     return points
 
 
+def titled(plan: Plan, name: str) -> str:
+    """How people know a configuration: the arms that it is, e.g. table1/db; its name where it is none of the plan's."""
+    arms = [f"{e}/{arm}" for e, arms in plan.arms.items() for arm, c in arms.items() if c.name == name]
+    return ", ".join(arms) or name
+
+
 def describing_tags(run: Mapping[str, Any], used_by: list[str]) -> dict[str, str]:
     """Tags of a run and of what it belongs to; what a run under way does not know yet is left out."""
     method = (run.get("configuration") or {}).get("method", {})
     tags = {
         "scale": run["scale"],
+        "configuration": run["name"],
         "architecture": run["architecture"],
         "method": method.get("name"),
         "residency": method.get("residency"),
         "block": run.get("block"),
         "seed": run.get("seed"),
-        "tables": ",".join(used_by) or None,
+        "tables": ",".join(used_by) or "none",
         "commit": run.get("commit"),
         "dirty": run.get("dirty"),
         "dataset": (run.get("dataset") or {}).get("name"),
@@ -140,6 +147,7 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
     place = folder.parts[-2:] if block is None else folder.parts[-3:]
     if key != "/".join((plan.scale, *place)):
         raise UserError(f"{folder / 'run.json'}: is of {key}, not of the folder it lies in")
+    title = f"{titled(plan, run['name'])} seed {run['seed']}"
     points = read_points(folder / "metrics.jsonl")
     evaluation = folder / "evaluation.json"
     if evaluation.exists():
@@ -147,7 +155,7 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
     return Record(
         key=key,
         experiment=run["architecture"],
-        title=f"seed {run['seed']}" if block is None else f"seed {run['seed']}, block {block}",
+        title=title if block is None else f"{title} block {block}",
         parent=parent,
         started=milliseconds(run["started"]),
         ended=milliseconds(run["ended"]),
@@ -175,11 +183,11 @@ def configuration_record(name: str, children: list[Record], plan: Plan) -> Recor
     of_the_run = {"seed", "block", "commit", "dirty", "mlflow.source.name", "mlflow.source.git.commit"}
     tags = {k: v for k, v in one.tags.items() if k not in of_the_run}
     used = [f"Used by {plan.experiments[e].title}." for e in plan.used_by(name)]
-    tags["mlflow.note.content"] = "\n\n".join(["One configuration; its seeds are below it.", *used])
+    tags["mlflow.note.content"] = "\n\n".join([f"Configuration {name}; its seeds are below it.", *used])
     return Record(
         key=f"{plan.scale}/{name}",
         experiment=one.experiment,
-        title=name,
+        title=f"{titled(plan, name)} ({plan.scale})",
         parent=None,
         started=min(c.started for c in children),
         ended=max(c.ended for c in children),
@@ -237,10 +245,12 @@ def table_records(plan: Plan, root: Path) -> Iterator[Record]:
 
 def _note(plan: Plan, name: str, root: Path) -> str:
     """The table itself, as the run's description."""
-    title = f"**{plan.experiments[name].title}**, scale {plan.scale}"
+    title = f"{plan.experiments[name].title}, scale {plan.scale}"
     table = root / places.table_file(plan.scale, name, "md")
-    text = table.read_text() if table.exists() else ""
-    return f"{title}\n\n{text}" if len(text) < LONGEST_NOTE else f"{title}\n\nThe table is artifact tables/{name}.md."
+    if not table.exists():
+        return title
+    text = table.read_text()
+    return text if len(text) < LONGEST_NOTE else f"{title}. The table is the artifact tables/{name}.md."
 
 
 def cell_means(path: Path) -> Points:

@@ -22,6 +22,7 @@ HOW_TO_CREATE = "create it with `dbbench store`"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 RUN_TAG = "dbbench.run"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the page shows what is for language agents
 
 Client = Any  # mlflow.MlflowClient, which is not imported here
 
@@ -141,7 +142,7 @@ def experiment_id(client: Client, name: str, root: Path) -> str:
         server = urlsplit(client.tracking_uri).scheme in SERVERS
         place = None if server else str((root / ARTIFACTS / name).resolve())
         try:
-            return str(client.create_experiment(name, artifact_location=place))
+            return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
         except MlflowException:  # another process was faster
             experiment = client.get_experiment_by_name(name)
             if experiment is None:

@@ -65,7 +65,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             outcome = self.method.step(self.network, batch, step, self.seed)
-        outcome.loss.backward()  # type: ignore[no-untyped-call]
+        outcome.loss.backward()
         norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
             self.average.update()
