@@ -214,7 +214,7 @@ class ImagesConfig(Strict):
     """How generated images are made and measured."""
 
     samples: int = Field(1000, ge=2, description="images of each sample set")
-    counts: tuple[int, ...] = Field((), description="real images for the bias control, beside as many as `samples`")
+    halvings: int = Field(3, ge=0, description="bias control: real images, as many as samples and halved so many times")
     levels: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 80.0)
     shown: int = Field(40, ge=1, description="images that figures show")
     timing: int = Field(0, ge=0, description="images of the timed chains; 0: not timed")

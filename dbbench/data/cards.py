@@ -90,7 +90,8 @@ CARDS: dict[str, Card] = {
             mean=(0.0,) * 4,
             std=(1.0,) * 4,
             needs="point DBBENCH_DATA at a folder with imagenet/train and imagenet/val (a folder per class) and "
-            "sd-vae-ft-ema (its diffusers files), and install the extra: python -m pip install -c constraints.txt -e '.[latents]'",
+            "sd-vae-ft-ema (its diffusers files), and install the extra: "
+            "python -m pip install -c constraints.txt -e '.[latents]'",
         ),
         Card(
             name="cifar100",

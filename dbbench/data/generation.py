@@ -57,7 +57,8 @@ class GenerationData(ImageData):
     def images(self, targets: Tensor) -> Tensor:
         """What targets [N, c, h, w] look like: bytes [N, channels, height, width]."""
         if self.latent:
-            return self._autoencoder.decode(targets / self.factor)
+            decoded: Tensor = self._autoencoder.decode(targets / self.factor)
+            return decoded
         pixels = targets / self.factor * self.std + self.mean
         return (255 * pixels).round().clamp(0, 255).to(torch.uint8)
 

@@ -43,7 +43,8 @@ class Autoencoder:
         if not (folder / "config.json").exists():
             raise UserError(f"{folder}: no autoencoder there; put the diffusers files of sd-vae-ft-ema in it")
         try:
-            self.model: Any = AutoencoderKL.from_pretrained(folder, local_files_only=True, use_safetensors=None)
+            kind: Any = AutoencoderKL
+            self.model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=None)
         except (OSError, ValueError) as error:
             raise UserError(f"{folder}: not an autoencoder: {' '.join(str(error).split())}") from None
         self.device = torch.device(device)

@@ -37,7 +37,8 @@ def gaussian(features: Tensor) -> Gaussian:
 def square_root(matrix: Tensor) -> Tensor:
     """The symmetric root of a positive semidefinite matrix; eigenvalues below zero are rounding and count as zero."""
     values, vectors = torch.linalg.eigh(matrix)
-    return vectors * values.clamp_min(0).sqrt() @ vectors.T
+    root: Tensor = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    return root
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:

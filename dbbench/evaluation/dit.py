@@ -105,12 +105,13 @@ class Generation:
         """The bias control: real training images in the place of samples, at several counts, drawn anew for each seed."""
         features, rows = self.features.real["train"], []
         most = min(self.settings.samples, len(features))
-        for count in sorted({*(c for c in self.settings.counts if c < most), most}):
+        for share in (2**k for k in range(self.settings.halvings + 1)):
+            count = most // share
             g = generator(EVALUATION_SEED, "real", self.job.seed, count)
             chosen = features[torch.randperm(len(features), generator=g)[:count]]
             value = frechet_distance(gaussian(chosen), self.real["test"])
             evaluator = f"{count} real training images, {self.features.title}"
-            variant = "real" if count == most else f"real{count}"
+            variant = "real" if share == 1 else f"real_1_{share}"
             self.result.add("frechet_distance", value, variant, evaluator=evaluator)
             rows.append([count, value])
         self.result.curve("real_images", ["count", "frechet_distance"], rows)

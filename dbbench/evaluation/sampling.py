@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,7 @@ def walk(chain: Chain, first: int, last: int, shape: tuple[int, ...], classes: i
 
 def targets(chain: Chain, first: int, last: int, shape: tuple[int, ...], classes: int, device: Any) -> Tensor:
     """The targets D at the end of the chain of samples first..last-1, [N, *shape]."""
-    call = None
-    for call in walk(chain, first, last, shape, classes, device):
-        pass
-    assert call is not None
+    call = deque(walk(chain, first, last, shape, classes, device), maxlen=1)[0]
     clean: Tensor = chain.network(call.block).clean(call.output, chain.sampler.bridge)
     return clean
 

@@ -98,7 +98,8 @@ class DiT(Network):
         for i in layers:
             x = self.layers[str(i)](x, condition)
         x = self.head(modulate(self.norm(x), *self.head_modulation(condition)))
-        return c.c_skip * z + c.c_out * self._image(x).to(z.dtype)
+        denoised: Tensor = c.c_skip * z + c.c_out * self._image(x).to(z.dtype)
+        return denoised
 
     def _image(self, x_NSp: Tensor) -> Tensor:
         """Patches [N, S, ph pw c] put together to [N, c, h, w]."""
@@ -142,6 +143,7 @@ class DiT(Network):
 
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> DiT:
     """The DiT of a configuration."""
-    card = CARDS[configuration.data.name]
+    card, model = CARDS[configuration.data.name], configuration.model
+    assert model.architecture == "dit"
     built = range(configuration.trained_layers) if layers is None else layers
-    return DiT(configuration.model, card.image, card.classes, built, configuration.method.sigma_data)
+    return DiT(model, card.image, card.classes, built, configuration.method.sigma_data)

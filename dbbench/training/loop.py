@@ -59,7 +59,10 @@ class Trainer:
         # dropout has no generator argument: the device's own one is set anew for each step (torch.manual_seed sets those of
         # all kinds of devices, which costs more than a small layer)
         seed = derive(self.seed, "dropout", step)
-        _ = torch.cuda.manual_seed(seed) if self.device.type == "cuda" else torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)

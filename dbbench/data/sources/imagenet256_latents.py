@@ -11,7 +11,7 @@ from dbbench.data.prepare import Arrays
 def make() -> Arrays:
     """Latents of both parts; ImageNet's validation part is our test part."""
     autoencoder = Autoencoder(autoencoder_folder(), "cuda" if torch.cuda.is_available() else "cpu")
-    arrays = {}
+    arrays: Arrays = {}
     for part, name in FOLDERS.items():
         encoded = encode_folder(data_folder() / "imagenet" / name, autoencoder)
         arrays |= {f"{part}/{key}": value for key, value in encoded.items()}

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("arm", "label", "seed", "index", "step", "sigma", "block", "shape", "pixels", "scale", "dataset", "run")
-MOST = 2  # arms: the baseline and the first blockwise one
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
@@ -24,7 +23,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
     rows, shown = [], set()
     for arm, configuration, run in runs_of(plan, experiment, root):
-        if run.seed == 0 and configuration.blockwise not in shown and configuration.trained_layers == configuration.model.layers:
+        whole = configuration.trained_layers == configuration.model.layers
+        if run.seed == 0 and whole and configuration.blockwise not in shown:
             shown.add(configuration.blockwise)
             common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
             common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}

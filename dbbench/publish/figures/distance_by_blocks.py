@@ -43,7 +43,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours at the left, the paper's at the right, each over its own axis of distance."""
-    from dbbench.publish.style import COLOURS, INK, QUIET, PAGE, band, canvas, over_seeds, provenance
+    from dbbench.publish.style import COLOURS, INK, PAGE, QUIET, band, canvas, over_seeds, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
