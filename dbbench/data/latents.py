@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dbbench.compat import import_torchvision
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 
@@ -36,6 +37,7 @@ class Autoencoder:
     """
 
     def __init__(self, folder: Path, device: str | torch.device = "cpu") -> None:
+        import_torchvision()  # which diffusers imports
         try:
             from diffusers import AutoencoderKL
         except ImportError:

@@ -95,8 +95,8 @@ class Generation:
         made = gaussian(features)
         for part, real in self.real.items():
             self.result.add("frechet_distance", frechet_distance(made, real), variant, part)
-            value = 1000 * kernel_distance(features[:PAIRS], self.features.real[part][:PAIRS])
-            self.result.add("kernel_distance_e3", value, variant, part)
+            value = kernel_distance(features[:PAIRS], self.features.real[part][:PAIRS])
+            self.result.add("kernel_distance", value, variant, part)
         precision, recall = precision_recall(features[:PAIRS], self.features.real["test"][:PAIRS])
         self.result.add("precision_percent", 100 * precision, variant)
         self.result.add("recall_percent", 100 * recall, variant)
