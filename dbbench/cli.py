@@ -120,7 +120,7 @@ def store(args: argparse.Namespace) -> None:
     from dbbench.config import load_suite
     from dbbench.tracking import create_store
 
-    create_store(load_suite({}).tracking_uri)
+    create_store(args.uri or load_suite({}).tracking_uri)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -158,16 +158,16 @@ def features(args: argparse.Namespace) -> None:
     """Make the feature extractor that measures a configuration's images."""
     from dbbench.config import find_configuration
     from dbbench.data import load
+    from dbbench.devices import choose_device
     from dbbench.evaluation.features import make_features
     from dbbench.paths import data_folder, features_folder
-    from dbbench.training.run import choose_device
 
     configuration = find_configuration(args.scale, args.configuration)
     if not configuration.generates:
         raise UserError(f"{configuration.name} generates no images")
-    data = load(data_folder(configuration.data.name), configuration, choose_device())
-    folder = features_folder(args.scale, configuration.features_name)
-    make_features(configuration, args.scale, folder, data, choose_device())
+    device, folder = choose_device(), features_folder(args.scale, configuration.features_name)
+    data = load(data_folder(configuration.data.name), configuration, device)
+    make_features(configuration, args.scale, folder, data, device)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -288,7 +288,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_show(commands, with_json, SCALES)
     command("data", data).add_argument("name")
-    command("store", store)
+    command("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
     made = command("train", train, scaled=True)
     with_run(made)
     made.add_argument("--block", type=int, help="the block of an isolated run")

@@ -7,9 +7,13 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "mnist1d", "scikit-learn")
 
@@ -40,6 +44,11 @@ def commit() -> dict[str, Any]:
     return {"commit": head, "dirty": bool(changed)}
 
 
+def command() -> str:
+    """The command of this process, as a user would type it."""
+    return " ".join(["dbbench", *sys.argv[1:]])
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute."""
     found = {"python": platform.python_version()}
@@ -51,9 +60,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device_name(device: str) -> str:
+def device_name(device: torch.device) -> str:
     """The name of the processor or the GPU."""
-    if device.startswith("cuda"):
+    if device.type == "cuda":
         import torch
 
         return torch.cuda.get_device_name(device)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from dbbench.config import Configuration
     from dbbench.models import Network
 
@@ -27,6 +29,7 @@ class Job:
     scale: str
     seed: int
     folder: Path
+    device: torch.device
 
 
 @dataclass

@@ -25,7 +25,6 @@ from dbbench.partition import make_partition
 from dbbench.paths import features_folder
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_networks
-from dbbench.training.run import choose_device
 
 #: precision, recall and the kernel distance need all pairs: of at most so many samples
 PAIRS = 10_000
@@ -44,7 +43,7 @@ class Generation:
         configuration = job.configuration
         assert configuration.evaluation.images is not None
         self.job, self.data, self.settings = job, job.data, configuration.evaluation.images
-        self.size, self.device = configuration.evaluation.batch_size, choose_device()
+        self.size, self.device = configuration.evaluation.batch_size, job.device
         self.partition, self.process = configuration.partition, configuration.method.process
         self.networks: dict[str, list[Network]] = {"average": job.networks}
         folder = features_folder(job.scale, configuration.features_name)

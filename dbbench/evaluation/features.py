@@ -25,7 +25,7 @@ from dbbench.files import read_json, write_json
 from dbbench.models import materialise
 from dbbench.models.classifier import Classifier
 from dbbench.models.classifier import build as build_classifier
-from dbbench.provenance import commit, device_name, now, versions
+from dbbench.provenance import command, commit, device_name, now, versions
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_tensors, save_tensors
 
@@ -152,7 +152,7 @@ def make_features(configuration: Configuration, scale: str, folder: Path, data: 
     save_tensors(folder / "features.safetensors", real, {"name": configuration.features_name, "title": title})
     record |= {"weights_sha256": digest, "title": title, "scale": scale, "dataset": data.facts, **commit()}
     record |= {"versions": versions(), "device": device_name(device.type), "started": started, "ended": now()}
-    record |= {"command": " ".join(["dbbench", *sys.argv[1:]]), "seconds": round(time.perf_counter() - clock, 3)}
+    record |= {"command": command(), "seconds": round(time.perf_counter() - clock, 3)}
     write_json(folder / "run.json", record)
 
 

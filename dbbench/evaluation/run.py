@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbbench.data import load
+from dbbench.devices import choose_device
 from dbbench.evaluation import Job
 from dbbench.files import write_json
-from dbbench.provenance import commit, now
+from dbbench.provenance import command, commit, now
 from dbbench.training.checkpoint import load_networks
-from dbbench.training.run import choose_device
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -30,13 +30,14 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
     data = load(data_folder, configuration, device)
     module = importlib.import_module(f"dbbench.evaluation.{configuration.architecture}")
-    result = module.evaluate(Job(configuration, networks, data, scale, seed, folder))
+    result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
     write_json(
         folder / "evaluation.json",
         {
             "name": configuration.name,
             "scale": scale,
             "seed": seed,
+            "command": command(),
             **commit(),
             "dataset": data.facts,
             "started": started,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,12 +12,13 @@ import torch
 
 from dbbench.codehash import code_hash, training_entries
 from dbbench.data import load
+from dbbench.devices import choose_device
 from dbbench.errors import UserError
 from dbbench.files import read_json, write_json
 from dbbench.methods import build as build_method
 from dbbench.models import Network, count_parameters, materialise
 from dbbench.models import build as build_network
-from dbbench.provenance import commit, device_name, now, peak_rss_bytes, versions
+from dbbench.provenance import command, commit, device_name, now, peak_rss_bytes, versions
 from dbbench.training.checkpoint import assemble, save_weights
 from dbbench.training.loop import Metrics, Trainer, fit
 
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from dbbench.config import Configuration
     from dbbench.data.batches import ImageData
     from dbbench.methods import Method
-
-
-def choose_device() -> torch.device:
-    """CUDA where there is a GPU, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def make_network(configuration: Configuration, seed: int, block: int | None, device: torch.device) -> Network:
@@ -95,7 +90,7 @@ def train(
         {
             **describe(configuration, scale, seed, block),
             "code": code,
-            "device": device_name(device.type),
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "dataset": data.facts,
             "started": started,
@@ -128,7 +123,7 @@ def describe(configuration: Configuration, scale: str, seed: int, block: int | N
         "block": block,
         "architecture": configuration.architecture,
         "configuration": configuration.model_dump(mode="json"),
-        "command": " ".join(["dbbench", *sys.argv[1:]]),
+        "command": command(),
         **commit(),
         "versions": versions(),
         "parameters": count_parameters(configuration),
