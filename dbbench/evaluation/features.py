@@ -151,7 +151,7 @@ def make_features(configuration: Configuration, scale: str, folder: Path, data: 
     real = {part: features_of(extract, data, part) for part in ("train", "test")}
     save_tensors(folder / "features.safetensors", real, {"name": configuration.features_name, "title": title})
     record |= {"weights_sha256": digest, "title": title, "scale": scale, "dataset": data.facts, **commit()}
-    record |= {"versions": versions(), "device": device_name(device.type), "started": started, "ended": now()}
+    record |= {"versions": versions(), "device": device_name(device), "started": started, "ended": now()}
     record |= {"command": command(), "seconds": round(time.perf_counter() - clock, 3)}
     write_json(folder / "run.json", record)
 
