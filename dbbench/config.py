@@ -432,6 +432,7 @@ class Experiment(Strict):
     cells: tuple[Cell, ...] = ()
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
+    minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Experiment:
