@@ -188,9 +188,9 @@ def test_targets_have_the_asked_deviation_and_go_back_to_bytes(digits: Path) -> 
 
 
 def test_a_patch_that_does_not_fit_is_one_line() -> None:
-    with pytest.raises(ValueError, match=r"patch \[3, 3\] must divide the image size \[8, 8\]"):
+    with pytest.raises(ValueError, match=r"must divide the image size \[8, 8\]"):
         small(GENERATES, BLOCKS, {"model": {"patch": [3, 3]}})
-    with pytest.raises(ValueError, match="give evaluation.images"):
+    with pytest.raises(ValueError, match="give evaluation"):
         small(GENERATES, BLOCKS, {"evaluation": {"images": None}})
 
 
