@@ -51,10 +51,10 @@ def sample_rows(wanted: Callable[[Configuration], bool]) -> Callable[[Plan, str,
     def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         import pandas as pd
 
-        from dbbench.publish.runs import arm_label, runs_of
+        from dbbench.publish.runs import arm_label, different_runs_of
 
         rows = []
-        for arm, configuration, run in runs_of(plan, experiment, root):
+        for arm, configuration, run in different_runs_of(plan, experiment, root):
             if run.seed == 0 and wanted(configuration):
                 common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
                 common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}

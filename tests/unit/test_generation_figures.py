@@ -95,7 +95,7 @@ def test_tables_have_the_minimum_of_three_as_a_column_of_distances(plan: Plan, p
     assert row["mean"] == pytest.approx(row[MINIMUM] + 1), "seeds 0, 1, 2 add 0, 1, 2"
     assert np.isnan(table.loc["t10.b2.speed", MINIMUM])
     text = (project / "results/laptop/tables/table10.md").read_text()
-    assert "least of 3 runs" in text
+    assert "| least of 3 |" in text
     assert "Runs shared with table2, table7, table8" in text
     assert "agree to the last digit" not in text, "counted layers do not count as seeds that agree"
 
@@ -137,7 +137,8 @@ def test_the_layer_figure_has_four_splits_and_three_strategies(project: Path) ->
 @pytest.mark.parametrize(("name", "blockwise"), [("samples_end_to_end", False), ("samples_diffusion_blocks", True)])
 def test_samples_of_a_method_are_its_arms(name: str, blockwise: bool, plan: Plan, project: Path) -> None:
     rows = data_of(project, name)
-    expected = {a for a, c in plan.arms["table2"].items() if c.blockwise is blockwise}
+    shared = {"dit_imagenet", "db_imagenet"}  # the same runs as dit and db at this scale
+    expected = {a for a, c in plan.arms["table2"].items() if c.blockwise is blockwise} - shared
     assert set(rows["arm"]) == expected
     assert set(rows["seed"]) == {0}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
@@ -19,10 +20,10 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm, seed, block and noise level; `skip_only` is the loss of D = c_skip z."""
     import pandas as pd
 
-    from dbbench.publish.runs import arm_label, runs_of
+    from dbbench.publish.runs import arm_label, different_runs_of
 
     rows = []
-    for arm, _, run in runs_of(plan, experiment, root):
+    for arm, _, run in different_runs_of(plan, experiment, root):
         common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
         common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
         rows += [common | point | {"owns": int(point["owns"])} for point in run.curve("loss_at_level")]
@@ -40,7 +41,7 @@ def _panel(axes: Any, rows: pd.DataFrame) -> None:
         axes.plot(own["x"], own["mean"], "o", color=colour)
     reference = over_seeds(rows, "sigma", "skip_only")
     axes.plot(reference["x"], reference["mean"], color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="D = c_skip z")
-    axes.set(xscale="log", yscale="log", title=rows["label"].iloc[0])
+    axes.set(xscale="log", yscale="log", title="\n".join(wrap(rows["label"].iloc[0], 36)))
     axes.grid(True, axis="y")
 
 
