@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,11 +11,12 @@ if TYPE_CHECKING:
     import torch
 
     from dbbench.config import DataConfig
-    from dbbench.data.batches import ImageData
 
 
-def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> ImageData:
-    """A prepared data set on a device."""
-    from dbbench.data.batches import ImageData
+def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu", module: str = "batches") -> Any:
+    """A prepared data set on a device.
 
-    return ImageData(folder, config, device)
+    Args:
+        module: which module of this package makes the batches (`Configuration.data_module`); it offers `load`.
+    """
+    return importlib.import_module(f"dbbench.data.{module}").load(folder, config, device)

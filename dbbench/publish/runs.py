@@ -115,6 +115,14 @@ def runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Conf
         yield arm, configuration, run_of(plan, configuration, seed, root)
 
 
+def different_runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
+    """As `runs_of`, but of the arms that share their runs at this scale the first only."""
+    first: dict[str, str] = {}
+    for arm, configuration, run in runs_of(plan, experiment, root):
+        if first.setdefault(configuration.name, arm) == arm:
+            yield arm, configuration, run
+
+
 def arm_label(plan: Plan, experiment: str, arm: str) -> str:
     """How tables name an arm: the label of its plain cell, else the arm's own name."""
     cells = (c for c in plan.experiments[experiment].cells if c.arm == arm and c.variant == "default")

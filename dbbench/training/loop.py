@@ -91,7 +91,7 @@ class Trainer:
         """Clip, step, average; the gradient norm before clipping."""
         norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
-            self.average.update(self.network)
+            self.average.update()
         return norm
 
 

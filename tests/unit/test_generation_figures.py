@@ -1,0 +1,159 @@
+"""Tables and figures of generated images, on synthetic run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_runs import write, write_run
+
+from dbbench.config import Configuration, Plan, load_plan, load_suite
+from dbbench.paths import run_folder
+from dbbench.publish.cells import write_cells
+from dbbench.publish.figures import make_figure
+from dbbench.publish.pictures import grid, picture
+from dbbench.publish.tables import MINIMUM, read_table, write_table
+from dbbench.publish.verdicts import collect_verdicts
+
+TABLES = ("table2", "table7", "table8", "table10")
+LEVELS = (0.1, 0.5, 2.0)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return load_plan(load_suite({"scale": "laptop", "experiments": list(TABLES)}))
+
+
+def image(seed: int, index: int) -> str:
+    return bytes((seed + index + i) % 256 for i in range(64)).hex()
+
+
+def value_of(metric: str, configuration: Configuration, seed: int) -> float:
+    """Distances that fall with the number of blocks, so that a swapped axis would show."""
+    blocks = len(configuration.partition)
+    return {"layer_evaluations": 300 / blocks, "layer_ratio": blocks, "relative_speed": 0.9 * blocks + seed / 100}.get(
+        metric, 50 - 5 * blocks + seed + len(configuration.name) / 100
+    )
+
+
+def evaluation(plan: Plan, configuration: Configuration, seed: int) -> dict[str, Any]:
+    """Every row that a cell asks for, and the curves."""
+    wanted = {
+        (c.metric, c.variant, c.split)
+        for e in plan.experiments.values()
+        for c in e.cells
+        if c.arm is not None and plan.arms[e.name][c.arm].name == configuration.name
+    }
+    rows = [
+        {"metric": m, "variant": v, "split": s, "value": value_of(m, configuration, seed) + len(v), "evaluator": "made up"}
+        for m, v, s in sorted(wanted)
+    ]
+    blocks = range(len(configuration.partition))
+    owner = configuration.partition.owner
+    shown = [[i, i % 10, "1x8x8", image(seed, i)] for i in range(20)]
+    levels = [[b, s, owner(s) == b, 1.0 + b + s, 2.0] for b in blocks for s in LEVELS]
+    path = [[i, t, s, owner(s), "1x8x8", image(seed, i + t)] for t, s in enumerate((80.0, 0.3, 0.002)) for i in range(3)]
+    return {
+        "rows": rows,
+        "curves": {
+            "samples": {"columns": ["index", "class", "shape", "pixels"], "rows": shown},
+            "loss_at_level": {"columns": ["block", "sigma", "owns", "weighted_loss", "skip_only"], "rows": levels},
+            "denoising_path": {"columns": ["index", "step", "sigma", "block", "shape", "pixels"], "rows": path},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Path:
+    root: Path = tmp_path_factory.mktemp("project")
+    for name, configuration in plan.configurations.items():
+        for seed in range(plan.seeds):
+            folder = run_folder(plan.scale, name, seed, root)
+            write_run(folder, configuration, plan.scale, seed, None, 3)
+            for block in range(configuration.method.blocks if configuration.isolated else 0):
+                write_run(folder / f"block{block}", configuration, plan.scale, seed, block, 3)
+            about = {"name": name, "scale": plan.scale, "seed": seed, "commit": "0123456789abcdef", "dirty": False}
+            write(folder / "evaluation.json", about | evaluation(plan, configuration, seed))
+    for name in TABLES:
+        write_cells(plan, name, root)
+        write_table(plan, name, root)
+        for figure in plan.experiments[name].figures:
+            make_figure(plan, figure, root)
+    return root
+
+
+def data_of(project: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(project / f"paper_figures/laptop/{name}.csv")
+
+
+def test_tables_have_the_minimum_of_three_as_a_column_of_distances(plan: Plan, project: Path) -> None:
+    table = read_table(plan, "table10", project).set_index("cell")
+    row = table.loc["t10.b2"]
+    assert row["mean"] == pytest.approx(row[MINIMUM] + 1), "seeds 0, 1, 2 add 0, 1, 2"
+    assert np.isnan(table.loc["t10.b2.speed", MINIMUM])
+    text = (project / "results/laptop/tables/table10.md").read_text()
+    assert "| least of 3 |" in text
+    assert "Runs shared with table2, table7, table8" in text
+    assert "agree to the last digit" not in text, "counted layers do not count as seeds that agree"
+
+
+def test_rows_on_the_same_runs_say_so(project: Path) -> None:
+    text = (project / "results/laptop/tables/table2.md").read_text()
+    assert "One and the same number at this scale: `t2.cifar10.db.test`, `t2.imagenet.db.test`." in text
+
+
+def test_claims_of_all_tables_are_judged(plan: Plan, project: Path) -> None:
+    verdicts = collect_verdicts(plan, project).set_index(["experiment", "claim"])["verdict"]
+    assert set(verdicts.index.get_level_values(0)) == set(TABLES)
+    # three blocks have the smaller made-up distance
+    assert verdicts["table2", "C4"] == "REPRODUCED"
+    assert verdicts["table10", "C12.b1_b6"] == "NOT REPRODUCED"
+    assert verdicts["table10", "C18.dit"] == "REPRODUCED"
+    assert (verdicts != "NOT RUN YET").all()
+
+
+def test_the_block_axis_is_that_of_the_runs(project: Path) -> None:
+    rows = data_of(project, "distance_by_blocks")
+    sweep = rows[rows["role"] == "sweep"]
+    assert sorted(set(sweep["blocks"])) == [1, 2, 3, 4, 6]
+    assert sweep.groupby("blocks")["published"].first().to_dict() == {1: 39.83, 2: 35.47, 3: 38.03, 4: 45.43, 6: 53.32}
+    assert sweep.groupby("blocks")["frechet_distance"].mean().is_monotonic_decreasing
+    assert set(rows["role"]) == {"sweep", "control", "real"}
+
+
+def test_the_layer_figure_has_four_splits_and_three_strategies(project: Path) -> None:
+    rows = data_of(project, "distance_by_layers")
+    counts = rows.groupby("strategy")["layers"].nunique().to_dict()
+    assert counts == {"equi_probability": 4, "log_uniform": 4, "linear": 1}
+    printed = rows.drop_duplicates("cell").set_index(["strategy", "layers"])["published"]
+    assert printed["equi_probability", "4-4-4"] == 38.03
+    assert printed["log_uniform", "2-4-6"] == 42.37
+    assert np.isnan(printed["linear", "4-4-4"])
+
+
+@pytest.mark.parametrize(("name", "blockwise"), [("samples_end_to_end", False), ("samples_diffusion_blocks", True)])
+def test_samples_of_a_method_are_its_arms(name: str, blockwise: bool, plan: Plan, project: Path) -> None:
+    rows = data_of(project, name)
+    shared = {"dit_imagenet", "db_imagenet"}  # the same runs as dit and db at this scale
+    expected = {a for a, c in plan.arms["table2"].items() if c.blockwise is blockwise} - shared
+    assert set(rows["arm"]) == expected
+    assert set(rows["seed"]) == {0}
+
+
+def test_the_path_names_the_owner_of_each_step(project: Path) -> None:
+    rows = data_of(project, "denoising_path")
+    blocks = {arm: dict(zip(part["step"], part["block"], strict=True)) for arm, part in rows.groupby("arm")}
+    assert blocks == {"dit": {0: 0, 1: 0, 2: 0}, "db": {0: 0, 1: 1, 2: 2}}
+
+
+def test_pictures_are_laid_out_row_by_row() -> None:
+    images = [picture("1x2x3", bytes([i] * 6).hex()) for i in range(5)]
+    sheet = grid(images, 3)
+    assert sheet.shape == (2 * 3 - 1, 3 * 4 - 1, 1)
+    assert [int(sheet[0, 4 * i, 0]) for i in range(3)] == [0, 1, 2]
+    assert [int(sheet[3, 4 * i, 0]) for i in range(3)] == [3, 4, 255]
+    colour = picture("3x1x1", bytes([1, 2, 3]).hex())
+    assert colour[0, 0].tolist() == [1, 2, 3]
