@@ -33,6 +33,10 @@ def show_partition(args: argparse.Namespace) -> None:
     from dbbench.noise import LogNormal
     from dbbench.partition import make_partition
 
+    if args.schedule is not None:
+        rows = _mask_rows(args)
+        _print({"blocks": rows}, args.json, lambda v: _table(v["blocks"]))
+        return
     law = LogNormal(sigma_min=args.sigma_min, sigma_max=args.sigma_max)
     partition = make_partition(law, args.blocks, gamma=args.gamma, strategy=args.strategy)
     rows = [
@@ -47,6 +51,27 @@ def show_partition(args: argparse.Namespace) -> None:
         for b in partition.blocks
     ]
     _print({"blocks": rows}, args.json, lambda v: _table(v["blocks"]))
+
+
+def _mask_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The blocks of a mask schedule."""
+    from dbbench.masking import MaskSchedule
+    from dbbench.partition import make_partition
+
+    schedule = MaskSchedule(args.schedule)
+    return [
+        {
+            "block": b.index,
+            "t_min": b.low,
+            "t_max": b.high,
+            "train_t_min": b.train_low,
+            "train_t_max": b.train_high,
+            "alpha_min": float(schedule.kept(b.high)),
+            "alpha_max": float(schedule.kept(b.low)),
+            "mass": b.mass,
+        }
+        for b in make_partition(schedule, args.blocks, gamma=args.gamma, strategy=args.strategy).blocks
+    ]
 
 
 def show_grid(args: argparse.Namespace) -> None:
@@ -315,6 +340,7 @@ def _add_show(commands: Any, with_json: Callable[[argparse.ArgumentParser], None
     made.add_argument("--strategy", default="equi_probability", choices=["equi_probability", "log_uniform", "linear"])
     made.add_argument("--sigma-min", type=float, default=0.002)
     made.add_argument("--sigma-max", type=float, default=80.0)
+    made.add_argument("--schedule", choices=["linear", "cosine"], help="blocks of a mask schedule instead of noise levels")
     made.set_defaults(run=show_partition)
     with_json(made)
     made = kinds.add_parser("grid", help=show_grid.__doc__)

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbbench.data import data_module
+
 if TYPE_CHECKING:
     from dbbench.config import Configuration
 
@@ -97,7 +99,8 @@ def _visit(node: ast.AST, imported: list[str]) -> None:
 def training_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of a training job."""
     architecture, method = configuration.architecture, configuration.method_module
-    return ("dbbench.training.run", f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
+    data = data_module(configuration.data.name)
+    return ("dbbench.training.run", data, f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
 
 
 def evaluation_entries(configuration: Configuration) -> tuple[str, ...]:

@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
+from dbbench.masking import MaskSchedule
 from dbbench.noise import LogNormal
-from dbbench.partition import Partition, make_partition, split_layers
+from dbbench.partition import NoiseProcess, Partition, make_partition, split_layers
 
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "gpu", "paper")
@@ -44,11 +45,14 @@ class DataConfig(Strict):
     validation: int = Field(0, ge=0, description="training samples held out, the last ones")
     augment: tuple[Literal["crop", "flip", "randaugment"], ...] = ()
     limit: int | None = Field(None, ge=1, description="first samples of the training part only (smoke)")
+    window: int = Field(0, ge=0, description="text: tokens of a sample; `validation` counts windows of the validation part")
 
     @model_validator(mode="after")
     def _known(self) -> DataConfig:
         if self.name not in CARDS:
             raise ValueError(f"unknown data set {self.name!r}; known: {', '.join(sorted(CARDS))}")
+        if (CARDS[self.name].kind == "text") != (self.window > 0):
+            raise ValueError(f"window {self.window}: a text needs one, images have none (data set {self.name})")
         return self
 
 
@@ -77,10 +81,34 @@ class ViTConfig(Strict):
         return self
 
 
-#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
-DENOISERS: tuple[str, ...] = ()
+class MDMConfig(Strict):
+    """Masked diffusion transformer; under either method a denoiser of masked tokens."""
 
-ModelConfig = Annotated[ViTConfig, Field(discriminator="architecture")]
+    architecture: Literal["mdm"]
+    width: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    condition_width: int | None = Field(None, ge=1, description="default: the width")
+    mask_schedule: Literal["linear", "cosine"] = "linear"
+    positions: Literal["rope", "rope_local"] = Field(
+        "rope", description="rope_local adds a learned bias over distances that starts local (ours, for short runs)"
+    )
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+    gates: Literal["zero", "one"] = "zero"  # D29
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> MDMConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"twice the heads {self.heads} must divide width {self.width}: rotary positions go by pairs")
+        return self
+
+
+#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
+DENOISERS: tuple[str, ...] = ("mdm",)
+
+ModelConfig = Annotated[ViTConfig | MDMConfig, Field(discriminator="architecture")]
 
 
 class DenoisingConfig(Strict):
@@ -106,7 +134,7 @@ class DenoisingConfig(Strict):
     @property
     def process(self) -> LogNormal:
         """The law of noise levels."""
-        return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max)
+        return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max, self.sigma_data)
 
 
 class EndToEndConfig(DenoisingConfig):
@@ -182,6 +210,8 @@ class EvaluationConfig(Strict):
     draws: int = Field(16, ge=1, description="draws of the first z per test sample")
     votes: tuple[int, ...] = (1, 4, 16)
     step_sweep: tuple[int, ...] = (1, 2, 3, 4, 8, 16, 50)
+    windows: int | None = Field(None, ge=1, description="text: windows of the test part, spread over it; default all")
+    strata: int = Field(72, ge=1, description="masked diffusion: slices of t for the bound; a multiple of the blocks")
     sampler: SamplerConfig = SamplerConfig.model_construct()
     samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
 
@@ -211,7 +241,13 @@ class Configuration(Strict):
                 split_layers(self.model.layers, method.blocks, method.layer_distribution)
         except UserError as error:
             raise ValueError(str(error)) from None
-        if self.training.batch_size > self.train_samples:
+        if isinstance(self.model, MDMConfig) and self.evaluation.strata % self.method.blocks:
+            raise ValueError(
+                f"evaluation.strata {self.evaluation.strata} must be a multiple of the blocks {self.method.blocks}"
+            )
+        if self.train_samples is None and self.training.steps is None:
+            raise ValueError(f"training.steps is needed: the size of {self.data.name} is not known beforehand")
+        if self.train_samples is not None and self.training.batch_size > self.train_samples:
             raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
         return self
 
@@ -247,9 +283,12 @@ class Configuration(Strict):
         return self.model.layers // shallow_of
 
     @property
-    def train_samples(self) -> int:
-        """Samples of the training part, less those held out."""
-        available = CARDS[self.data.name].sizes["train"] - self.data.validation
+    def train_samples(self) -> int | None:
+        """Samples of the training part, less those held out; windows of a text; None where the source does not fix it."""
+        size = CARDS[self.data.name].sizes.get("train")
+        if size is None:
+            return None
+        available = size // self.data.window if self.data.window else size - self.data.validation
         return min(available, self.data.limit or available)
 
     @property
@@ -259,6 +298,7 @@ class Configuration(Strict):
         if training.steps is not None:
             return training.steps
         assert training.epochs is not None
+        assert self.train_samples is not None
         return max(1, round(training.epochs * (self.train_samples // training.batch_size)))
 
     @property
@@ -277,13 +317,20 @@ class Configuration(Strict):
         return self.baseline_steps * sum(len(g) for g in groups)
 
     @property
+    def process(self) -> NoiseProcess:
+        """The noise the blocks take away."""
+        if isinstance(self.model, MDMConfig):
+            return MaskSchedule(self.model.mask_schedule)
+        return self.method.process
+
+    @property
     def partition(self) -> Partition:
         """Blocks of layers and noise; an end-to-end denoiser is one block that owns everything."""
         m = self.method
         if isinstance(m, EndToEndConfig):
-            return make_partition(m.process, 1, self.trained_layers)
+            return make_partition(self.process, 1, self.trained_layers)
         return make_partition(
-            m.process, m.blocks, self.model.layers, gamma=m.gamma, strategy=m.strategy, distribution=m.layer_distribution
+            self.process, m.blocks, self.model.layers, gamma=m.gamma, strategy=m.strategy, distribution=m.layer_distribution
         )
 
     @cached_property
@@ -340,6 +387,7 @@ class Arm(Strict):
     """One configuration of an experiment: overrides over the architecture's settings."""
 
     variant: str | None = None
+    scales: tuple[Scale, ...] = Field(SCALES, description="where it runs; at other scales its cells are not run")
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
@@ -373,6 +421,15 @@ class Experiment(Strict):
                 if side not in cells:
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
+
+    def at(self, scale: Scale) -> Experiment:
+        """The experiment as it is at a scale: arms that run there; the cells of others are not run."""
+        arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
+        why = f"not part of scale {scale}"
+        cells = (
+            c if c.arm is None or c.arm in arms else c.model_copy(update={"arm": None, "not_run": why}) for c in self.cells
+        )
+        return self.model_copy(update={"arms": arms, "cells": tuple(cells)})
 
 
 class SuiteConfig(Strict):
@@ -519,7 +576,7 @@ def resolve(
         if arm.variant not in variants:
             raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
         merged = overlay(merged, variants[arm.variant])
-    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k != "variant"}
+    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k not in ("variant", "scales")}
     merged = overlay(merged, over)
     # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
     method = dict(merged.get("method", {}))
@@ -537,7 +594,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     """
     root = root or config_root()
     files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
-    loaded = {name: load_experiment(path) for name, path in files.items()}
+    loaded = {name: load_experiment(path).at(suite.scale) for name, path in files.items()}
     wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
     for name in wanted:
         if name not in loaded:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dbbench.data.cards import CARDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,11 +13,33 @@ if TYPE_CHECKING:
     import torch
 
     from dbbench.config import DataConfig
-    from dbbench.data.batches import ImageData
+    from dbbench.models import Batch
 
 
-def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> ImageData:
+class Data(Protocol):
+    """What training and evaluation need from a prepared data set."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the data."""
+        ...
+
+    def batch(self, step: int, size: int, seed: int, stream: tuple[str | int, ...] = ()) -> Batch:
+        """The training batch of a step."""
+        ...
+
+    def whole(self, part: str) -> Batch:
+        """All samples of a part."""
+        ...
+
+
+def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> Data:
     """A prepared data set on a device."""
-    from dbbench.data.batches import ImageData
+    module = importlib.import_module(data_module(config.name))
+    data: Data = module.open_data(folder, config, device)
+    return data
 
-    return ImageData(folder, config, device)
+
+def data_module(name: str) -> str:
+    """The module that reads a data set."""
+    return {"images": "dbbench.data.batches", "text": "dbbench.data.tokens"}[CARDS[name].kind]

@@ -84,3 +84,8 @@ class ImageData:
         """What run.json says of the data."""
         sizes = {name: len(y) for name, (_, y) in self.parts.items()}
         return {"name": self.config.name, "title": self.card["title"], "sha256": self.card["sha256"], **sizes}
+
+
+def open_data(folder: Path, config: DataConfig, device: str | torch.device) -> ImageData:
+    """A prepared data set on a device."""
+    return ImageData(folder, config, device)

@@ -24,10 +24,10 @@ from dbbench.seeding import generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-    from dbbench.data.batches import ImageData
+    from dbbench.data import Data
 
 
-def evaluate(configuration: Configuration, networks: list[Network], data: ImageData) -> Evaluation:
+def evaluate(configuration: Configuration, networks: list[Network], data: Data) -> Evaluation:
     """All rows and curves of a run."""
     batch = data.whole("test")
     with torch.no_grad():
