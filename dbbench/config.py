@@ -425,7 +425,6 @@ class Experiment(Strict):
     def at(self, scale: Scale) -> Experiment:
         """The experiment as it is at a scale: arms that run there; the cells of others are not run."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
-        why = f"not part of scale {scale}"
         cells = (
             c if c.arm is None or c.arm in arms else c.model_copy(update={"arm": None, "not_run": why}) for c in self.cells
         )

@@ -12,8 +12,8 @@ class Card:
 
     `sizes` counts samples of the parts as prepared; a validation part is cut from the end of `train` by the configuration.
     `sha256` is of the prepared arrays in their order, `content_sha256` of the samples whatever their order (`data.prepare`);
-    one of them is checked, the other is empty where the source does not fix it. Of a text, `sizes` counts tokens where the source
-    fixes them, and `classes` is the vocabulary.
+    one of them is checked, the other is empty where the source does not fix it. Of a text, `sizes` counts tokens where the
+    source fixes them, and `classes` is the vocabulary.
     """
 
     name: str
