@@ -47,6 +47,9 @@ def reachable(*entries: str) -> list[str]:
     """The modules of the package that `entries` import, directly or not, and they themselves, sorted."""
     found: set[str] = set()
     todo = list(entries)
+    for module in entries:
+        if _path(module) is None:
+            raise FileNotFoundError(f"no module {module}")
     while todo:
         module = todo.pop()
         if module in found or module in OUTSIDE or _path(module) is None:
@@ -72,8 +75,7 @@ def _path(module: str) -> Path | None:
 def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     """The code of a module without comments and docstrings, and the modules it imports."""
     path = _path(module)
-    if path is None:
-        raise FileNotFoundError(f"no module {module}")
+    assert path is not None
     tree = ast.parse(path.read_text())
     imported: list[str] = []
     _visit(tree, imported)

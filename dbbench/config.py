@@ -364,6 +364,7 @@ class Cell(Strict):
     split: str = "test"
     label: str = Field("", description="how the table names the row")
     not_run: str = Field("", description="why there is no number; the row says `not run yet`")
+    scales: tuple[Scale, ...] = SCALES
 
     @model_validator(mode="after")
     def _run_or_not(self) -> Cell:
@@ -384,10 +385,11 @@ class Claim(Strict):
 
 
 class Arm(Strict):
-    """One configuration of an experiment: overrides over the architecture's settings."""
+    """One configuration of an experiment: overrides over the architecture's settings, and over those what `at` a scale says."""
 
     variant: str | None = None
-    scales: tuple[Scale, ...] = Field(SCALES, description="where it runs; at other scales its cells are not run")
+    scales: tuple[Scale, ...] = SCALES
+    at: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
@@ -422,13 +424,13 @@ class Experiment(Strict):
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
 
-    def at(self, scale: Scale) -> Experiment:
-        """The experiment as it is at a scale: arms that run there; the cells of others are not run."""
+    def limited(self, scale: Scale) -> Experiment:
+        """The arms, cells and claims that this scale has: those that are not limited to others."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
-        cells = (
-            c if c.arm is None or c.arm in arms else c.model_copy(update={"arm": None, "not_run": why}) for c in self.cells
-        )
-        return self.model_copy(update={"arms": arms, "cells": tuple(cells)})
+        cells = [c for c in self.cells if scale in c.scales and (c.arm is None or c.arm in arms)]
+        names = {c.cell for c in cells}
+        claims = [c for c in self.claims if {c.left, c.right} <= names]
+        return self.model_copy(update={"arms": arms, "cells": tuple(cells), "claims": tuple(claims)})
 
 
 class SuiteConfig(Strict):
@@ -575,8 +577,8 @@ def resolve(
         if arm.variant not in variants:
             raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
         merged = overlay(merged, variants[arm.variant])
-    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k not in ("variant", "scales")}
-    merged = overlay(merged, over)
+    over = arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "at"})
+    merged = overlay(overlay(merged, over), arm.at.get(scale, {}))
     # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
     method = dict(merged.get("method", {}))
     if method.get("name") == "end_to_end":
@@ -593,7 +595,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     """
     root = root or config_root()
     files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
-    loaded = {name: load_experiment(path).at(suite.scale) for name, path in files.items()}
+    loaded = {name: load_experiment(path) for name, path in files.items()}
     wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
     for name in wanted:
         if name not in loaded:
@@ -601,8 +603,10 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     variants = read_yaml(root / "variants.yaml")
     bases: dict[str, dict[str, Any]] = {}
     arms: dict[str, dict[str, Configuration]] = {}
-    for name in wanted:
-        experiment = loaded[name]
+    # an experiment whose arms are all of other scales is not part of this one
+    experiments = {n: loaded[n].limited(suite.scale) for n in wanted}
+    experiments = {n: e for n, e in experiments.items() if e.arms or not loaded[n].arms}
+    for name, experiment in experiments.items():
         arms[name] = {}
         if experiment.architecture is None:
             continue
@@ -614,7 +618,6 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
         for arm_name, arm in experiment.arms.items():
             where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
             arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
-    experiments = {n: loaded[n] for n in wanted}
     return Plan(suite.scale, suite.seeds[suite.scale], experiments, arms, suite.tracking_uri, files)
 
 

@@ -81,7 +81,7 @@ CARDS: dict[str, Card] = {
             classes=100,
             mean=(0.5071, 0.4867, 0.4408),
             std=(0.2675, 0.2565, 0.2761),
-            needs="download it with a network (`dbbench data cifar100 --download`) or point DBBENCH_DATA at a folder with "
+            needs="run once with a network, or point DBBENCH_DATA at a folder with "
             "cifar100/train.parquet and cifar100/test.parquet",
         ),
         Card(

@@ -24,9 +24,11 @@ from dbbench.publish.figures import get_figure
 from dbbench.publish.frames import read_csv
 from dbbench.publish.places import HERE, figure_file, verdicts_file
 from dbbench.publish.runs import commit_of
+from dbbench.publish.style import STYLE
 from dbbench.publish.verdicts import COLUMNS as VERDICT_COLUMNS
 from dbbench.publish.verdicts import RULE
 
+SCREEN_DPI = 142  # a figure of page width fills the column of text
 MEASURED = ("margin", "difference", "ci_low", "ci_high", "seeds")
 
 
@@ -50,8 +52,10 @@ def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, Any
     png = figure_file(plan.scale, name, "png")
     if not (root / png).exists():
         raise UserError(f"{png}: no such file; snakemake makes it")
-    image = base64.b64encode((root / png).read_bytes()).decode()
-    return {"name": name, "caption": figure.caption, "image": image, "pdf": figure_file(plan.scale, name, "pdf").as_posix()}
+    data = (root / png).read_bytes()
+    width = round(int.from_bytes(data[16:20]) * SCREEN_DPI / STYLE["savefig.dpi"])  # the width field of a PNG header
+    pdf = figure_file(plan.scale, name, "pdf").as_posix()
+    return {"name": name, "caption": figure.caption, "image": base64.b64encode(data).decode(), "width": width, "pdf": pdf}
 
 
 def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
@@ -121,6 +125,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
         lstrip_blocks=True,
     )
     environment.filters["inline"] = inline
+    environment.filters["short"] = tables.short
     datasets = {run["dataset"]["name"]: run["dataset"] for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -87,7 +88,8 @@ class Line:
 
 def evaluators(table: pd.DataFrame) -> dict[str, str]:
     """Evaluator -> the letter that stands for it in a readable table."""
-    return {e: ascii_lowercase[i % 26] * (1 + i // 26) for i, e in enumerate(dict.fromkeys(table["evaluator"])) if e}
+    named = [e for e in dict.fromkeys(table["evaluator"]) if e]
+    return {e: ascii_lowercase[i % 26] * (1 + i // 26) for i, e in enumerate(named)}
 
 
 def readable(plan: Plan, experiment: str, table: pd.DataFrame) -> list[Line]:
@@ -105,6 +107,11 @@ def readable(plan: Plan, experiment: str, table: pd.DataFrame) -> list[Line]:
     return lines
 
 
+def short(commit: str) -> str:
+    """A commit as people write it, its mark for a changed tree kept."""
+    return re.sub(r"^([0-9a-f]{10})[0-9a-f]{30}", r"\1", commit)
+
+
 def header(table: pd.DataFrame) -> dict[str, str]:
     """What all numbers of a table share, in words: scale, data, seeds, commit."""
     counts = sorted({str(int(n)) for n in table["seeds"].dropna()})
@@ -112,7 +119,7 @@ def header(table: pd.DataFrame) -> dict[str, str]:
         "scale": distinct(table["scale"]),
         "data": "; ".join(dataset_title(d) for d in unique(table["dataset"])) or "none",
         "seeds": " or ".join(counts) or "none",
-        "commit": distinct(table["commit"]) or "none",
+        "commit": ", ".join(short(c) for c in unique(table["commit"])) or "none",
     }
 
 

@@ -13,7 +13,7 @@ from dbbench.config import SCALES
 from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.paths import scale_folder
-from dbbench.publish.frames import read_csv
+from dbbench.publish.frames import distinct, read_csv, unique
 from dbbench.publish.places import HERE, cells_file, figure_file, verdicts_file
 from dbbench.publish.runs import commit_of
 
@@ -74,15 +74,16 @@ def _describe(folder: str, root: Path) -> dict[str, Any]:
     path = root / folder / "run.json"
     if not path.exists():
         return {"run": folder, "missing": f"{folder}/run.json is not here any more"}
-    record = read_json(path)
+    record, evaluated = read_json(path), root / folder / "evaluation.json"
+    evaluation = [read_json(evaluated)] if evaluated.exists() else []
     blocks = sorted((root / folder).glob("block*/run.json"))  # of an isolated run, each trained by its own command
-    commands = [r["command"] for r in (*map(read_json, blocks), record)]
+    commands = [r["command"] for r in (*map(read_json, blocks), record, *evaluation) if "command" in r]
     dataset = {key: record["dataset"][key] for key in ("name", "title", "sha256")}
     return {
         "run": folder,
         "configuration": record["name"],
         "seed": record["seed"],
-        "commit": commit_of(record),
+        "commit": distinct(map(commit_of, (record, *evaluation))),
         "dataset": dataset,
         "commands": [c if isinstance(c, str) else " ".join(c) for c in commands],
     }
@@ -114,7 +115,7 @@ def why(artifact: Path, root: Path = HERE) -> dict[str, Any]:
         "scale": scale,
         "command": f"snakemake --cores all --config scale={scale} -- {path.as_posix()}",
         "sources": [s.as_posix() for s in sources],
-        "commits": list(dict.fromkeys(run["commit"] for run in runs if "commit" in run)),
+        "commits": unique(run["commit"] for run in runs if "commit" in run),
         "datasets": list(datasets.values()),
         "runs": runs,
     }

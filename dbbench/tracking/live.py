@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dbbench.errors import UserError
+
 DELAY_S = 30.0  # shorter runs are left to the sync
 INTERVAL_S = 10.0
 PATIENCE_S = 1.0  # for the last batch, when the training is over
@@ -77,13 +79,17 @@ def follow(folder: Path, identity: Mapping[str, Any]) -> None:
     """Send new points every few seconds until standard input ends.
 
     Raises:
+        UserError: no store above the folder.
         Exception: whatever MLflow, its database or its server raises.
     """
     from dbbench.tracking.reconcile import points_in_store, send
     from dbbench.tracking.records import read_points
-    from dbbench.tracking.store import MARKER, connect, experiment_id
+    from dbbench.tracking.store import HOW_TO_CREATE, MARKER, connect, experiment_id
 
-    root = next((p for p in folder.resolve().parents if (p / MARKER).exists()), Path())
+    # the project is where the run lies, not where the command was given
+    root = next((p for p in folder.resolve().parents if (p / MARKER).exists()), None)
+    if root is None:
+        raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
     client = connect(root)
     run = find_or_create(client, experiment_id(client, identity["architecture"], root), identity)
     sent = set(points_in_store(client, run))  # a resumed run repeats steps since its last checkpoint
@@ -108,7 +114,7 @@ def find_or_create(client: Any, experiment: str, identity: Mapping[str, Any]) ->
     for run in search(client, [experiment], f"tags.`{RUN_TAG}` = '{key}' and attributes.status != 'FINISHED'"):
         return run
     tags = {RUN_TAG: key, **describing_tags(identity, [])}
-    run = client.create_run(experiment, run_name=key.split("/", 2)[2].replace("/", ", "), tags=tags)
+    run = client.create_run(experiment, run_name=key.partition("/")[2], tags=tags)
     if identity.get("configuration"):
         send_texts(client, run.info.run_id, flattened(identity["configuration"]), {})
     return run

@@ -245,10 +245,12 @@ def table_records(plan: Plan, root: Path) -> Iterator[Record]:
 
 def _note(plan: Plan, name: str, root: Path) -> str:
     """The table itself, as the run's description."""
-    title = f"**{plan.experiments[name].title}**, scale {plan.scale}"
+    title = f"{plan.experiments[name].title}, scale {plan.scale}"
     table = root / places.table_file(plan.scale, name, "md")
-    text = table.read_text() if table.exists() else ""
-    return f"{title}\n\n{text}" if len(text) < LONGEST_NOTE else f"{title}\n\nThe table is artifact tables/{name}.md."
+    if not table.exists():
+        return title
+    text = table.read_text()
+    return text if len(text) < LONGEST_NOTE else f"{title}. The table is the artifact tables/{name}.md."
 
 
 def cell_means(path: Path) -> Points:

@@ -60,7 +60,7 @@ def tracked() -> list[str]:
 def test_every_experiment_resolves_at_every_scale(name: str, scale: c.Scale) -> None:
     suite = c.load_suite({"scale": scale, "experiments": [name]}, ROOT / "config")
     plan = c.load_plan(suite, ROOT / "config")
-    assert set(plan.arms[name]) == {arm for arm, about in EXPERIMENTS[name].arms.items() if scale in about.scales}
+    assert set(plan.arms[name]) == {arm for arm, settings in EXPERIMENTS[name].arms.items() if scale in settings.scales}
     assert len(plan.configurations) <= len(plan.arms[name])
     assert set(EXPERIMENTS[name].scales) <= set(scales_of(EXPERIMENTS[name])), "settings for a scale the architecture lacks"
 

@@ -251,5 +251,7 @@ def test_smoke_is_untestable(tmp_path):
     write_runs(plan, tmp_path)
     write_cells(plan, "table1", tmp_path)
     frame = pd.read_csv(tmp_path / write_verdicts(plan, tmp_path))
-    assert set(frame["verdict"]) == {"UNTESTABLE AT SCALE"}
-    assert frame["difference"].notna().all()
+    verdicts = frame.set_index("claim")["verdict"]
+    assert verdicts["C1"] == "UNTESTABLE AT SCALE"
+    assert set(verdicts) <= {"UNTESTABLE AT SCALE", "NOT RUN YET"}
+    assert list(frame["difference"].notna()) == list(frame["verdict"] == "UNTESTABLE AT SCALE")

@@ -135,7 +135,7 @@ def test_damaged_arrays_are_one_line(tmp_path: Path) -> None:
 # --- a prepared corpus -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture()
+@pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("dbbench.data.sources.cpython.documentation", documents)
     prepare("cpython", tmp_path / "cpython")

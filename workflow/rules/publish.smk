@@ -58,6 +58,7 @@ rule table:
 rule figure:
     input:
         lambda w: [file for e in experiments_of(w.name) for file in evaluations(e)],
+        lambda w: [f"results/{SCALE}/cells/{e}.csv" for e in experiments_of(w.name) if PLAN.experiments[e].cells],
     output:
         multiext(f"paper_figures/{SCALE}/{{name}}", ".pdf", ".png", ".csv"),
     params:

@@ -68,7 +68,9 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 
     from dbbench.publish.style import COLOURS, COLUMN, canvas
 
-    figure = canvas(COLUMN, 3.7, "log-normal law, mean -1.2, deviation 1.2 of ln sigma; computed, no data and no seeds")
+    law = LogNormal()
+    said = f"log-normal law, mean {law.p_mean}, deviation {law.p_std} of ln sigma; computed, no data and no seeds"
+    figure = canvas(COLUMN, 3.7, said)
     panels = figure.subplots(len(STRATEGIES), 1, sharex=True)
     for axes, (strategy, title) in zip(panels, STRATEGIES.items(), strict=True):
         _panel(axes, rows[rows["strategy"] == strategy], title)

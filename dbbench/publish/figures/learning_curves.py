@@ -12,8 +12,16 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-METRICS = {"train/loss": "training loss", "validation/accuracy_percent": "validation accuracy (%)"}
+METRICS = {"train/error": "training error", "validation/accuracy_percent": "validation accuracy (%)"}
 AXES = {"step": "optimizer steps of a process", "layer_evaluations": "layer evaluations, all processes"}
+
+
+def _shown(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics to draw. A blockwise loss is weighted by noise level: the mean of the blocks' unweighted errors is shown."""
+    errors = [value for name, value in metrics.items() if name.startswith("train/error_block")]
+    error = sum(errors) / len(errors) if errors else metrics.get("train/loss")
+    found = {"train/error": error, "validation/accuracy_percent": metrics.get("validation/accuracy_percent")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
@@ -33,7 +41,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
         for block, step, metrics in run.metrics():
             at = {"block": "" if block is None else str(block), "step": step, "layer_evaluations": step * per_step}
-            rows += [{**common, **at, "metric": m, "value": metrics[m]} for m in METRICS if m in metrics]
+            rows += [{**common, **at, "metric": name, "value": value} for name, value in _shown(metrics).items()]
     columns = ("arm", "label", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
     return pd.DataFrame(rows, columns=list(columns))
 
@@ -75,12 +83,13 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Training loss and validation accuracy of every arm; lines are means over seeds, shaded their range. Left against "
+        "Training error and validation accuracy of every arm; lines are means over seeds, shaded their range. Left against "
         "the optimizer steps of one process, right against the layers run forward by all processes of a run: with B blocks "
-        "a step runs L/B layers. The losses of the two methods are of different tasks (DiffusionBlocks averages over noise "
-        "levels, at low ones the label can be read off its input) and are not to be compared with one another. "
-        "Validation samples are held out of the training part; the test part plays no role here. An isolated run is shown "
-        "as the mean over its blocks where each block reports for itself."
+        "a step runs L/B layers. The training error is the loss end to end, and for DiffusionBlocks the mean of its blocks' "
+        "unweighted losses. The two are of different tasks (DiffusionBlocks averages over noise levels, at low ones the "
+        "target can be read off its input) and are not to be compared with one another. "
+        "Validation samples are held out of the training part; the test part plays no role here. The processes of an "
+        "isolated run know only their own block: they have an error and no accuracy."
     ),
     needs=("metrics.jsonl",),
     numbers=("seed", "step", "layer_evaluations", "value"),

@@ -1,0 +1,55 @@
+"""What several test files share: small configurations and a prepared data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dbbench.config import Configuration, overlay
+from dbbench.data.prepare import prepare
+
+torch.set_num_threads(1)
+
+SMALL: dict[str, Any] = {
+    "data": {"name": "digits", "validation": 197},
+    "model": {
+        "architecture": "vit",
+        "width": 16,
+        "layers": 3,
+        "heads": 2,
+        "mlp_width": 32,
+        "patch": [4, 4],
+        "initialisation": "xavier",
+    },
+    "method": {"name": "end_to_end"},
+    "training": {
+        "batch_size": 32,
+        "steps": 8,
+        "learning_rate": 3e-3,
+        "warmup_fraction": 0.25,
+        "log_every": 2,
+        "validate_every": 4,
+        "checkpoint_every": 4,
+    },
+    "evaluation": {"draws": 2, "votes": [1, 2], "step_sweep": [1, 3]},
+}
+BLOCKS = {"method": {"name": "diffusion_blocks", "blocks": 3}}
+
+
+def small(*over: dict[str, Any]) -> Configuration:
+    """A configuration that trains in a second, with `over` laid over it."""
+    merged = SMALL
+    for layer in over:
+        merged = overlay(merged, layer)
+    return Configuration.model_validate(merged)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared digits."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    prepare("digits", folder)
+    return folder

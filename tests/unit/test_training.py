@@ -1,0 +1,242 @@
+"""The training loop: determinism, resume, isolation, divergence, and every configuration of the registries."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import BLOCKS, small
+
+from dbbench.config import Configuration, load_plan, load_suite
+from dbbench.data import load
+from dbbench.errors import UserError
+from dbbench.methods import build as build_method
+from dbbench.models import build, count_parameters, materialise
+from dbbench.training import loop, run
+from dbbench.training.checkpoint import load_networks, load_tensors
+from dbbench.training.loop import Trainer, TrainingDivergedError
+from dbbench.training.optimizer import learning_rate
+
+CPU = torch.device("cpu")
+ISOLATED = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
+DROPOUT_EMA = {"model": {"dropout": 0.1}, "training": {"ema": 0.9}}
+
+
+def trainer(configuration: Configuration, seed: int = 0, block: int | None = None) -> Trainer:
+    network = run.make_network(configuration, seed, block, CPU)
+    method = build_method(configuration, block)
+    return Trainer(network, method, configuration.training, configuration.steps_per_process, seed, CPU)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+class Killed(Exception):
+    """Stands for a kill signal."""
+
+
+@pytest.mark.parametrize("over", [{}, BLOCKS, {**BLOCKS, **DROPOUT_EMA}], ids=["end_to_end", "blocks", "dropout_ema"])
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = small(over)
+    run.train(configuration, "smoke", 0, tmp_path / "whole", digits)
+    steps: list[int] = []
+    original = Trainer.train_step
+
+    def killed(self: Trainer, batch: Any, step: int) -> Any:
+        steps.append(step)
+        if step == 6:
+            raise Killed
+        return original(self, batch, step)
+
+    monkeypatch.setattr(Trainer, "train_step", killed)
+    with pytest.raises(Killed):
+        run.train(configuration, "smoke", 0, tmp_path / "killed", digits)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    monkeypatch.setattr(Trainer, "train_step", lambda self, batch, step: steps.append(step) or original(self, batch, step))
+    run.train(configuration, "smoke", 0, tmp_path / "killed", digits)
+    assert steps[7] == 4, "continues after the checkpoint of step 4"
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert (tmp_path / "killed" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+    assert not (tmp_path / "killed" / "state").exists()
+
+
+def test_a_checkpoint_of_other_code_is_not_continued(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = small()
+    first = trainer(configuration)
+    loop.save_checkpoint(first, tmp_path, {"code": "old"}, 4)
+    assert loop.restore(trainer(configuration), tmp_path, {"code": "new"}) == 0
+    assert "starting anew" in capsys.readouterr().err
+    assert loop.restore(trainer(configuration), tmp_path, {"code": "old"}) == 4
+
+
+def test_a_corrupt_checkpoint_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / loop.CHECKPOINT).write_bytes(b"not a checkpoint")
+    assert loop.restore(trainer(small()), tmp_path, {}) == 0
+    assert "corrupt" in capsys.readouterr().err
+
+
+def test_seeds_differ_and_repeat(digits: Path, tmp_path: Path) -> None:
+    configuration = small(BLOCKS)
+    for name, seed in (("a", 0), ("b", 1), ("c", 0)):
+        run.train(configuration, "smoke", seed, tmp_path / name, digits)
+    a, b, c = (load_tensors(tmp_path / n / "model.safetensors")[0] for n in "abc")
+    assert all(torch.equal(a[n], c[n]) for n in a)
+    assert not all(torch.equal(a[n], b[n]) for n in a)
+
+
+def test_divergence_names_step_and_block(digits: Path, tmp_path: Path) -> None:
+    configuration = small(BLOCKS, {"training": {"learning_rate": 1e30, "clip_norm": None, "warmup_fraction": 0.0}})
+    with pytest.raises(TrainingDivergedError, match=r"block \d is (nan|inf) at step \d"):
+        run.train(configuration, "smoke", 0, tmp_path, digits)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+# --- isolation -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_isolated_process_holds_its_own_layers_only() -> None:
+    configuration = small(ISOLATED)
+    for block in range(3):
+        assert list(run.make_network(configuration, 0, block, CPU).layers) == [str(block)]
+
+
+def test_isolated_blocks_share_a_frozen_target_and_start_as_the_joint_network() -> None:
+    configuration = small(ISOLATED)
+    joint = dict(run.make_network(small(BLOCKS), 0, None, CPU).named_parameters())
+    for block in range(3):
+        network = run.make_network(configuration, 0, block, CPU)
+        assert not network.label_embed.weight.requires_grad
+        for name, parameter in network.named_parameters():
+            assert torch.equal(parameter, joint[name]), name
+
+
+def test_isolated_training_assembles_and_loads(digits: Path, tmp_path: Path) -> None:
+    configuration = small(ISOLATED)
+    parts = [tmp_path / f"block{b}" for b in range(3)]
+    for block, folder in enumerate(parts):
+        run.train(configuration, "smoke", 0, folder, digits, block=block)
+    run.assemble_run(configuration, "smoke", 0, tmp_path, parts)
+    networks = load_networks(configuration, tmp_path / "model.safetensors", "cpu", average=False)
+    assert [list(n.layers) for n in networks] == [["0"], ["1"], ["2"]]
+    for network, folder in zip(networks, parts, strict=True):
+        own = load_tensors(folder / "model.safetensors")[0]
+        assert all(torch.equal(t, own[n]) for n, t in network.state_dict().items())
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["layer_evaluations"] == configuration.layer_evaluations
+    with pytest.raises(UserError, match="not block 1"):
+        run.assemble_run(configuration, "smoke", 0, tmp_path, [parts[0], parts[0], parts[2]])
+    other = tmp_path / "other"
+    shutil.copytree(parts[1], other)
+    tensors, about = load_tensors(other / "model.safetensors")
+    tensors["label_embed.weight"] += 1
+    run.save_weights(other / "model.safetensors", _Bag(tensors), None, about)
+    with pytest.raises(UserError, match="frozen target"):
+        run.assemble_run(configuration, "smoke", 0, tmp_path, [parts[0], other, parts[2]])
+
+
+class _Bag:
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.tensors = tensors
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return self.tensors
+
+
+def test_the_loss_of_a_block_leaves_the_other_blocks_alone(digits: Path) -> None:
+    """C19: gradients of the layers of other blocks are None, those of the shared ends are not."""
+    configuration = small(BLOCKS)
+    network = materialise(build(configuration), 0)
+    for parameter in network.parameters():  # away from the zero initial values, which stop gradients at the start
+        torch.nn.init.normal_(parameter, std=0.1)
+    batch = load(digits, configuration.data).batch(0, 32, 0)
+    method = build_method(configuration)
+    u = torch.linspace(0.1, 0.9, 32, dtype=torch.float64)
+    method.loss(network, batch, 1, u, torch.Generator().manual_seed(0))[0].backward()
+    for name, parameter in network.named_parameters():
+        if name.startswith("layers."):
+            assert (parameter.grad is None) == (not name.startswith("layers.1.")), name
+        else:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+# --- budget and schedule ---------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_rule() -> None:
+    """B x the steps, the same layer evaluations; the paper's CIFAR-100 run is 195,000 and 585,000 steps."""
+    plan = load_plan(load_suite({"scale": "paper", "experiments": ["table1"]}))
+    arms = plan.arms["table1"]
+    assert arms["vit"].steps_per_process == 195_000
+    assert arms["db"].steps_per_process == 585_000
+    assert arms["db_isolated"].steps_per_process == 195_000
+    assert arms["shallow_long"].steps_per_process == 585_000
+    assert arms["vit"].layer_evaluations == arms["db"].layer_evaluations == arms["db_isolated"].layer_evaluations
+    assert arms["shallow"].layer_evaluations * 3 == arms["shallow_long"].layer_evaluations == arms["vit"].layer_evaluations
+    warmup = [s for s in range(20_000) if learning_rate(arms["db"].training, s, 585_000) >= 5e-4]
+    assert warmup[0] == 11_699
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    config = small().training
+    rates = [learning_rate(config, s, 100) for s in range(100)]
+    assert rates[24] == max(rates) == config.learning_rate
+    assert rates[:25] == sorted(rates[:25])
+    assert rates[24:] == sorted(rates[24:], reverse=True)
+    assert rates[-1] < 0.01 * config.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("scale", "arm", "total"),
+    [("paper", "vit", 10_302_180), ("paper", "db", 10_529_095)],
+)
+def test_parameter_counts_of_the_public_code(scale: str, arm: str, total: int) -> None:
+    configuration = load_plan(load_suite({"scale": scale, "experiments": ["table1"]})).arms["table1"][arm]
+    assert count_parameters(configuration)["total"] == total
+
+
+@pytest.mark.parametrize(("blocks", "touched"), [(2, 5_290_567), (3, 3_544_391), (6, 1_798_215)])
+def test_parameters_touched_by_a_step(blocks: int, touched: int) -> None:
+    configuration = load_plan(load_suite({"scale": "paper", "experiments": ["table1"]})).arms["table1"]["db"]
+    method = configuration.method.model_copy(update={"blocks": blocks})
+    counts = count_parameters(configuration.model_copy(update={"method": method}))
+    assert counts["trained_per_step"] == [touched] * blocks
+    assert counts["shared"] == 52_039
+    assert counts["per_layer"] == [873_088] * 12
+
+
+# --- registry: every arm of every experiment -----------------------------------------------------------------------------
+
+
+def _smoke_arms() -> list[Any]:
+    plan = load_plan(load_suite({"scale": "smoke"}))
+    return [pytest.param(c, id=n) for n, c in plan.configurations.items()]
+
+
+@pytest.mark.parametrize("configuration", _smoke_arms())
+def test_every_configuration_steps_and_every_parameter_learns(configuration: Configuration, tmp_path: Path) -> None:
+    """A few steps of each process of each configuration change every trainable parameter of its layers and ends."""
+    from dbbench.data.prepare import prepare
+
+    prepare(configuration.data.name, tmp_path)
+    data = load(tmp_path, configuration.data)
+    for block in range(configuration.method.blocks) if configuration.isolated else [None]:
+        made = trainer(configuration, block=block)
+        before = {n: p.detach().clone() for n, p in made.network.named_parameters()}
+        for step in range(6 * configuration.method.blocks):
+            outcome, norm = made.train_step(data.batch(step, configuration.training.batch_size, 0), step)
+            assert outcome.loss.isfinite()
+            assert norm.isfinite()
+        unmoved = [n for n, p in made.network.named_parameters() if p.requires_grad and torch.equal(p, before[n])]
+        assert not unmoved
+        frozen = [n for n, p in made.network.named_parameters() if not p.requires_grad and not torch.equal(p, before[n])]
+        assert not frozen
