@@ -105,10 +105,31 @@ class MDMConfig(Strict):
         return self
 
 
+class ARConfig(Strict):
+    """Autoregressive transformer in the manner of Llama, both methods."""
+
+    architecture: Literal["ar"]
+    width: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    condition_width: int | None = Field(None, ge=1, description="default: the width")
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+    gates: Literal["zero", "one"] = "zero"  # D29
+    noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+    halves: Literal["two_pass", "concat"] = Field("two_pass", description="how clean and noisy tokens run; the same loss")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ARConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"twice the heads {self.heads} must divide width {self.width}: rotary positions go by pairs")
+        return self
+
+
 #: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
 DENOISERS: tuple[str, ...] = ("mdm",)
 
-ModelConfig = Annotated[ViTConfig | MDMConfig, Field(discriminator="architecture")]
+ModelConfig = Annotated[ViTConfig | MDMConfig | ARConfig, Field(discriminator="architecture")]
 
 
 class DenoisingConfig(Strict):

@@ -83,3 +83,53 @@ def local(t: Tensor, g: torch.Generator) -> None:
     heads, size = t.shape
     distance = (torch.arange(size) - size // 2).abs()
     t.copy_(-distance * 0.5 * 0.25 ** torch.arange(heads)[:, None])
+
+
+class Cache:
+    """Keys and values of the clean tokens so far, by layer.
+
+    Args:
+        room: tokens to make room for; they are then written in place, which a growing sequence wants and a gradient forbids.
+    """
+
+    def __init__(self, room: int | None = None) -> None:
+        self.room, self.length = room, 0
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def put(self, layer: int, k_NhSk: Tensor, v_NhSk: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of new tokens; gives those of all tokens so far. The caller moves `length` on."""
+        if self.room is None:
+            self.kept[layer] = (k_NhSk, v_NhSk)
+            return k_NhSk, v_NhSk
+        if layer not in self.kept:
+            n, h, _, k = k_NhSk.shape
+            self.kept[layer] = (k_NhSk.new_empty(n, h, self.room, k), v_NhSk.new_empty(n, h, self.room, k))
+        end = self.length + k_NhSk.shape[2]
+        for kept, new in zip(self.kept[layer], (k_NhSk, v_NhSk), strict=True):
+            kept[:, :, self.length : end] = new
+        keys, values = self.kept[layer]
+        return keys[:, :, :end], values[:, :, :end]
+
+    def get(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the tokens so far."""
+        keys, values = self.kept[layer]
+        return keys[:, :, : self.length], values[:, :, : self.length]
+
+
+def attend_to_clean(q: Tensor, k: Tensor, v: Tensor, clean_k: Tensor, clean_v: Tensor) -> Tensor:
+    """Each of the last S queries attends to the clean tokens before it and to its own noisy token, and to nothing else.
+
+    Args:
+        q, k, v: of S noisy tokens, [N, h, S, k].
+        clean_k, clean_v: of P clean tokens, P >= S, [N, h, P, k]; the last noisy token sees all of them, the one before it all
+            but one, and so on.
+    """
+    s, p = q.shape[2], clean_k.shape[2]
+    scale = q.shape[-1] ** -0.5
+    scores = q @ clean_k.transpose(-1, -2) * scale
+    if s > 1:
+        hidden = torch.ones(s, p, dtype=torch.bool, device=q.device).triu(p - s + 1)
+        scores = scores.masked_fill(hidden, float("-inf"))
+    own = (q * k).sum(-1, keepdim=True) * scale
+    weights = torch.cat([scores, own], dim=-1).softmax(-1)
+    return weights[..., :p] @ clean_v + weights[..., p:] * v

@@ -41,9 +41,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("over", [{}, BLOCKS, {**BLOCKS, **DROPOUT_EMA}], ids=["end_to_end", "blocks", "dropout_ema"])
-def test_a_killed_run_goes_on_to_the_same_bytes(
-    over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_bytes(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = small(over)
     run.train(configuration, "smoke", 0, tmp_path / "whole", digits)
     steps: list[int] = []
