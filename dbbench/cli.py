@@ -145,7 +145,7 @@ def store(args: argparse.Namespace) -> None:
     from dbbench.config import load_suite
     from dbbench.tracking import create_store
 
-    create_store(load_suite({}).tracking_uri)
+    create_store(args.uri or load_suite({}).tracking_uri)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -297,7 +297,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_show(commands, with_json, SCALES)
     command("data", data).add_argument("name")
-    command("store", store)
+    command("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
     made = command("train", train, scaled=True)
     with_run(made)
     made.add_argument("--block", type=int, help="the block of an isolated run")

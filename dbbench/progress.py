@@ -113,6 +113,8 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
     ended = {t.name: t.ended for t in everything}
     under_way = {t.name: s for t in everything if ended[t.name] is None and (s := t.state(now)) is not None}
     workflow = read_workflow(root)
+    # a finished workflow has no time left, whatever the plan says now
+    going_on = workflow if workflow and workflow.done < workflow.total else None
     return {
         "scale": plan.scale,
         "jobs_done": workflow.done if workflow else None,
@@ -120,7 +122,7 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
         "trainings_done": sum(e is not None for e in ended.values()),
         "trainings_total": len(everything),
         "training": [{"run": n, **s, "percent": 100 * s["step"] / s["steps"]} for n, s in under_way.items()],
-        "seconds_left": seconds_left(workflow, everything, ended, under_way, now) if workflow else None,
+        "seconds_left": seconds_left(going_on, everything, ended, under_way, now) if going_on else None,
     }
 
 
@@ -144,9 +146,9 @@ def seconds_left(
 
 def render(look: dict[str, Any]) -> str:
     """One line."""
-    parts = [f"{look['trainings_done']} of {look['trainings_total']} trainings done"]
-    if look["jobs_total"] is not None:
-        parts.insert(0, f"{look['jobs_done']} of {look['jobs_total']} jobs done")
+    # a workflow may be asked for a part of the plan: its jobs count, not all trainings of the scale
+    what = "trainings" if look["jobs_total"] is None else "jobs"
+    parts = [f"{look[f'{what}_done']} of {look[f'{what}_total']} {what} done"]
     live = [f"{t['run']} {t['percent']:.0f} %" for t in look["training"]]
     if live:
         more = f" and {len(live) - SHOWN} more" if len(live) > SHOWN else ""

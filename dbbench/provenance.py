@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def commit() -> dict[str, Any]:
         return {"commit": "unknown", "dirty": True}
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results", ":!paper_figures", ":!docs", ":!*.md")
     return {"commit": head, "dirty": bool(changed)}
+
+
+def command() -> str:
+    """The command of this process, as a user would type it."""
+    return " ".join(["dbbench", *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:

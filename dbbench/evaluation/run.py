@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbbench.data import load
 from dbbench.files import write_json
-from dbbench.provenance import commit, now
+from dbbench.provenance import command, commit, now
 from dbbench.training.checkpoint import load_networks
 from dbbench.training.run import choose_device
 
@@ -36,6 +36,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
             "name": configuration.name,
             "scale": scale,
             "seed": seed,
+            "command": command(),
             **commit(),
             "dataset": data.facts,
             "started": started,

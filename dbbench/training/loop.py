@@ -56,18 +56,27 @@ class Trainer:
 
     def train_step(self, batch: Batch, step: int) -> tuple[Step, Tensor]:
         """Forward, backward, clip, optimizer step. Returns what the method said and the gradient norm."""
-        # dropout has no generator argument: the global one is set anew for each step
-        torch.manual_seed(derive(self.seed, "dropout", step))
+        # dropout has no generator argument: the global one of the device is set anew for each step
+        # (not by torch.manual_seed, which formats a stack trace for each device that is not there)
+        global_generator(self.device).manual_seed(derive(self.seed, "dropout", step))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             outcome = self.method.step(self.network, batch, step, self.seed)
         outcome.loss.backward()
-        norm = clip_and_step(self.network, self.optimizer, self.config)
+        norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
             self.average.update(self.network)
         return outcome, norm
+
+
+def global_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout draws from."""
+    if device.type != "cuda":
+        return torch.default_generator
+    torch.cuda.init()
+    return torch.cuda.default_generators[device.index or 0]
 
 
 class Record:

@@ -40,9 +40,9 @@ def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
     return low + (config.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def clip_and_step(network: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig) -> Tensor:
+def clip_and_step(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> Tensor:
     """Clip the global gradient norm and step; returns the norm before clipping."""
-    with_gradient = [p for p in network.parameters() if p.grad is not None]
+    with_gradient = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     limit = config.clip_norm if config.clip_norm is not None else math.inf
     norm = torch.nn.utils.clip_grad_norm_(with_gradient, limit)
     optimizer.step()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from dbbench.files import read_json, write_json
 from dbbench.methods import build as build_method
 from dbbench.models import Network, count_parameters, materialise
 from dbbench.models import build as build_network
-from dbbench.provenance import commit, device_name, now, peak_rss_bytes, versions
+from dbbench.provenance import command, commit, device_name, now, peak_rss_bytes, versions
 from dbbench.training.checkpoint import assemble, save_weights
 from dbbench.training.loop import Metrics, Trainer, fit
 
@@ -128,7 +127,7 @@ def describe(configuration: Configuration, scale: str, seed: int, block: int | N
         "block": block,
         "architecture": configuration.architecture,
         "configuration": configuration.model_dump(mode="json"),
-        "command": " ".join(["dbbench", *sys.argv[1:]]),
+        "command": command(),
         **commit(),
         "versions": versions(),
         "parameters": count_parameters(configuration),

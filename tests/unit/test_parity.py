@@ -115,7 +115,7 @@ def check_gradients_and_step(model: ViT, loss: torch.Tensor, prefix: str, gate: 
     assert {n for n, g in grads.items() if g is None} == {n for n in grads if n in without | _fused(without)}
     present = {n: g.clone() for n, g in grads.items() if g is not None}
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    norm = clip_and_step(model, optimizer, OPTIMIZER)
+    norm = clip_and_step(optimizer, OPTIMIZER)
     close(norm, EXPECTED[f"{prefix}.grad_total_norm"], gate, "total norm")
     after = {n: p.detach() for n, p in model.named_parameters()}
     checked = 0

@@ -99,6 +99,12 @@ def test_a_target_that_needs_fewer_runs_has_less_time_left(plan: Plan, tmp_path:
     assert left == pytest.approx([(total - first.work) / first.work * 100, (0.6 * total - first.work) / first.work * 100])
 
 
+def test_a_finished_workflow_has_no_time_left(plan: Plan, tmp_path: Path) -> None:
+    end(everything(plan, tmp_path)[0], STARTED + 50)
+    log(tmp_path, PLANNED.format(train=1, total=9) + "9 of 9 steps (100%) done\n")
+    assert render(progress(plan, tmp_path, STARTED + 60)) == "scale smoke: 9 of 9 jobs done"
+
+
 def test_the_newest_log_that_planned_jobs_counts(tmp_path: Path) -> None:
     log(tmp_path, PLANNED.format(train=1, total=5) + "5 of 5 steps (100%) done\n", "2026-01-01T000000.000001")
     log(tmp_path, PLANNED.format(train=2, total=9) + "4 of 9 steps (44%) done\n")

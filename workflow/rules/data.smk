@@ -2,9 +2,6 @@ rule data:
     output:
         "results/data/{name}/arrays.safetensors",
         "results/data/{name}/card.json",
-    params:
-        code=lambda w: code_hash(*data_entries(w.name)),
-        card=lambda w: digest(asdict(CARDS[w.name])),
     log:
         "results/data/{name}/prepare.log",
     benchmark:
@@ -15,6 +12,9 @@ rule data:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        code=lambda w: code_hash(*data_entries(w.name)),
+        card=lambda w: digest(asdict(CARDS[w.name])),
     shell:
         "dbbench data {wildcards.name} 2> {log}"
 
@@ -33,4 +33,4 @@ rule tracking_store:
         mem_mb=1000,
         runtime=10,
     shell:
-        "dbbench store 2> {log}"
+        f"dbbench store {STORE_ADDRESS} 2> {{log}}"

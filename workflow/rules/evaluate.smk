@@ -1,7 +1,3 @@
-def evaluation_code(wildcards):
-    return code_hash(*evaluation_entries(RUNS[wildcards.configuration]))
-
-
 rule evaluate:
     input:
         model=f"{RUN}/model.safetensors",
@@ -9,9 +5,6 @@ rule evaluate:
         data=training_data,
     output:
         f"{RUN}/evaluation.json",
-    params:
-        code=evaluation_code,
-        settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
     log:
         f"{RUN}/evaluate.log",
     benchmark:
@@ -23,5 +16,9 @@ rule evaluate:
         mem_mb=4000,
         runtime=240,
         gpu=GPUS,
+    params:
+        code=evaluation_code,
+        scale=SCALE,
+        settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
     shell:
-        "dbbench evaluate --scale {SCALE} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"

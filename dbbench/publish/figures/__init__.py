@@ -60,8 +60,8 @@ def owner(plan: Plan, name: str) -> str:
     return owners[0]
 
 
-def get_figure(name: str, experiment: str = "") -> Figure:
-    """A figure by name. `<experiment>_<figure>` is that figure for an experiment that shares it with another.
+def module_of(name: str, experiment: str = "") -> str:
+    """The module that draws a figure. `<experiment>_<figure>` is that figure for an experiment that shares it with another.
 
     Raises:
         UserError: there is no such figure.
@@ -70,7 +70,12 @@ def get_figure(name: str, experiment: str = "") -> Figure:
     module = name if name in known else name.removeprefix(f"{experiment}_")
     if module not in known:
         raise UserError(f"unknown figure {name!r}; known: {', '.join(known)}")
-    figure: Figure = importlib.import_module(f"{__name__}.{module}").FIGURE
+    return f"{__name__}.{module}"
+
+
+def get_figure(name: str, experiment: str = "") -> Figure:
+    """A figure by name (see `module_of`)."""
+    figure: Figure = importlib.import_module(module_of(name, experiment)).FIGURE
     return figure
 
 

@@ -1,0 +1,72 @@
+"""Weights on disk: corrupt, foreign and ill-fitting files are named as such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import BLOCKS, small
+from safetensors.torch import save_file
+
+from dbbench.errors import UserError
+from dbbench.models import build, materialise
+from dbbench.training.checkpoint import load_networks, load_tensors, save_tensors, save_weights
+
+
+def saved(folder: Path) -> Path:
+    configuration = small(BLOCKS)
+    path = folder / "model.safetensors"
+    about = {"name": configuration.name, "seed": 0, "block": None, "frozen": []}
+    save_weights(path, materialise(build(configuration), 0), None, about)
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    (network,) = load_networks(small(BLOCKS), saved(tmp_path), "cpu", average=False)
+    first = materialise(build(small(BLOCKS)), 0).state_dict()
+    assert all(torch.equal(t, first[n]) for n, t in network.state_dict().items())
+    assert not network.training
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_tensors(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 5000])
+def test_truncated(keep: int, tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="corrupt checkpoint"):
+        load_tensors(path)
+
+
+def test_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match="foreign checkpoint"):
+        load_tensors(path)
+    torch.save({"weight": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match="corrupt checkpoint"):
+        load_tensors(path)
+
+
+def test_weights_of_another_configuration(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="weights of vit-diffusion_blocks"):
+        load_networks(small(), saved(tmp_path), "cpu", average=False)
+
+
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    tensors, about = load_tensors(path)
+    tensors["position"] = tensors["position"][:, 1:]
+    save_tensors(path, tensors, about)
+    with pytest.raises(UserError, match=r"does not fit the configured network: .*position"):
+        load_networks(small(BLOCKS), path, "cpu", average=False)
+
+
+def test_an_unwritable_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        save_tensors(tmp_path / "file" / "x.safetensors", {}, {})

@@ -1,0 +1,27 @@
+# Helpers of the rules: what a job reads, and the hash of the code it runs.
+def training_code(wildcards):
+    """The hash of the modules a training job runs, and the card of its data: it reruns when they change, and only then."""
+    c = RUNS[wildcards.configuration]
+    return code_hash(*training_entries(c)) + digest(asdict(CARDS[c.data.name]))[:8]
+
+
+def training_data(wildcards):
+    return f"results/data/{RUNS[wildcards.configuration].data.name}/arrays.safetensors"
+
+
+def block_files(wildcards):
+    blocks = range(RUNS[wildcards.configuration].method.blocks)
+    return [f"{RUN}/block{b}/{file}".format(**wildcards) for b in blocks for file in ("model.safetensors", "run.json")]
+
+
+def evaluation_code(wildcards):
+    return code_hash(*evaluation_entries(RUNS[wildcards.configuration]))
+
+
+def folders(experiment):
+    """The run folders of an experiment."""
+    return [f"results/{SCALE}/runs/{c.name}/seed{seed}" for _, c, seed in PLAN.runs_of(experiment)]
+
+
+def evaluations(experiment):
+    return [f"{folder}/{file}" for folder in folders(experiment) for file in ("evaluation.json", "run.json")]
