@@ -168,6 +168,18 @@ def train(args: argparse.Namespace) -> None:
         live.close()
 
 
+def teacher(args: argparse.Namespace) -> None:
+    """Train the network that judges the texts of a configuration."""
+    configuration, _, source = _find(args)
+    from dbbench.paths import teacher_folder
+    from dbbench.training.run import train as run
+
+    if configuration.teacher is None:
+        raise UserError(f"{configuration.name} generates no text and has no teacher")
+    judge = configuration.teacher
+    run(judge, args.scale, args.seed, teacher_folder(args.scale, judge.name), source)
+
+
 def assemble(args: argparse.Namespace) -> None:
     """Join the isolated blocks of a run."""
     configuration, folder, _ = _find(args)
@@ -301,6 +313,7 @@ def build_parser() -> argparse.ArgumentParser:
     made = command("train", train, scaled=True)
     with_run(made)
     made.add_argument("--block", type=int, help="the block of an isolated run")
+    with_run(command("teacher", teacher, scaled=True))
     with_run(command("assemble", assemble, scaled=True))
     with_run(command("evaluate", evaluate, scaled=True))
     for name, run in (("cells", cells), ("table", table)):

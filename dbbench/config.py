@@ -224,6 +224,25 @@ class SamplerConfig(Strict):
     guidance: float = Field(0.0, ge=0, description="classifier-free guidance scale; 0 is off")
 
 
+class TeacherConfig(Strict):
+    """The network of the suite that judges generated text: trained once, end to end, on the same text."""
+
+    model: ARConfig
+    training: TrainingConfig
+
+
+class TextConfig(Strict):
+    """How text is generated and judged."""
+
+    prompts: int = Field(ge=2)
+    continuations: int = Field(1, ge=1)
+    prompt_length: int = Field(ge=1)
+    length: int = Field(ge=4)
+    mauve_scalings: tuple[float, ...] = Field((2.0, 0.2, 5.0), description="D17; the first is the one compared")
+    mauve_seeds: int = Field(5, ge=1)
+    teacher: TeacherConfig
+
+
 class EvaluationConfig(Strict):
     """What is measured on the trained weights."""
 
@@ -232,6 +251,7 @@ class EvaluationConfig(Strict):
     votes: tuple[int, ...] = (1, 4, 16)
     step_sweep: tuple[int, ...] = (1, 2, 3, 4, 8, 16, 50)
     windows: int | None = Field(None, ge=1, description="text: windows of the test part, spread over it; default all")
+    text: TextConfig | None = Field(None, description="for architectures that generate text")
     strata: int = Field(72, ge=1, description="masked diffusion: slices of t for the bound; a multiple of the blocks")
     sampler: SamplerConfig = SamplerConfig.model_construct()
     samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
@@ -286,6 +306,16 @@ class Configuration(Strict):
     def denoises(self) -> bool:
         """Whether the network is a denoiser: always under DiffusionBlocks, and end to end where the architecture is one."""
         return self.blockwise or self.architecture in DENOISERS
+
+    @property
+    def teacher(self) -> Configuration | None:
+        """The run that judges this one's texts; None where none are generated."""
+        if self.evaluation.text is None:
+            return None
+        about = self.evaluation.text.teacher
+        return Configuration(
+            data=self.data, model=about.model, method=EndToEndConfig(name="end_to_end"), training=about.training
+        )
 
     @property
     def method_module(self) -> str:

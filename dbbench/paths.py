@@ -23,3 +23,8 @@ def run_folder(scale: str, configuration: str, seed: int, root: Path = Path(".")
 def block_folder(scale: str, configuration: str, seed: int, block: int, root: Path = Path(".")) -> Path:
     """One isolated block of a run."""
     return run_folder(scale, configuration, seed, root) / f"block{block}"
+
+
+def teacher_folder(scale: str, configuration: str, root: Path = Path(".")) -> Path:
+    """A network of the suite that judges generated text."""
+    return scale_folder(scale, root) / "teachers" / configuration

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbbench.data.text import map_tokens
+from dbbench.data.text import map_tokens, spelled
 from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.models import Batch
@@ -64,6 +64,14 @@ class TextData:
             index = torch.linspace(0, count - 1, min(count, self.config.validation)).long()
         taken = self.windows(part, index * self.config.window)
         return Batch(taken, taken)
+
+    def spelled(self, tokens: Tensor) -> str:
+        """Tokens [S] as text."""
+        if "tokenizer" not in self.card:
+            return spelled(tokens.tolist())
+        from tokenizers import Tokenizer
+
+        return str(Tokenizer.from_str(self.card["tokenizer"]).decode(tokens.tolist()))
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ DiffusionBlocks: token i's target is its normalised embedding; a block sees the 
 never another noisy one (the mask of block diffusion with blocks of one token). The clean tokens run beside the noisy ones
 through the same layers, without a noise level, so their keys and values can be kept while a sequence grows.
 
-Written twice: `two_pass` computes the clean half once, for its keys and values only (its last layer has no output), and then the
-noisy half; `concat` runs both as one sequence of twice the length under a mask, as the paper puts it. Same loss.
+Written twice: `two_pass` computes the clean half once, for its keys and values only (its last layer has no output), and then
+the noisy half; `concat` runs both as one sequence of twice the length under a mask, as the paper puts it. Same loss.
 
 Positions: 0 is the beginning of the sequence, token i (from 0) stands at i + 1.
 
@@ -179,7 +179,7 @@ class AR(Network):
         self.embed.weight.requires_grad_(False)
 
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
-        """One block on noisy targets z [N, S, d] at sigma [N]; `inputs` [N, S] are the clean tokens, of which i sees those before."""
+        """One block on noisy targets z [N, S, d] at sigma [N]; token i sees those of `inputs` before it."""
         clean = self.begun(inputs[:, :-1])
         if self.config.halves == "concat":
             return self._concatenated(clean, z, sigma, layers)
@@ -188,7 +188,7 @@ class AR(Network):
         return self.denoise_after(context, z, sigma, layers)
 
     def denoise_after(self, context: Cache, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
-        """One block on noisy targets z [N, S, d], the last S of the context's length plus one, each after the clean ones before."""
+        """One block on noisy targets z [N, S, d], the last S places after the context."""
         condition, x = self._noisy(z, sigma)
         positions = torch.arange(context.length + 1 - z.shape[1], context.length + 1, device=z.device)
         for i in layers:

@@ -15,6 +15,7 @@ import yaml
 
 import dbbench
 from dbbench import config as c
+from dbbench.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -85,7 +86,10 @@ def test_every_variant_resolves_and_changes_something(name: str) -> None:
         for scale in (s for s in c.SCALES if s in settings):
             base = c.overlay(settings.get("every_scale", {}), settings[scale])
             arms = (c.Arm(method=method), c.Arm(method=method, variant=name))
-            plain, varied = (c.resolve(base, experiment, arm, scale, VARIANTS, name) for arm in arms)
+            try:
+                plain, varied = (c.resolve(base, experiment, arm, scale, VARIANTS, name) for arm in arms)
+            except UserError:  # a switch of another architecture
+                continue
             changed.append(plain != varied)
     assert any(changed), f"variant {name} changes nothing at any scale"
 
