@@ -126,10 +126,37 @@ class ARConfig(Strict):
         return self
 
 
+class RecurrentConfig(Strict):
+    """Recurrent-depth transformer: prelude, core and coda layers; the core runs again and again."""
+
+    architecture: Literal["recurrent"]
+    width: int = Field(ge=1)
+    prelude: int = Field(2, ge=1)
+    core: int = Field(4, ge=1)
+    coda: int = Field(2, ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    mean_recurrence: int = Field(32, ge=1, description="end to end: mean runs of the core, less one; runs at inference")
+    backpropagated: int = Field(8, ge=1, description="end to end: the last runs of the core that get a gradient")
+    condition_width: int | None = Field(None, ge=1, description="default: the width")
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+
+    @model_validator(mode="after")
+    def _fits(self) -> RecurrentConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"twice the heads {self.heads} must divide width {self.width}: rotary positions go by pairs")
+        return self
+
+    @property
+    def layers(self) -> int:
+        """Layers with weights of their own."""
+        return self.prelude + self.core + self.coda
+
+
 #: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
 DENOISERS: tuple[str, ...] = ("mdm",)
 
-ModelConfig = Annotated[ViTConfig | MDMConfig | ARConfig, Field(discriminator="architecture")]
+ModelConfig = Annotated[ViTConfig | MDMConfig | ARConfig | RecurrentConfig, Field(discriminator="architecture")]
 
 
 class DenoisingConfig(Strict):
@@ -275,6 +302,8 @@ class Configuration(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Configuration:
         method = self.method
+        if isinstance(self.model, RecurrentConfig) and max(method.blocks, getattr(method, "shallow_of", 1)) > 1:
+            raise ValueError("the layers of a recurrent network belong together: blocks and shallow_of must be 1")
         try:
             if isinstance(method, EndToEndConfig):
                 split_layers(self.model.layers, method.shallow_of)
@@ -360,10 +389,17 @@ class Configuration(Strict):
         return self.baseline_steps * (1 if self.isolated else self.method.blocks)
 
     @property
+    def repeated_layers(self) -> int:
+        """Layers that an end-to-end step of a recurrent network runs on average beyond one pass (D23)."""
+        if not isinstance(self.model, RecurrentConfig) or self.model.mean_recurrence == 1:
+            return 0
+        return self.model.core * self.model.mean_recurrence
+
+    @property
     def layer_evaluations(self) -> int:
         """Layers run forward in the whole training, all processes together, counted per optimizer step."""
         if not isinstance(self.method, DiffusionBlocksConfig):
-            return self.steps_per_process * self.trained_layers
+            return self.steps_per_process * (self.trained_layers + self.repeated_layers)
         groups = split_layers(self.model.layers, self.method.blocks, self.method.layer_distribution)
         return self.baseline_steps * sum(len(g) for g in groups)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "mnist1d", "scikit-learn")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "mnist1d", "scikit-learn", "tokenizers", "mauve-text")
 
 
 def now() -> str:

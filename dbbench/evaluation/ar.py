@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 LEVELS = (80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
 
 
-def evaluate(configuration: Configuration, networks: list[Network], data: TextData, teacher: Teacher | None = None) -> Evaluation:
+def evaluate(
+    configuration: Configuration, networks: list[Network], data: TextData, teacher: Teacher | None = None
+) -> Evaluation:
     """All rows and curves of a run; without a teacher nothing is generated."""
     batch = data.whole("test")
     wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
