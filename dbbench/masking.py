@@ -107,4 +107,5 @@ class MaskSchedule:
 
     def weight(self, t: Tensor, z: Tensor) -> Tensor:
         """What turns the mean cross-entropy over the masked tokens of the batch z [N, S] into MD4's bound per token, [N]."""
-        return self.bound_weight(t) * (z == MASK).double().mean().to(t.dtype)
+        out: Tensor = self.bound_weight(t) * (z == MASK).double().mean().to(t.dtype)
+        return out

@@ -38,18 +38,21 @@ def modules() -> Iterator[str]:
 
 
 def docstrings(source: str) -> Iterator[str]:
-    """The docstrings of a module, its classes and functions; none if it does not parse."""
+    """The docstrings of a module, its classes and their functions; none if it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
     except SyntaxError:
         return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text:
-                yield text
+    todo: list[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = [tree]
+    while todo:
+        node = todo.pop(0)
+        text = ast.get_docstring(node)
+        if text:
+            yield text
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += [n for n in node.body if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def comments(source: str) -> Iterator[str]:

@@ -208,7 +208,7 @@ def map_tokens(path: Path) -> dict[str, Tokens]:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size))
-        arrays = {}
+        arrays: dict[str, Tokens] = {}
         for name, about in header.items():
             start, shape = 8 + size + about["data_offsets"][0], tuple(about["shape"])
             arrays[name] = np.memmap(path, dtype=kinds[about["dtype"]], mode="r", offset=start, shape=shape)

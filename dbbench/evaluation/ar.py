@@ -5,7 +5,7 @@ Shapes: W windows, S tokens, V vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -42,7 +42,17 @@ def evaluate(
     return found.result
 
 
-def generate(found: Blockwise | EndToEnd, configuration: Configuration, data: TextData, teacher: Teacher) -> None:
+class Generating(Protocol):
+    """An evaluation under way whose network can continue texts."""
+
+    result: Evaluation
+
+    def decoders(self) -> dict[str, Generate]:
+        """The ways to continue a text; `default` is the paper's."""
+        ...
+
+
+def generate(found: Generating, configuration: Configuration, data: TextData, teacher: Teacher) -> None:
     """Continue prompts of the test part with every decoder of the method, and judge the texts."""
     text = configuration.evaluation.text
     assert text is not None

@@ -49,7 +49,7 @@ def strata_of(partition: Partition, count: int) -> list[tuple[int, int, float, f
     blocks = len(partition)
     if count % blocks:
         raise ValueError(f"{count} strata cannot be shared by {blocks} blocks; take a multiple")
-    each, made = count // blocks, []
+    each, made = count // blocks, list[tuple[int, int, float, float]]()
     for block in reversed(partition.blocks):
         width = (block.high - block.low) / each
         for j in range(each):

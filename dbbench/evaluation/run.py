@@ -29,9 +29,11 @@ def load_teacher(configuration: Configuration, scale: str, device: torch.device)
         UserError: its weights are missing, corrupt or of another configuration.
     """
     from dbbench.evaluation.texts import Teacher
+    from dbbench.models.ar import AR
 
     path = teacher_folder(scale, configuration.name) / "model.safetensors"
     network = load_networks(configuration, path, device, average=configuration.training.ema is not None)[0]
+    assert isinstance(network, AR)
     weights = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     return Teacher(network, f"the suite's teacher {weights}")
 

@@ -56,7 +56,10 @@ class ARLayer(nn.Module):
 
     def chunks(self, condition_Nw: Tensor | None) -> Chunks:
         """Shifts, scales and gates for a condition, each [N, d] or [1, d]."""
-        return None if self.modulation is None else self.modulation(condition_Nw)
+        if self.modulation is None:
+            return None
+        made: tuple[Tensor, ...] = self.modulation(condition_Nw)
+        return made
 
     def enter(self, x_NSd: Tensor, positions_S: Tensor, chunks: Chunks) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values."""
@@ -132,7 +135,7 @@ class AR(Network):
         """
         positions = torch.arange(cache.length, cache.length + x_NSd.shape[1], device=x_NSd.device)
         for i in layers:
-            layer = self.layers[str(i)]
+            layer = self.layer(i)
             chunks = layer.chunks(self.clean_condition)
             q, k, v = layer.enter(x_NSd, positions, chunks)
             keys, values = cache.put(i, k, v)
@@ -145,6 +148,12 @@ class AR(Network):
         return x_NSd
 
     # --- end to end ---
+
+    def layer(self, index: int) -> ARLayer:
+        """A layer by its index in the whole network."""
+        found = self.layers[str(index)]
+        assert isinstance(found, ARLayer)
+        return found
 
     @property
     def all_layers(self) -> list[int]:
@@ -192,7 +201,7 @@ class AR(Network):
         condition, x = self._noisy(z, sigma)
         positions = torch.arange(context.length + 1 - z.shape[1], context.length + 1, device=z.device)
         for i in layers:
-            layer = self.layers[str(i)]
+            layer = self.layer(i)
             chunks = layer.chunks(condition)
             q, k, v = layer.enter(x, positions, chunks)
             x = layer.leave(x, attend_to_clean(q, k, v, *context.get(i)), chunks)
@@ -206,7 +215,7 @@ class AR(Network):
         positions = torch.cat([place + 1, place])
         mask = halves_mask(size).to(z.device)
         for i in layers:
-            layer = self.layers[str(i)]
+            layer = self.layer(i)
             noisy_chunks, clean_chunks = layer.chunks(condition), layer.chunks(self.clean_condition)
             parts = layer.enter(x, positions[:size], noisy_chunks), layer.enter(clean, positions[size:], clean_chunks)
             q, k, v = (torch.cat(pair, dim=2) for pair in zip(*parts, strict=True))

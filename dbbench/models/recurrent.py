@@ -1,10 +1,10 @@
 """Recurrent-depth transformer (paper section 5.5; Huginn): a prelude, a core that is run again and again, a coda.
 
-End to end: the core starts from noise and runs r times on what the prelude made of the text; r is drawn for each step (a Poisson
-number about a log-normal rate), and only the last runs get a gradient.
-DiffusionBlocks with one block: the core's state is the noisy embedding of the token to predict, modulated by the noise level; core and
-coda run once a step of training, and once for each Euler step at inference. States are causal: state i sees those before it,
-which hold tokens that are its context anyway.
+End to end: the core starts from noise and runs r times on what the prelude made of the text; r is drawn for each step (a
+Poisson number about a log-normal rate), and only the last runs get a gradient.
+DiffusionBlocks with one block: the core's state is the noisy embedding of the token to predict, modulated by the noise level;
+core and coda run once a step of training, and once for each Euler step at inference. States are causal: state i sees those
+before it, which hold tokens that are its context anyway.
 
 Shapes: N batch, S tokens, d width, V vocabulary, w condition width.
 """

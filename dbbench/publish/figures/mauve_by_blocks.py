@@ -48,8 +48,8 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from the paper's, so "
-        "only the order of the block counts compares. Line: mean over seeds, ticks the seeds."
+        "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from "
+        "the paper's, so only the order of the block counts compares. Line: mean over seeds, ticks the seeds."
     ),
     needs=("cells",),
     numbers=("blocks", "seed", "value", "published"),

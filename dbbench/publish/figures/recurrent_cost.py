@@ -73,8 +73,9 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Quality against the cost of training. Left: every layer run, forward once and backward twice, the runs of the core without a "
-        "gradient forward only. Right: as the paper counts, iterations of the core alone. Marks are means, ticks the seeds."
+        "Quality against the cost of training. Left: every layer run, forward once and backward twice, the runs of "
+        "the core without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks "
+        "are means, ticks the seeds."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "cost", "core_only", "mauve"),

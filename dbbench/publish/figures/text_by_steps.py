@@ -65,9 +65,9 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Texts generated with more or fewer Euler steps for each token, greedy at the end. A text that repeats itself has a low "
-        "perplexity and few distinct 2-grams: read the panels together. Dashed: real text. Lines are means over seeds, shaded "
-        "their range."
+        "Texts generated with more or fewer Euler steps for each token, greedy at the end. A text that repeats itself "
+        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text. Lines are means "
+        "over seeds, shaded their range."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "steps", "value", "real"),
