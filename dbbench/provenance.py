@@ -10,7 +10,10 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "mnist1d", "scikit-learn", "tokenizers", "mauve-text")
 
@@ -57,9 +60,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device_name(device: str) -> str:
+def device_name(device: torch.device) -> str:
     """The name of the processor or the GPU."""
-    if device.startswith("cuda"):
+    if device.type == "cuda":
         import torch
 
         return torch.cuda.get_device_name(device)

@@ -15,7 +15,15 @@ torch.set_num_threads(1)
 
 SMALL: dict[str, Any] = {
     "data": {"name": "digits", "validation": 197},
-    "model": {"architecture": "vit", "width": 16, "layers": 3, "heads": 2, "mlp_width": 32, "patch": [4, 4], "initialisation": "xavier"},
+    "model": {
+        "architecture": "vit",
+        "width": 16,
+        "layers": 3,
+        "heads": 2,
+        "mlp_width": 32,
+        "patch": [4, 4],
+        "initialisation": "xavier",
+    },
     "method": {"name": "end_to_end"},
     "training": {
         "batch_size": 32,

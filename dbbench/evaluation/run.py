@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbbench.data import load
+from dbbench.devices import choose_device
 from dbbench.files import write_json
 from dbbench.paths import teacher_folder
 from dbbench.provenance import command, commit, now
 from dbbench.training.checkpoint import load_networks
-from dbbench.training.run import choose_device
 
 if TYPE_CHECKING:
     import torch

@@ -129,6 +129,8 @@ class Classification:
         result.add("cross_entropy", F.cross_entropy(first.flatten(0, 1), labels.repeat(len(first))).item(), "block0")
         chain = self.chain(sampler)
         per_call = [percent(logits[:, t].argmax(-1) == labels) for t in range(logits.shape[1])]
+        for t, accuracy in enumerate(per_call[1:], start=2):
+            result.add("accuracy_percent", accuracy, f"call{t}")
         rows = [["default", t, b, s, a] for t, (b, s, a) in enumerate(zip(chain.route, chain.grid, per_call, strict=True))]
         result.curve("accuracy_per_step", ["sampler", "step", "block", "sigma", "accuracy_percent"], rows)
         for k in self.settings.votes:
@@ -187,7 +189,10 @@ class Classification:
                 inputs = self.batch.inputs.split(self.settings.batch_size)
                 logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in zip(inputs, z, strict=True)])
                 owns = self.partition.owner(sigma) == block
-                rows.append([block, sigma, owns, F.cross_entropy(logits, self.batch.labels).item()])
+                error = F.cross_entropy(logits, self.batch.labels).item()
+                rows.append([block, sigma, owns, error])
+                if owns:
+                    self.result.add("cross_entropy", error, f"sigma{sigma:g}", evaluator=self.evaluator("one"))
         self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
 
     def label_cosine(self) -> None:

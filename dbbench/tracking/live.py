@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from dbbench.errors import UserError
 
-DELAY_S = 30.0  # shorter runs are left to the sync
+DELAY_S = 60.0  # shorter runs are left to the sync
 INTERVAL_S = 10.0
 PATIENCE_S = 1.0  # for the last batch, when the training is over
 

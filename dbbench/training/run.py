@@ -12,6 +12,7 @@ import torch
 
 from dbbench.codehash import code_hash, training_entries
 from dbbench.data import load
+from dbbench.devices import choose_device
 from dbbench.errors import UserError
 from dbbench.files import read_json, write_json
 from dbbench.methods import build as build_method
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from dbbench.config import Configuration
     from dbbench.data import Data
     from dbbench.methods import Method
-
-
-def choose_device() -> torch.device:
-    """CUDA where there is a GPU, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def make_network(configuration: Configuration, seed: int, block: int | None, device: torch.device) -> Network:
@@ -94,7 +90,7 @@ def train(
         {
             **describe(configuration, scale, seed, block),
             "code": code,
-            "device": device_name(device.type),
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "dataset": data.facts,
             "started": started,

@@ -70,7 +70,15 @@ def test_what_an_edit_makes_stale(copy: Path, file: str, old: str, new: str, cha
 
 def test_the_training_job_reaches_what_it_runs() -> None:
     modules = codehash.reachable(*training_entries(small(BLOCKS)))
-    for name in ("noise", "partition", "seeding", "models.vit", "methods.diffusion_blocks", "training.optimizer", "data.batches"):
+    for name in (
+        "noise",
+        "partition",
+        "seeding",
+        "models.vit",
+        "methods.diffusion_blocks",
+        "training.optimizer",
+        "data.batches",
+    ):
         assert f"dbbench.{name}" in modules
     assert not [m for m in modules if ".publish" in m or ".tracking" in m or ".evaluation" in m]
 

@@ -35,7 +35,10 @@ from dbbench.errors import UserError
         ({"training": {"batch_size": "many"}}, r"training\.batch_size: .*integer"),
         ({"method": {"name": "diffusion_blocks", "blocks": 2}}, "2 blocks do not divide 3 layers"),
         ({"method": {"name": "end_to_end", "shallow_of": 2}}, "2 blocks do not divide 3 layers"),
-        ({"method": {"name": "diffusion_blocks", "blocks": 3, "sigma_min": 80.0, "sigma_max": 2.0}}, "sigma_min must be positive and below"),
+        (
+            {"method": {"name": "diffusion_blocks", "blocks": 3, "sigma_min": 80.0, "sigma_max": 2.0}},
+            "sigma_min must be positive and below",
+        ),
         ({"method": {"name": "backprop"}}, "method"),
         ({"data": {"name": "cifar1000"}}, "unknown data set 'cifar1000'; known: cifar100, "),
         ({"training": {"epochs": 3}}, "exactly one of epochs and steps"),
@@ -83,7 +86,7 @@ def test_bad_experiment_files(text: str | None, says: str, tmp_path: Path) -> No
 
 
 def test_bad_suite_values() -> None:
-    with pytest.raises(UserError, match="scale: .*smoke"):
+    with pytest.raises(UserError, match=r"scale: .*smoke"):
         load_suite({"scale": "huge"})
     with pytest.raises(UserError, match="may be one of: scale, seeds"):
         load_suite({"sede": 3})

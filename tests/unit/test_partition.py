@@ -77,7 +77,12 @@ def test_layers_are_cut_without_gap(distribution: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("layers", "blocks", "distribution", "says"),
-    [(12, 5, None, "do not divide"), (12, 3, [4, 4], "3 positive numbers"), (12, 3, [4, 4, 5], "add up"), (3, 0, None, "at least 1")],
+    [
+        (12, 5, None, "do not divide"),
+        (12, 3, [4, 4], "3 positive numbers"),
+        (12, 3, [4, 4, 5], "add up"),
+        (3, 0, None, "at least 1"),
+    ],
 )
 def test_bad_splits(layers: int, blocks: int, distribution: list[int] | None, says: str) -> None:
     with pytest.raises(UserError, match=says):

@@ -209,9 +209,7 @@ def test_runs_of_others_in_the_store_are_left_alone(project: Path, plan: Plan) -
     assert (dict(after.info), after.data.to_dictionary()) == (dict(foreign.info), foreign.data.to_dictionary())
 
 
-def test_a_store_moved_with_its_project_gets_no_artifacts_in_the_old_place(
-    project: Path, plan: Plan, tmp_path: Path
-) -> None:
+def test_a_store_moved_with_its_project_gets_no_artifacts_in_the_old_place(project: Path, plan: Plan, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(project / "results", moved / "results")
     counts = sync(plan, moved)

@@ -36,12 +36,14 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill signal."""
 
 
 @pytest.mark.parametrize("over", [{}, BLOCKS, {**BLOCKS, **DROPOUT_EMA}], ids=["end_to_end", "blocks", "dropout_ema"])
-def test_a_killed_run_goes_on_to_the_same_bytes(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     configuration = small(over)
     run.train(configuration, "smoke", 0, tmp_path / "whole", digits)
     steps: list[int] = []
@@ -50,11 +52,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(over: dict[str, Any], digits: Pa
     def killed(self: Trainer, batch: Any, step: int) -> Any:
         steps.append(step)
         if step == 6:
-            raise Killed
+            raise KilledError
         return original(self, batch, step)
 
     monkeypatch.setattr(Trainer, "train_step", killed)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run.train(configuration, "smoke", 0, tmp_path / "killed", digits)
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     monkeypatch.setattr(Trainer, "train_step", lambda self, batch, step: steps.append(step) or original(self, batch, step))

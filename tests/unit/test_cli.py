@@ -1,0 +1,98 @@
+"""The command line: what it prints, what it loads, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbbench.cli import build_parser, main
+
+PROJECT = Path(__file__).parents[2]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
+    assert main([*argv, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_show_partition(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = printed(capsys, "show", "partition", "--blocks", "3", "--gamma", "0.05")["blocks"]
+    assert [list(b) for b in blocks] == [["block", "sigma_min", "sigma_max", "train_sigma_min", "train_sigma_max", "mass"]] * 3
+    assert [b["block"] for b in blocks] == [0, 1, 2]
+    assert blocks[0]["sigma_max"] == 80
+    assert blocks[0]["train_sigma_min"] == pytest.approx(0.392048, rel=1e-5)
+    assert blocks[2]["train_sigma_max"] == pytest.approx(0.224933, rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "middle", "blocks"), [("cdf", 0.301200, [0, 1, 2]), ("karras", 2.51522, [0, 0, 2])])
+def test_show_grid(kind: str, middle: float, blocks: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+    value = printed(capsys, "show", "grid", "--steps", "3", "--blocks", "3", "--kind", kind)
+    assert value["sigmas"] == pytest.approx([80, middle, 0.002], rel=1e-5)
+    assert value["blocks"] == blocks
+
+
+def test_show_parameters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    value = printed(capsys, "show", "parameters", "--experiment", "table1", "--scale", "paper", "--method", "diffusion_blocks")
+    assert value["total"] == 10_529_095
+    assert value["trained_per_step"] == [3_544_391] * 3
+    assert value["shared"] == 52_039
+    assert value["per_layer"] == [873_088] * 12
+
+
+def test_showing_numbers_loads_no_torch() -> None:
+    code = (
+        "import sys; from dbbench.cli import main; main(['show', 'partition', '--blocks', '3']);"
+        "main(['show', 'grid', '--steps', '3', '--blocks', '3']);"
+        "heavy = [m for m in ('torch', 'mlflow', 'pandas', 'matplotlib', 'timm', 'sklearn') if m in sys.modules];"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["show", "partition", "--blocks", "0"], "blocks must be at least 1"),
+        (["show", "partition", "--blocks", "3", "--gamma", "-1"], "gamma must not be negative"),
+        (["show", "partition", "--blocks", "3", "--sigma-min", "90"], "sigma_min must be positive and below sigma_max"),
+        (["show", "grid", "--steps", "0", "--blocks", "3"], "at least 1 step"),
+        (["show", "parameters", "--experiment", "table1", "--method", "noprop_dt"], "has no arm 'noprop_dt'; arms: vit, db"),
+        (["show", "parameters", "--experiment", "table0", "--method", "end_to_end"], "unknown experiment 'table0'; known: "),
+        (["train", "--scale", "smoke", "--configuration", "nothing", "--seed", "0"], "unknown configuration 'nothing'"),
+        (["train", "--scale", "smoke", "--configuration", "table1/vit", "--seed", "0"], "no such file"),
+        (
+            ["train", "--scale", "smoke", "--configuration", "table1/db_isolated", "--seed", "0", "--block", "3"],
+            "--block must be 0 to 2",
+        ),
+        (["evaluate", "--scale", "smoke", "--configuration", "table1/vit", "--seed", "0"], "no such checkpoint"),
+        (["data", "nothing"], "unknown data set 'nothing'; known: "),
+        (["why", "README.md"], "README.md"),
+        (["cells", "--scale", "smoke", "--experiment", "table1"], "evaluation.json"),
+        (["sync", "--scale", "smoke"], "store"),
+        (["ui"], "store"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    argv: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("dbbench: ")
+    assert says in lines[0]
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_help_is_one_page() -> None:
+    page = build_parser().format_help()
+    assert len(page.splitlines()) < 45
+    for name in ("show", "train", "evaluate", "sync", "why", "ui", "doctor"):
+        assert f"\n    {name} " in page

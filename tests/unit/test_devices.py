@@ -1,0 +1,40 @@
+"""Jobs on a host with several GPUs get one each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dbbench.devices import choose_device, claim
+
+HOLD = """
+import sys
+from pathlib import Path
+from dbbench.devices import claim
+print(claim(2, Path(sys.argv[1])), flush=True)
+input()
+"""
+
+
+def test_each_job_gets_its_own_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs, got = [], []
+    for _ in range(2):
+        job = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        jobs.append(job)
+        got.append(int(job.stdout.readline()))
+    assert got == [0, 1]
+    assert claim(2, tmp_path) == 0
+    assert "sharing the first" in capsys.readouterr().err
+    jobs[1].communicate("\n")
+    assert claim(2, tmp_path) == 1, "a device is free again when its job has ended"
+    jobs[0].communicate("\n")
+
+
+def test_the_cpu_where_there_is_no_gpu() -> None:
+    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,146 @@
+"""The graph, run for real at scale smoke in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def environment() -> dict[str, str]:
+    paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+    }
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        str(BIN / "snakemake"),
+        "--snakefile",
+        str(PROJECT / "Snakefile"),
+        "--directory",
+        str(folder),
+        "--cores",
+        "4",
+        *arguments,
+    ]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=900)
+
+
+def project(folder: Path, scale: str = "smoke", seeds: int = 1) -> Path:
+    """A folder with the configuration, where the workflow can write."""
+    shutil.copytree(PROJECT / "config", folder / "config")
+    (folder / "config" / "config.yaml").write_text(f"scale: {scale}\nseeds: {{smoke: {seeds}, laptop: 3, gpu: 3, paper: 3}}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of Table 1 and Figure 4 with one seed."""
+    folder = project(tmp_path_factory.mktemp("suite"))
+    done = snakemake(folder, "all", "--config", "experiments=[table1,figure4]")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+def test_everything_published_is_there(finished: Path) -> None:
+    table = pd.read_csv(finished / "results/smoke/tables/table1.csv")
+    columns = "cell method variant metric split published mean ci_low ci_high seeds verdict scale dataset evaluator commit"
+    assert " ".join(table.columns) == columns
+    by_cell = table.set_index("cell")
+    assert by_cell.loc["t1.vit", "published"] == 60.25
+    assert 0 <= by_cell.loc["t1.db", "mean"] <= 100
+    assert by_cell.loc["t1.ff", "verdict"] == "not run yet"
+    assert pd.isna(by_cell.loc["t1.ff", "mean"])
+    assert pd.isna(by_cell.loc["control.shallow", "mean"])
+    assert pd.isna(by_cell.loc["t1.vit", "ci_low"]), "one seed has no interval"
+    assert by_cell["published"].drop(["t1.vit", "t1.db", "t1.ff"]).isna().all()
+    for name in ("figure4", "learning_curves", "accuracy_per_step", "table1_controls"):
+        for ending in ("pdf", "png", "csv"):
+            assert (finished / f"paper_figures/smoke/{name}.{ending}").stat().st_size > 500
+    report = (finished / "results/smoke/report.html").read_text()
+    assert "t1.db" in report
+    assert "<img" in report
+    assert "http://" not in report.replace("http://www.w3.org", "")
+    verdicts = pd.read_csv(finished / "results/smoke/verdicts.csv")
+    assert set(verdicts["verdict"]) == {"UNTESTABLE AT SCALE"}
+
+
+def test_numbers_lead_back_to_their_runs(finished: Path) -> None:
+    cells = pd.read_csv(finished / "results/smoke/cells/table1.csv")
+    for _, cell in cells.iterrows():
+        evaluation = json.loads((finished / cell["run"] / "evaluation.json").read_text())
+        values = [r["value"] for r in evaluation["rows"] if r["metric"] == cell["metric"]]
+        assert any(abs(v - cell["value"]) < 1e-9 for v in values)
+        assert (finished / cell["run"] / "run.json").exists()
+
+
+def test_the_tracking_store_agrees_with_the_files(finished: Path) -> None:
+    counts = json.loads((finished / "results/smoke/tracking_synced.json").read_text())
+    assert counts["differs"] == []
+    assert counts["points"] > 0
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    again = snakemake(finished, "all", "-n", "--config", "experiments=[table1,figure4]")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_deleted_file_is_made_again_and_nothing_else(finished: Path) -> None:
+    (finished / "paper_figures/smoke/figure4.pdf").unlink()
+    again = snakemake(finished, "paper_figures/smoke/figure4.pdf", "-n", "--config", "experiments=[table1,figure4]")
+    assert "figure        1" in again.stdout
+    assert "train " not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["all", "--config", "scal=smoke"], "scal: Extra inputs are not permitted; it may be one of: scale, seeds"),
+        (["all", "--config", "scale=huge"], "scale: Input should be 'smoke', 'laptop', 'gpu' or 'paper'"),
+        (["all", "--config", "experiments=[table0]"], "unknown experiment 'table0'; known: "),
+        (["paper_figures/smoke/figure44.pdf"], "figure44.pdf"),
+    ],
+)
+def test_bad_input_stops_before_anything_is_written(arguments: list[str], says: str, tmp_path: Path) -> None:
+    folder = project(tmp_path / "suite")
+    done = snakemake(folder, *arguments)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (folder / "results").exists()
+
+
+def test_a_killed_training_continues_to_the_same_bytes(finished: Path) -> None:
+    """SIGKILL in the middle of a real job, then the same command again."""
+    weights = next(finished.glob("results/smoke/runs/vit-diffusion_blocks-B3-joint-*/seed0/model.safetensors"))
+    whole, folder = weights.read_bytes(), weights.parent
+    shutil.rmtree(folder)
+    command = [sys.executable, "-m", "dbbench.cli", "train", "--scale", "smoke", "--configuration", "table1/db", "--seed", "0"]
+    first = subprocess.Popen(command, cwd=finished, env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "state" / "checkpoint.safetensors").exists() and time.monotonic() < deadline and first.poll() is None:
+        time.sleep(0.005)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    if weights.exists():
+        pytest.skip("the run ended before it could be killed")
+    second = subprocess.run(command, cwd=finished, env=environment(), capture_output=True, text=True)
+    assert second.returncode == 0
+    assert "continuing after step" in second.stderr
+    assert weights.read_bytes() == whole
