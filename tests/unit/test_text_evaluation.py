@@ -20,7 +20,7 @@ from dbbench.models import build, materialise
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES: dict[str, Any] = {"mdm": mdm_evaluation, "ar": ar_evaluation, "recurrent": recurrent_evaluation}
-WORDS = [f"{a}{b}{d}" for a in "abcdefgh" for b in "aeiou" for d in "lmnrst"]
+WORDS = [f"{a}{b}{d}" for a in "abcdefghknprstvw" for b in "aeiou" for d in "lmnrstbdgk"]
 
 
 def documents() -> list[str]:
