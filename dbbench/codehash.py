@@ -99,7 +99,8 @@ def _visit(node: ast.AST, imported: list[str]) -> None:
 def training_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of a training job."""
     architecture, method = configuration.architecture, configuration.method_module
-    return ("dbbench.training.run", f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
+    data = f"dbbench.data.{configuration.data_module}"
+    return ("dbbench.training.run", data, f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
 
 
 def evaluation_entries(configuration: Configuration) -> tuple[str, ...]:

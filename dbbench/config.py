@@ -44,6 +44,7 @@ class DataConfig(Strict):
     validation: int = Field(0, ge=0, description="training samples held out, the last ones")
     augment: tuple[Literal["crop", "flip", "randaugment"], ...] = ()
     limit: int | None = Field(None, ge=1, description="first samples of the training part only (smoke)")
+    target_std: float | None = Field(None, gt=0, description="D18: deviation that generated targets are scaled to")
 
     @model_validator(mode="after")
     def _known(self) -> DataConfig:
@@ -77,10 +78,31 @@ class ViTConfig(Strict):
         return self
 
 
-#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
-DENOISERS: tuple[str, ...] = ()
+class DiTConfig(Strict):
+    """Diffusion transformer, both methods; the target is the image, the input its class."""
 
-ModelConfig = Annotated[ViTConfig, Field(discriminator="architecture")]
+    architecture: Literal["dit"]
+    width: int = Field(ge=4, multiple_of=4)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    patch: tuple[int, int]
+    gates: Literal["zero", "one"] = "zero"  # D29
+    noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+
+    @model_validator(mode="after")
+    def _fits(self) -> DiTConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads {self.heads} must divide width {self.width}")
+        return self
+
+
+#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
+DENOISERS: tuple[str, ...] = ("dit",)
+#: architectures whose target is the image
+IMAGE_GENERATORS: tuple[str, ...] = ("dit",)
+
+ModelConfig = Annotated[ViTConfig | DiTConfig, Field(discriminator="architecture")]
 
 
 class DenoisingConfig(Strict):
@@ -173,6 +195,30 @@ class SamplerConfig(Strict):
     routing: Literal["by_index", "as_code"] = "by_index"  # D6
     euler: Literal["code", "paper_sign"] = "code"  # D1
     guidance: float = Field(0.0, ge=0, description="classifier-free guidance scale; 0 is off")
+    replace: tuple[int, int] | None = Field(None, description="control: the steps of the first block go through the second")
+    weights: Literal["average", "last"] = Field("average", description="where training keeps a moving average: which weights")
+
+
+class FeaturesConfig(Strict):
+    """The feature extractor of the Frechet distance. The other fields are of the in-suite classifier."""
+
+    kind: Literal["classifier", "inception", "inception_if_present"] = "classifier"
+    width: int = Field(32, ge=1, description="features of the classifier, and channels of its last convolutions")
+    steps: int = Field(600, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    augment: tuple[Literal["crop", "flip"], ...] = ()
+
+
+class ImagesConfig(Strict):
+    """How generated images are made and measured."""
+
+    samples: int = Field(1000, ge=2, description="images of each sample set")
+    halvings: int = Field(3, ge=0, description="bias control: real images, as many as samples and halved so many times")
+    levels: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 80.0)
+    shown: int = Field(40, ge=1, description="images that figures show")
+    timing: int = Field(0, ge=0, description="images of the timed chains; 0: not timed")
+    features: FeaturesConfig = FeaturesConfig.model_construct()
 
 
 class EvaluationConfig(Strict):
@@ -184,6 +230,7 @@ class EvaluationConfig(Strict):
     step_sweep: tuple[int, ...] = (1, 2, 3, 4, 8, 16, 50)
     sampler: SamplerConfig = SamplerConfig.model_construct()
     samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
+    images: ImagesConfig | None = Field(None, description="for architectures that generate images")
 
     @model_validator(mode="after")
     def _votes_fit(self) -> EvaluationConfig:
@@ -211,6 +258,11 @@ class Configuration(Strict):
                 split_layers(self.model.layers, method.blocks, method.layer_distribution)
         except UserError as error:
             raise ValueError(str(error)) from None
+        if self.generates and self.evaluation.images is None:
+            raise ValueError(f"architecture {self.architecture} generates images; give evaluation.images")
+        size = CARDS[self.data.name].image[1:]
+        if self.generates and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
+            raise ValueError(f"patch {list(self.model.patch)} must divide the image size {list(size)}")
         if self.training.batch_size > self.train_samples:
             raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
         return self
@@ -229,6 +281,25 @@ class Configuration(Strict):
     def denoises(self) -> bool:
         """Whether the network is a denoiser: always under DiffusionBlocks, and end to end where the architecture is one."""
         return self.blockwise or self.architecture in DENOISERS
+
+    @property
+    def generates(self) -> bool:
+        """Whether the target is the image and the input its class, not the other way round."""
+        return self.architecture in IMAGE_GENERATORS
+
+    @property
+    def data_module(self) -> str:
+        """The module of dbbench.data that makes its batches."""
+        return "generation" if self.generates else "batches"
+
+    @property
+    def features_name(self) -> str:
+        """Names the feature extractor that measures generated images: data set, kind and a hash of its settings."""
+        assert self.evaluation.images is not None
+        features = self.evaluation.images.features
+        data = self.data.model_dump(mode="json", include={"name", "validation", "limit"})
+        about = digest({"data": data, "features": features.model_dump(mode="json")})
+        return f"{self.data.name}-{features.kind}-{about[:8]}"
 
     @property
     def method_module(self) -> str:
@@ -337,10 +408,11 @@ class Claim(Strict):
 
 
 class Arm(Strict):
-    """One configuration of an experiment: overrides over the architecture's settings."""
+    """One configuration of an experiment: overrides over the architecture's settings, and over those what `at` a scale says."""
 
     variant: str | None = None
     scales: tuple[Scale, ...] = Field(SCALES, description="where this arm runs; elsewhere its cells say so")
+    at: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
@@ -360,6 +432,7 @@ class Experiment(Strict):
     cells: tuple[Cell, ...] = ()
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
+    minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Experiment:
@@ -529,8 +602,8 @@ def resolve(
         if arm.variant not in variants:
             raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
         merged = overlay(merged, variants[arm.variant])
-    over = {k: v for k, v in arm.model_dump(exclude_defaults=True).items() if k not in ("variant", "scales")}
-    merged = overlay(merged, over)
+    over = arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "at"})
+    merged = overlay(overlay(merged, over), arm.at.get(scale, {}))
     # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
     method = dict(merged.get("method", {}))
     if method.get("name") == "end_to_end":
@@ -548,8 +621,10 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     root = root or config_root()
     files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
     loaded = {name: load_experiment(path) for name, path in files.items()}
-    loaded = {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
-    wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
+    every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
+    # by default, an experiment whose arms are all of other scales is left out
+    default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
+    wanted = default if suite.experiments is None else suite.experiments
     for name in wanted:
         if name not in loaded:
             raise UserError(f"unknown experiment {name!r}; known: {', '.join(loaded)}")

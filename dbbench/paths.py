@@ -23,3 +23,8 @@ def run_folder(scale: str, configuration: str, seed: int, root: Path = Path(".")
 def block_folder(scale: str, configuration: str, seed: int, block: int, root: Path = Path(".")) -> Path:
     """One isolated block of a run."""
     return run_folder(scale, configuration, seed, root) / f"block{block}"
+
+
+def features_folder(scale: str, name: str, root: Path = Path(".")) -> Path:
+    """A feature extractor and what it makes of the real images."""
+    return scale_folder(scale, root) / "features" / name

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
-    from dbbench.config import DataConfig
-    from dbbench.data.batches import ImageData
+    from dbbench.config import Configuration
 
 
-def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> ImageData:
-    """A prepared data set on a device."""
-    from dbbench.data.batches import ImageData
+def load(folder: Path, configuration: Configuration, device: str | torch.device = "cpu") -> Any:
+    """A prepared data set on a device, as the architecture of a configuration wants it.
 
-    return ImageData(folder, config, device)
+    Each module of batches offers `load(folder, config, device)`.
+    """
+    module = importlib.import_module(f"dbbench.data.{configuration.data_module}")
+    return module.load(folder, configuration.data, device)

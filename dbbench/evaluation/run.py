@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbbench.data import load
 from dbbench.devices import choose_device
+from dbbench.evaluation import Job
 from dbbench.files import write_json
 from dbbench.provenance import command, commit, now
 from dbbench.training.checkpoint import load_networks
@@ -27,9 +28,9 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     device = choose_device()
     average = configuration.training.ema is not None
     networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
-    data = load(data_folder, configuration.data, device)
+    data = load(data_folder, configuration, device)
     module = importlib.import_module(f"dbbench.evaluation.{configuration.architecture}")
-    result = module.evaluate(configuration, networks, data)
+    result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
     write_json(
         folder / "evaluation.json",
         {
@@ -42,6 +43,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
             "started": started,
             "ended": now(),
             "seconds": round(time.perf_counter() - clock, 3),
+            **({"samples_sha256": result.samples_sha256} if result.samples_sha256 else {}),
             "rows": result.rows,
             "curves": result.curves,
         },

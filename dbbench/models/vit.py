@@ -204,6 +204,7 @@ class ViT(Network):
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> ViT:
     """The ViT of a configuration."""
     card, method = CARDS[configuration.data.name], configuration.method
+    assert configuration.model.architecture == "vit"
     return ViT(
         configuration.model,
         card.image,
