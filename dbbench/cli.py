@@ -191,6 +191,22 @@ def assemble(args: argparse.Namespace) -> None:
     assemble_run(configuration, args.scale, args.seed, folder, parts)
 
 
+def features(args: argparse.Namespace) -> None:
+    """Make the feature extractor that measures a configuration's images."""
+    from dbbench.config import find_configuration
+    from dbbench.data import load
+    from dbbench.devices import choose_device
+    from dbbench.evaluation.features import make_features
+    from dbbench.paths import data_folder, features_folder
+
+    configuration = find_configuration(args.scale, args.configuration)
+    if not configuration.generates:
+        raise UserError(f"{configuration.name} generates no images")
+    device, folder = choose_device(), features_folder(args.scale, configuration.features_name)
+    data = load(data_folder(configuration.data.name), configuration, device)
+    make_features(configuration, args.scale, folder, data, device)
+
+
 def evaluate(args: argparse.Namespace) -> None:
     """Evaluate a trained run."""
     configuration, folder, source = _find(args)
@@ -315,6 +331,8 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--block", type=int, help="the block of an isolated run")
     with_run(command("teacher", teacher, scaled=True))
     with_run(command("assemble", assemble, scaled=True))
+    made = command("features", features, scaled=True)
+    made.add_argument("--configuration", required=True, help="one that the extractor is for")
     with_run(command("evaluate", evaluate, scaled=True))
     for name, run in (("cells", cells), ("table", table)):
         made = command(name, run, scaled=True)

@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbbench.data import data_module
-
 if TYPE_CHECKING:
     from dbbench.config import Configuration
 
@@ -101,7 +99,7 @@ def _visit(node: ast.AST, imported: list[str]) -> None:
 def training_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of a training job."""
     architecture, method = configuration.architecture, configuration.method_module
-    data = data_module(configuration.data.name)
+    data = f"dbbench.data.{configuration.data_module}"
     return ("dbbench.training.run", data, f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
 
 

@@ -46,6 +46,7 @@ class DataConfig(Strict):
     augment: tuple[Literal["crop", "flip", "randaugment"], ...] = ()
     limit: int | None = Field(None, ge=1, description="first samples of the training part only (smoke)")
     window: int = Field(0, ge=0, description="text: tokens of a sample; `validation` counts windows of the validation part")
+    target_std: float | None = Field(None, gt=0, description="D18: deviation that generated targets are scaled to")
 
     @model_validator(mode="after")
     def _known(self) -> DataConfig:
@@ -153,10 +154,31 @@ class RecurrentConfig(Strict):
         return self.prelude + self.core + self.coda
 
 
-#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
-DENOISERS: tuple[str, ...] = ("mdm",)
+class DiTConfig(Strict):
+    """Diffusion transformer, both methods; the target is the image, the input its class."""
 
-ModelConfig = Annotated[ViTConfig | MDMConfig | ARConfig | RecurrentConfig, Field(discriminator="architecture")]
+    architecture: Literal["dit"]
+    width: int = Field(ge=4, multiple_of=4)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    patch: tuple[int, int]
+    gates: Literal["zero", "one"] = "zero"  # D29
+    noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+
+    @model_validator(mode="after")
+    def _fits(self) -> DiTConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads {self.heads} must divide width {self.width}")
+        return self
+
+
+#: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
+DENOISERS: tuple[str, ...] = ("dit", "mdm")
+#: architectures whose target is the image
+IMAGE_GENERATORS: tuple[str, ...] = ("dit",)
+
+ModelConfig = Annotated[ViTConfig | DiTConfig | MDMConfig | ARConfig | RecurrentConfig, Field(discriminator="architecture")]
 
 
 class DenoisingConfig(Strict):
@@ -249,6 +271,30 @@ class SamplerConfig(Strict):
     routing: Literal["by_index", "as_code"] = "by_index"  # D6
     euler: Literal["code", "paper_sign"] = "code"  # D1
     guidance: float = Field(0.0, ge=0, description="classifier-free guidance scale; 0 is off")
+    replace: tuple[int, int] | None = Field(None, description="control: the steps of the first block go through the second")
+    weights: Literal["average", "last"] = Field("average", description="where training keeps a moving average: which weights")
+
+
+class FeaturesConfig(Strict):
+    """The feature extractor of the Frechet distance. The other fields are of the in-suite classifier."""
+
+    kind: Literal["classifier", "inception", "inception_if_present"] = "classifier"
+    width: int = Field(32, ge=1, description="features of the classifier, and channels of its last convolutions")
+    steps: int = Field(600, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    augment: tuple[Literal["crop", "flip"], ...] = ()
+
+
+class ImagesConfig(Strict):
+    """How generated images are made and measured."""
+
+    samples: int = Field(1000, ge=2, description="images of each sample set")
+    halvings: int = Field(3, ge=0, description="bias control: real images, as many as samples and halved so many times")
+    levels: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 80.0)
+    shown: int = Field(40, ge=1, description="images that figures show")
+    timing: int = Field(0, ge=0, description="images of the timed chains; 0: not timed")
+    features: FeaturesConfig = FeaturesConfig.model_construct()
 
 
 class TeacherConfig(Strict):
@@ -282,6 +328,7 @@ class EvaluationConfig(Strict):
     strata: int = Field(72, ge=1, description="masked diffusion: slices of t for the bound; a multiple of the blocks")
     sampler: SamplerConfig = SamplerConfig.model_construct()
     samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
+    images: ImagesConfig | None = Field(None, description="for architectures that generate images")
 
     @model_validator(mode="after")
     def _votes_fit(self) -> EvaluationConfig:
@@ -311,6 +358,11 @@ class Configuration(Strict):
                 split_layers(self.model.layers, method.blocks, method.layer_distribution)
         except UserError as error:
             raise ValueError(str(error)) from None
+        if self.generates and self.evaluation.images is None:
+            raise ValueError(f"architecture {self.architecture} generates images; give evaluation.images")
+        size = CARDS[self.data.name].image[1:]
+        if self.generates and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
+            raise ValueError(f"patch {list(self.model.patch)} must divide the image size {list(size)}")
         if isinstance(self.model, MDMConfig) and self.evaluation.strata % self.method.blocks:
             raise ValueError(
                 f"evaluation.strata {self.evaluation.strata} must be a multiple of the blocks {self.method.blocks}"
@@ -345,6 +397,27 @@ class Configuration(Strict):
         return Configuration(
             data=self.data, model=about.model, method=EndToEndConfig(name="end_to_end"), training=about.training
         )
+
+    @property
+    def generates(self) -> bool:
+        """Whether the target is the image and the input its class, not the other way round."""
+        return self.architecture in IMAGE_GENERATORS
+
+    @property
+    def data_module(self) -> str:
+        """The module of dbbench.data that makes its batches."""
+        if CARDS[self.data.name].kind == "text":
+            return "tokens"
+        return "generation" if self.generates else "batches"
+
+    @property
+    def features_name(self) -> str:
+        """Names the feature extractor that measures generated images: data set, kind and a hash of its settings."""
+        assert self.evaluation.images is not None
+        features = self.evaluation.images.features
+        data = self.data.model_dump(mode="json", include={"name", "validation", "limit"})
+        about = digest({"data": data, "features": features.model_dump(mode="json")})
+        return f"{self.data.name}-{features.kind}-{about[:8]}"
 
     @property
     def method_module(self) -> str:
@@ -476,6 +549,7 @@ class Arm(Strict):
 
     variant: str | None = None
     scales: tuple[Scale, ...] = SCALES
+    scales: tuple[Scale, ...] = Field(SCALES, description="where this arm runs; elsewhere its cells say so")
     at: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
@@ -496,6 +570,7 @@ class Experiment(Strict):
     cells: tuple[Cell, ...] = ()
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
+    minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Experiment:
@@ -684,6 +759,10 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
     loaded = {name: load_experiment(path) for name, path in files.items()}
     wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
+    every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
+    # by default, an experiment whose arms are all of other scales is left out
+    default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
+    wanted = default if suite.experiments is None else suite.experiments
     for name in wanted:
         if name not in loaded:
             raise UserError(f"unknown experiment {name!r}; known: {', '.join(loaded)}")

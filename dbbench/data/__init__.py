@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Protocol
-
-from dbbench.data.cards import CARDS
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
-    from dbbench.config import DataConfig
-    from dbbench.models import Batch
+    from dbbench.config import Configuration
 
 
-class Data(Protocol):
-    """What training and evaluation need from a prepared data set."""
+def load(folder: Path, configuration: Configuration, device: str | torch.device = "cpu") -> Any:
+    """A prepared data set on a device, as the architecture of a configuration wants it.
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What run.json says of the data."""
-        ...
-
-    def batch(self, step: int, size: int, seed: int, stream: tuple[str | int, ...] = ()) -> Batch:
-        """The training batch of a step."""
-        ...
-
-    def whole(self, part: str) -> Batch:
-        """All samples of a part."""
-        ...
-
-
-def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> Data:
-    """A prepared data set on a device."""
-    module = importlib.import_module(data_module(config.name))
-    data: Data = module.open_data(folder, config, device)
-    return data
-
-
-def data_module(name: str) -> str:
-    """The module that reads a data set."""
-    return {"images": "dbbench.data.batches", "text": "dbbench.data.tokens"}[CARDS[name].kind]
+    Each module of batches offers `load(folder, config, device)`.
+    """
+    module = importlib.import_module(f"dbbench.data.{configuration.data_module}")
+    return module.load(folder, configuration.data, device)

@@ -47,12 +47,14 @@ class ImageData:
             "validation": (tensors["train/inputs"][held_out:], tensors["train/labels"][held_out:]),
             "test": (tensors["test/inputs"], tensors["test/labels"]),
         }
-        if self.parts["train"][0].dtype != torch.uint8 and not config.augment:
+        self.normalised = self.prenormalise()
+        if self.normalised:
             self.parts = {name: (self.normalise(x), y) for name, (x, y) in self.parts.items()}
-            self.normalised = True
-        else:
-            self.normalised = False
         self._order = lru_cache(maxsize=2)(self._draw_order)
+
+    def prenormalise(self) -> bool:
+        """Whether the arrays are normalised once, not batch by batch: floats that are not augmented."""
+        return self.parts["train"][0].dtype != torch.uint8 and not self.config.augment
 
     def normalise(self, inputs: Tensor) -> Tensor:
         """Bytes or raw floats to zero mean and unit variance per channel, float32."""
@@ -86,6 +88,6 @@ class ImageData:
         return {"name": self.config.name, "title": self.card["title"], "sha256": self.card["sha256"], **sizes}
 
 
-def open_data(folder: Path, config: DataConfig, device: str | torch.device) -> ImageData:
-    """A prepared data set on a device."""
+def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> ImageData:
+    """A prepared image set on a device, for classification."""
     return ImageData(folder, config, device)

@@ -18,7 +18,7 @@ class Card:
 
     name: str
     title: str
-    kind: Literal["images", "text"]
+    kind: Literal["images", "latents", "text"]
     sizes: dict[str, int]
     source: str
     licence: str
@@ -67,6 +67,37 @@ CARDS: dict[str, Card] = {
             classes=10,
             mean=(0.5,),
             std=(0.5,),
+        ),
+        Card(
+            name="cifar10",
+            title="CIFAR-10",
+            kind="images",
+            sizes={"train": 50000, "test": 10000},
+            source="torchvision.datasets.CIFAR10, which checks the archive, or $DBBENCH_DATA/cifar10/{train,test}.parquet",
+            licence="none stated",
+            citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
+            image=(3, 32, 32),
+            classes=10,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+            needs="download it with a network (`dbbench data cifar10`) or point DBBENCH_DATA at a folder with "
+            "cifar10/train.parquet and cifar10/test.parquet",
+        ),
+        Card(
+            name="imagenet256_latents",
+            title="ImageNet at 256 x 256 as latents of sd-vae-ft-ema",
+            kind="latents",
+            sizes={"train": 1281167, "test": 50000},
+            source="$DBBENCH_DATA/imagenet/{train,val}/<class>/* encoded with $DBBENCH_DATA/sd-vae-ft-ema",
+            licence="ImageNet terms of access (images); MIT (autoencoder)",
+            citation="Russakovsky et al., ImageNet large scale visual recognition challenge, IJCV 2015",
+            image=(4, 32, 32),
+            classes=1000,
+            mean=(0.0,) * 4,
+            std=(1.0,) * 4,
+            needs="point DBBENCH_DATA at a folder with imagenet/train and imagenet/val (a folder per class) and "
+            "sd-vae-ft-ema (its diffusers files), and install the extra: "
+            "python -m pip install -c constraints.txt -e '.[latents]'",
         ),
         Card(
             name="cifar100",

@@ -83,6 +83,6 @@ class TextData:
         return {**known, **sizes}
 
 
-def open_data(folder: Path, config: DataConfig, device: str | torch.device) -> TextData:
-    """A prepared data set on a device."""
+def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> TextData:
+    """A prepared text, of which windows go to a device."""
     return TextData(folder, config, device)

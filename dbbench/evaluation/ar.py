@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dbbench.config import SamplerConfig
-from dbbench.evaluation import EVALUATION_SEED, Evaluation
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.generation import Generate, by_chain, end_to_end, greedy, top_p
-from dbbench.evaluation.texts import Judge, Teacher
+from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch, Network
 from dbbench.models.ar import token_error
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 LEVELS = (80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
 
 
-def evaluate(
-    configuration: Configuration, networks: list[Network], data: TextData, teacher: Teacher | None = None
-) -> Evaluation:
-    """All rows and curves of a run; without a teacher nothing is generated."""
+def evaluate(job: Job) -> Evaluation:
+    """All rows and curves of a run."""
+    configuration, data = job.configuration, job.data
     batch = data.whole("test")
     wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
     index = torch.linspace(0, len(batch.labels) - 1, wanted).long().to(batch.labels.device)
     windows = batch.labels[index]
     kind = Blockwise if configuration.blockwise else EndToEnd
     with torch.no_grad():
-        found = kind(configuration, networks, windows)
+        found = kind(configuration, job.networks, windows)
+        teacher = load_teacher(job)
         if teacher is not None:
             generate(found, configuration, data, teacher)
     return found.result

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dbbench.evaluation import EVALUATION_SEED, Evaluation
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.masking import MASK, MaskSchedule
 from dbbench.models import Network
 from dbbench.partition import Partition
@@ -25,7 +25,6 @@ from dbbench.seeding import generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-    from dbbench.data import Data
 
 #: logits [W, S, V] of a block for tokens z [W, S] at times [W]
 Predict = Callable[[int, Tensor, Tensor], Tensor]
@@ -83,10 +82,10 @@ def reconstruction(process: MaskSchedule, vocabulary: int) -> float:
     return process.floor * math.log2(vocabulary)
 
 
-def evaluate(configuration: Configuration, networks: list[Network], data: Data) -> Evaluation:
+def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
     with torch.no_grad():
-        return Likelihood(configuration, networks, data.whole("test").labels).evaluate()
+        return Likelihood(job.configuration, job.networks, job.data.whole("test").labels).evaluate()
 
 
 class Likelihood:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from dbbench.config import RecurrentConfig, SamplerConfig
-from dbbench.evaluation import EVALUATION_SEED, Evaluation
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.ar import generate, percent
 from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
-from dbbench.evaluation.texts import Teacher
+from dbbench.evaluation.texts import load_teacher
 from dbbench.methods.diffusion_blocks import Chain
-from dbbench.models import Batch, Network
+from dbbench.models import Batch
 from dbbench.models.ar import token_error
 from dbbench.models.recurrent import Recurrence
 from dbbench.models.text_layers import Cache
@@ -25,19 +25,18 @@ from dbbench.seeding import derive, generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-    from dbbench.data.tokens import TextData
 
 
-def evaluate(
-    configuration: Configuration, networks: list[Network], data: TextData, teacher: Teacher | None = None
-) -> Evaluation:
-    """All rows and curves of a run; without a teacher nothing is generated."""
+def evaluate(job: Job) -> Evaluation:
+    """All rows and curves of a run."""
+    configuration, data = job.configuration, job.data
     batch = data.whole("test")
     wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
     windows = batch.labels[torch.linspace(0, len(batch.labels) - 1, wanted).long().to(batch.labels.device)]
     kind = Denoising if configuration.blockwise else Recurrent
     with torch.no_grad():
-        found = kind(configuration, networks[0], windows)
+        found = kind(configuration, job.networks[0], windows)
+        teacher = load_teacher(job)
         if teacher is not None:
             generate(found, configuration, data, teacher)
     return found.result

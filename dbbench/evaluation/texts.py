@@ -8,6 +8,7 @@ Shapes: N texts, S tokens, d width of the teacher.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dbbench.compat import import_mauve
-from dbbench.evaluation import Evaluation
+from dbbench.evaluation import Evaluation, Job
 from dbbench.models.ar import AR, token_error
 from dbbench.models.text_layers import Cache
+from dbbench.paths import teacher_folder
+from dbbench.training.checkpoint import load_networks
 
 
 class Teacher:
@@ -41,6 +44,22 @@ class Teacher:
             features.append(self.network.norm(hidden[:, -1]))
             nats.append(token_error(self.network.read(hidden[:, :-1]), texts))
         return torch.cat(features), torch.cat(nats)
+
+
+def load_teacher(job: Job) -> Teacher | None:
+    """The trained teacher that judges the texts of a run; None where none are generated.
+
+    Raises:
+        UserError: its weights are missing, corrupt or of another configuration.
+    """
+    configuration = job.configuration.teacher
+    if configuration is None:
+        return None
+    path = teacher_folder(job.scale, configuration.name) / "model.safetensors"
+    network = load_networks(configuration, path, job.device, average=configuration.training.ema is not None)[0]
+    assert isinstance(network, AR)
+    weights = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return Teacher(network, f"the suite's teacher {weights}")
 
 
 def mauve(generated_Nd: Tensor, real_Md: Tensor, scaling: float, seeds: int) -> float:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dbbench.config import SamplerConfig
-from dbbench.evaluation import EVALUATION_SEED, Evaluation
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.methods.diffusion_blocks import Call, Chain
 from dbbench.models import Batch, Network
 from dbbench.noise import euler_step
@@ -24,16 +24,15 @@ from dbbench.seeding import generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-    from dbbench.data import Data
 
 
-def evaluate(configuration: Configuration, networks: list[Network], data: Data) -> Evaluation:
+def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
-    batch = data.whole("test")
+    batch = job.data.whole("test")
     with torch.no_grad():
-        if configuration.blockwise:
-            return Classification(configuration, networks, batch).evaluate()
-        return evaluate_end_to_end(configuration, networks[0], batch)
+        if job.configuration.blockwise:
+            return Classification(job.configuration, job.networks, batch).evaluate()
+        return evaluate_end_to_end(job.configuration, job.networks[0], batch)
 
 
 def shuffled(batch: Batch) -> Batch:

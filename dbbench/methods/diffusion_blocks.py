@@ -8,7 +8,7 @@ Shapes: N batch, ... the shape of one target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,7 +157,8 @@ class Chain:
         """The block of each call.
 
         Raises:
-            UserError: if a block would never run although there are enough steps on the CDF grid for all.
+            UserError: if a block would never run although there are enough steps on the CDF grid for all, or a block to
+                replace or to replace it by does not exist.
         """
         grid = self.grid
         if self.sampler.routing == "as_code":
@@ -166,7 +167,16 @@ class Chain:
         idle = set(range(len(self.partition))) - set(route)
         if idle and len(grid) >= len(self.partition) and self.sampler.grid == "cdf" and self._equal_masses():
             raise UserError(f"blocks {sorted(idle)} are never run by the grid {grid}")
-        return route
+        return self._replaced(route)
+
+    def _replaced(self, route: list[int]) -> list[int]:
+        """The route with one block's steps given to another (`SamplerConfig.replace`)."""
+        if self.sampler.replace is None:
+            return route
+        old, new = self.sampler.replace
+        if max(old, new) >= len(self.partition) or min(old, new) < 0:
+            raise UserError(f"replace {[old, new]}: there are only {len(self.partition)} blocks, from 0")
+        return [new if block == old else block for block in route]
 
     def _equal_masses(self) -> bool:
         masses = [b.mass for b in self.partition.blocks]
@@ -195,16 +205,19 @@ class Chain:
             return torch.zeros_like(unit)
         return unit * initial_scale(self.process.sigma_max, self.sampler.start)
 
-    @torch.no_grad()
     def run(self, inputs: Tensor, unit: Tensor) -> list[Call]:
-        """All T calls for inputs [N, ...] from a standard normal draw `unit` [N, d]; the last call's output counts."""
+        """All T calls for inputs [N, ...] from a standard normal draw `unit` [N, ...]; the last call's output counts."""
+        return list(self.walk(inputs, unit))
+
+    @torch.no_grad()
+    def walk(self, inputs: Tensor, unit: Tensor) -> Iterator[Call]:
+        """The calls of `run` one by one, for targets too large to keep T of them."""
         update = euler_step if self.sampler.euler == "code" else euler_step_as_printed
         grid, route = self.grid, self.route
-        z, calls = self.start(unit), []
+        z = self.start(unit)
         for i, (sigma, block) in enumerate(zip(grid, route, strict=True)):
             output = self.guided(block, inputs, z, sigma)
-            calls.append(Call(sigma, block, z, output))
+            yield Call(sigma, block, z, output)
             if i + 1 < len(grid):
                 denoised = self.network(block).clean(output, self.sampler.bridge)
                 z = update(z, denoised, sigma, grid[i + 1])
-        return calls

@@ -39,6 +39,9 @@ class Network(nn.Module):
     #: whether the end of the chain on the validation part is cheap enough for learning curves
     validates_by_chain: bool = False
 
+    def fill_buffers(self) -> None:
+        """Give constants that are no parameters their values; called once the network has memory."""
+
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """How the parameter `name` starts."""
         raise NotImplementedError
@@ -103,6 +106,7 @@ def materialise(network: Network, seed: int, device: str | torch.device = "cpu")
             value = torch.empty(parameter.shape, dtype=parameter.dtype)
             network.initial(name, value)(value, generator(seed, "init", name))
             parameter.copy_(value)
+    network.fill_buffers()
     return network
 
 

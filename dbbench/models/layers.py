@@ -6,6 +6,7 @@ Shapes: N batch, S tokens, d width, w condition width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ SILU_ONE = 1.2784645427610738
 
 def modulate(x_NSd: Tensor, shift_Nd: Tensor, scale_Nd: Tensor) -> Tensor:
     """x (1 + scale) + shift, the same for all tokens."""
-    return x_NSd * (1 + scale_Nd.unsqueeze(1)) + shift_Nd.unsqueeze(1)
+    return torch.addcmul(shift_Nd.unsqueeze(1), x_NSd, 1 + scale_Nd.unsqueeze(1))
 
 
 class Modulation(nn.Module):
@@ -62,7 +63,7 @@ class Layer(nn.Module):
         affine: bool = True,
         condition_width: int | None = None,
         order: Order = "linear_silu",
-        activation: type[nn.Module] = nn.GELU,
+        activation: Callable[[], nn.Module] = nn.GELU,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps, elementwise_affine=affine)
@@ -78,8 +79,8 @@ class Layer(nn.Module):
             out: Tensor = x_NSd + self.mlp(self.norm2(x_NSd))
             return out
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition_Nw)
-        x_NSd = x_NSd + gate1.unsqueeze(1) * self.attention(modulate(self.norm1(x_NSd), shift1, scale1))
-        out = x_NSd + gate2.unsqueeze(1) * self.mlp(modulate(self.norm2(x_NSd), shift2, scale2))
+        x_NSd = torch.addcmul(x_NSd, gate1.unsqueeze(1), self.attention(modulate(self.norm1(x_NSd), shift1, scale1)))
+        out = torch.addcmul(x_NSd, gate2.unsqueeze(1), self.mlp(modulate(self.norm2(x_NSd), shift2, scale2)))
         return out
 
 

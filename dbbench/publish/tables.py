@@ -26,7 +26,22 @@ COLUMNS = (
     *("verdict", "scale", "dataset", "evaluator", "commit"),
 )
 NUMBERS = ("mean", "ci_low", "ci_high", "seeds")
+#: the paper's rule for distances, a column of the experiments that ask for it
+MINIMUM, MINIMUM_OF = "minimum_of_3", 3
+COUNTED = ("layer_evaluations", "layer_ratio")
 NOT_RUN = "not run yet"
+
+
+def columns_of(plan: Plan, experiment: str) -> list[str]:
+    """The columns of an experiment's table."""
+    return [*COLUMNS, *([MINIMUM] if experiment_of(plan, experiment).minimum else [])]
+
+
+def _minimum(rows: pd.DataFrame) -> float:
+    """The least value of the first three seeds of a distance; NaN for fewer, and for other metrics."""
+    first = rows[rows["seed"] < MINIMUM_OF]["value"]
+    distance = rows["metric"].str.endswith("distance").all()
+    return float(first.min()) if distance and len(first) == MINIMUM_OF else math.nan
 
 
 def _not_run_row(cell: Cell, scale: str) -> dict[str, Any]:
@@ -40,7 +55,7 @@ def _not_run_row(cell: Cell, scale: str) -> dict[str, Any]:
 def _measured_row(cell: Cell, rows: pd.DataFrame) -> dict[str, Any]:
     mean, low, high, seeds = t_interval(list(rows["value"]))
     shared = ("method", "variant", "metric", "split", "scale", "dataset", "evaluator", "commit")
-    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds}
+    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds, MINIMUM: _minimum(rows)}
     return {"cell": cell.cell, **numbers, **{c: distinct(rows[c]) for c in shared}}
 
 
@@ -55,7 +70,7 @@ def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
         row = {"published": "" if paper is None else paper.text, "verdict": "; ".join(spoken)}
         found = cells[cells["cell"] == cell.cell]
         rows.append(row | (_not_run_row(cell, plan.scale) if cell.arm is None else _measured_row(cell, found)))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=columns_of(plan, experiment))
     text = [c for c in COLUMNS if c not in NUMBERS]
     return table.fillna(dict.fromkeys(text, "")).astype({"seeds": "Int64"})
 
@@ -63,7 +78,7 @@ def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
 def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
     """One line per cell in which two seeds agree to the last digit: chance, or repeats that do not differ."""
     lines = []
-    for cell, rows in cells.groupby("cell", sort=False):
+    for cell, rows in cells[~cells["metric"].isin(COUNTED)].groupby("cell", sort=False):
         pairs = combinations(zip(rows["seed"], rows["value"], strict=True), 2)
         for (one, value), (other, again) in pairs:
             if value == again:
@@ -135,8 +150,21 @@ def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame)
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
     lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(table).items()]
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.arm is None]
+    lines += shared_numbers(plan, experiment, cells)
+    if MINIMUM in table:
+        least = ", ".join(f"`{r['cell']}` {r[MINIMUM]:.2f}" for r in table.to_dict("records") if not math.isnan(r[MINIMUM]))
+        lines += [f"The paper's rule, the least of {MINIMUM_OF} runs: {least or 'fewer than three seeds'}."]
     lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
     return lines
+
+
+def shared_numbers(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
+    """Which cells rest on the same numbers at this scale, and which other experiments on the same runs."""
+    same = cells.groupby(["configuration", "variant", "metric", "split"], sort=False)["cell"].unique()
+    groups = [", ".join(f"`{cell}`" for cell in group) for group in same if len(group) > 1]
+    lines = [f"One and the same number at this scale: {group}." for group in groups]
+    others = {e for c in plan.arms[experiment].values() for e in plan.used_by(c.name)} - {experiment}
+    return [*lines, *([f"Runs shared with {', '.join(sorted(others))}."] if others else [])]
 
 
 def explained_claims(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
@@ -197,4 +225,5 @@ def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
 
 def read_table(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     """A table as written."""
-    return read_csv(root / table_file(plan.scale, experiment), numbers=NUMBERS, columns=COLUMNS)
+    numbers = [c for c in columns_of(plan, experiment) if c in (*NUMBERS, MINIMUM)]
+    return read_csv(root / table_file(plan.scale, experiment), numbers=numbers, columns=columns_of(plan, experiment))

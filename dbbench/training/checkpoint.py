@@ -106,6 +106,7 @@ def _filled(network: Network, tensors: dict[str, Tensor], prefix: str, path: Pat
         if missing:
             raise KeyError(missing[0])
         network.load_state_dict({n: own[n] for n in network.state_dict()})
+        network.fill_buffers()
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: does not fit the configured network: {' '.join(str(error).split())}") from None
     return network.eval()

@@ -67,7 +67,7 @@ class Trainer:
         outcome.loss.backward()
         norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
-            self.average.update(self.network)
+            self.average.update()
         return outcome, norm
 
 

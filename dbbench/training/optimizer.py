@@ -54,10 +54,10 @@ class MovingAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {n: p.detach().clone() for n, p in network.named_parameters()}
+        self.parameters = dict(network.named_parameters())
+        self.values = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
         """Move towards the present weights by 1 - decay."""
-        parameters = dict(network.named_parameters())
-        torch._foreach_lerp_(list(self.values.values()), [parameters[n] for n in self.values], 1 - self.decay)
+        torch._foreach_lerp_(list(self.values.values()), [self.parameters[n] for n in self.values], 1 - self.decay)

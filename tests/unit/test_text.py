@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbbench.config import DataConfig
-from dbbench.data import cpython, load
+from dbbench.data import cpython
 from dbbench.data.cards import CARDS
 from dbbench.data.download import download, stand_in
 from dbbench.data.prepare import prepare
@@ -34,6 +34,7 @@ from dbbench.data.text import (
     train_tokenizer,
     write_tokens,
 )
+from dbbench.data.tokens import load
 from dbbench.errors import UserError
 from dbbench.files import read_json
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dbbench import config as c
 from dbbench.data import load
 from dbbench.data.prepare import prepare
-from dbbench.evaluation import Evaluation
+from dbbench.evaluation import Evaluation, Job
 from dbbench.evaluation import ar as ar_evaluation
 from dbbench.evaluation import mdm as mdm_evaluation
 from dbbench.evaluation import recurrent as recurrent_evaluation
@@ -45,7 +46,9 @@ def asked() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "arm"), asked())
-def test_an_evaluation_has_every_row_that_its_cells_ask_for(corpora: Path, name: str, arm: str) -> None:
+def test_an_evaluation_has_every_row_that_its_cells_ask_for(
+    corpora: Path, monkeypatch: pytest.MonkeyPatch, name: str, arm: str
+) -> None:
     experiment = c.load_experiment(ROOT / "config" / "experiments" / f"{name}.yaml")
     base = c.read_yaml(ROOT / "config" / "architectures" / f"{experiment.architecture}.yaml")
     smoke = c.overlay(base["every_scale"], base["smoke"])
@@ -53,12 +56,15 @@ def test_an_evaluation_has_every_row_that_its_cells_ask_for(corpora: Path, name:
     if name == "table11":
         smoke["model"]["layers"] = 4
     configuration = c.resolve(smoke, experiment, plain, "smoke", {}, name)
-    data = load(corpora / configuration.data.name, configuration.data)
+    data = load(corpora / configuration.data.name, configuration)
     network = materialise(build(configuration), 0).eval()
-    judge: dict[str, Any] = {}
-    if configuration.teacher is not None:
-        judge["teacher"] = Teacher(materialise(build(configuration.teacher), 1).eval(), "a teacher")
-    result: Evaluation = MODULES[configuration.architecture].evaluate(configuration, [network], data, **judge)
+    teacher = configuration.teacher
+    judge = None if teacher is None else Teacher(materialise(build(teacher), 1).eval(), "a teacher")
+    module = MODULES[configuration.architecture]
+    if judge is not None:
+        monkeypatch.setattr(module, "load_teacher", lambda job: judge)
+    job = Job(configuration, [network], data, "smoke", 0, corpora, torch.device("cpu"))
+    result: Evaluation = module.evaluate(job)
     found = {(row["metric"], row["variant"]) for row in result.rows}
     assert len(found) == len(result.rows)
     wanted = {(cell.metric, cell.variant) for cell in experiment.cells if cell.arm == arm}

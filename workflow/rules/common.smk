@@ -18,6 +18,12 @@ def evaluation_code(wildcards):
     return code_hash(*evaluation_entries(RUNS[wildcards.configuration]))
 
 
+def features_of(wildcards):
+    """The feature extractor of a run that generates images, and what it makes of the real ones."""
+    folder = f"{FEATURES}/{RUNS[wildcards.configuration].features_name}"
+    return [f"{folder}/features.safetensors", f"{folder}/run.json"]
+
+
 def folders(experiment):
     """The run folders of an experiment."""
     return [f"results/{SCALE}/runs/{c.name}/seed{seed}" for _, c, seed in PLAN.runs_of(experiment)]

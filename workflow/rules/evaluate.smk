@@ -47,6 +47,8 @@ rule evaluate:
         f"{RUN}/evaluate.log",
     benchmark:
         f"{RUN}/evaluate.benchmark.tsv"
+    wildcard_constraints:
+        configuration="|".join(n for n, c in RUNS.items() if not c.generates) or "none",
     conda:
         "../envs/dbbench.yaml"
     threads: 1

@@ -1,0 +1,208 @@
+"""Image generation: how far sample sets are from real images, with the controls that give the distance a meaning.
+
+Shapes: N samples, c channels, h x w target.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dbbench.config import SamplerConfig
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.evaluation.distances import frechet_distance, gaussian, kernel_distance, precision_recall
+from dbbench.evaluation.features import load_features
+from dbbench.evaluation.sampling import sample_set, save_samples, targets, walk
+from dbbench.files import read_json
+from dbbench.methods.diffusion_blocks import Chain
+from dbbench.models import Network, build, materialise
+from dbbench.noise import precondition, weight
+from dbbench.partition import make_partition
+from dbbench.paths import features_folder
+from dbbench.seeding import generator
+from dbbench.training.checkpoint import load_networks
+
+#: precision, recall and the kernel distance need all pairs: of at most so many samples
+PAIRS = 10_000
+REPEATS = 5
+
+
+def evaluate(job: Job) -> Evaluation:
+    """All rows and curves of a run; the sample set of the default chain goes to samples.safetensors."""
+    return Generation(job).evaluate()
+
+
+class Generation:
+    """The evaluation of a run, end to end (one block) or blockwise."""
+
+    def __init__(self, job: Job) -> None:
+        configuration = job.configuration
+        assert configuration.evaluation.images is not None
+        self.job, self.data, self.settings = job, job.data, configuration.evaluation.images
+        self.size, self.device = configuration.evaluation.batch_size, job.device
+        self.partition, self.process = configuration.partition, configuration.method.process
+        self.networks: dict[str, list[Network]] = {"average": job.networks}
+        folder = features_folder(job.scale, configuration.features_name)
+        self.features = load_features(folder, self.settings.features, self.data, self.device)
+        self.real = {part: gaussian(f) for part, f in self.features.real.items()}
+        self.shape, self.classes = tuple(self.data.card["image"]), self.data.card["classes"]
+        self.result = Evaluation(f"{self.settings.samples} samples, {self.features.title}")
+
+    def evaluate(self) -> Evaluation:
+        """Everything."""
+        evaluation = self.job.configuration.evaluation
+        images = self.sample("default", evaluation.sampler)
+        about = {"name": self.job.configuration.name, "seed": self.job.seed}
+        self.result.samples_sha256 = save_samples(self.job.folder / "samples.safetensors", images, self.classes, about)
+        self.distances(images)
+        self.show(images)
+        for name, sampler in evaluation.samplers.items():
+            self.distances(self.sample(name, sampler), name)
+        self.real_images()
+        self.losses_at_fixed_levels()
+        self.denoising_path()
+        self.speed()
+        return self.result
+
+    def chain(self, sampler: SamplerConfig) -> Chain:
+        """The chain of the trained networks under a sampler."""
+        if sampler.weights == "last" and "last" not in self.networks:
+            path = self.job.folder / "model.safetensors"
+            self.networks["last"] = load_networks(self.job.configuration, path, self.device, average=False)
+        return Chain(self.networks[sampler.weights], self.partition, self.process, sampler)
+
+    def sample(self, name: str, sampler: SamplerConfig) -> Tensor:
+        """The sample set of a sampler, bytes [N, channels, height, width]."""
+        trained = read_json(self.job.folder / "run.json")
+        identity = {"sampler": sampler.model_dump(mode="json"), "code": trained["code"], "ended": trained["ended"]}
+        state = self.job.folder / "samples" / name
+        count, size = self.settings.samples, self.size
+        return sample_set(self.chain(sampler), self.data, count, size, state, identity, self.device, name)
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Features of byte images."""
+        with torch.no_grad():
+            return torch.cat([self.features.extract(x.to(self.device)).cpu().float() for x in images.split(self.size)])
+
+    def distances(self, images: Tensor, variant: str = "default") -> None:
+        """Every distance of a sample set to both real parts; precision and recall are of the test part."""
+        features = self.extract(images)
+        made = gaussian(features)
+        for part, real in self.real.items():
+            self.result.add("frechet_distance", frechet_distance(made, real), variant, part)
+            value = kernel_distance(features[:PAIRS], self.features.real[part][:PAIRS])
+            self.result.add("kernel_distance", value, variant, part)
+        precision, recall = precision_recall(features[:PAIRS], self.features.real["test"][:PAIRS])
+        self.result.add("precision_percent", 100 * precision, variant)
+        self.result.add("recall_percent", 100 * recall, variant)
+
+    def real_images(self) -> None:
+        """The bias control: real training images in the place of samples, at several counts, drawn anew for each seed."""
+        features, rows = self.features.real["train"], []
+        most = min(self.settings.samples, len(features))
+        for share in (2**k for k in range(self.settings.halvings + 1)):
+            count = most // share
+            g = generator(EVALUATION_SEED, "real", self.job.seed, count)
+            chosen = features[torch.randperm(len(features), generator=g)[:count]]
+            value = frechet_distance(gaussian(chosen), self.real["test"])
+            evaluator = f"{count} real training images, {self.features.title}"
+            variant = "real" if share == 1 else f"real_1_{share}"
+            self.result.add("frechet_distance", value, variant, evaluator=evaluator)
+            rows.append([count, value])
+        self.result.curve("real_images", ["count", "frechet_distance"], rows)
+
+    def losses_at_fixed_levels(self) -> None:
+        """The weighted loss of every block at fixed levels on the test part, its own and others'.
+
+        Beside it that of D = c_skip z, the network before its first step.
+        """
+        batch, sd = self.data.whole("test"), self.job.configuration.method.sigma_data
+        chain, y = self.chain(self.job.configuration.evaluation.sampler), batch.labels
+        g = generator(EVALUATION_SEED, "levels")
+        eps, rows = torch.randn(y.shape, generator=g).to(y.device), []
+        for sigma in self.settings.levels:
+            z, w = y + sigma * eps, weight(sigma, sd)
+            skip = w * (precondition(sigma, sd).c_skip * z - y).square().mean().item()
+            for block in range(len(self.partition)):
+                value = w * self._error(chain, block, batch, z, sigma)
+                owns = self.partition.owner(sigma) == block
+                rows.append([block, sigma, owns, value, skip])
+                if owns:
+                    about = f"mean over all {len(y)} test images, one draw of noise each"
+                    self.result.add("weighted_loss", value, f"sigma{sigma:g}", evaluator=about)
+        self.result.curve("loss_at_level", ["block", "sigma", "owns", "weighted_loss", "skip_only"], rows)
+
+    def _error(self, chain: Chain, block: int, batch: Any, z: Tensor, sigma: float) -> float:
+        """The mean squared error of one block at one level."""
+        total = 0.0
+        slices = zip(batch.inputs.split(self.size), batch.labels.split(self.size), z.split(self.size), strict=True)
+        with torch.no_grad():
+            for inputs, labels, noisy in slices:
+                denoised = chain.network(block).clean(chain.denoise(block, inputs, noisy, sigma), "normalised")
+                total += (denoised - labels).square().mean((1, 2, 3)).sum().item()
+        return total / len(z)
+
+    def show(self, images: Tensor) -> None:
+        """The first samples, for figures: class, shape and pixels as hexadecimal bytes."""
+        shape = "x".join(str(s) for s in images.shape[1:])
+        rows = [[i, i % self.classes, shape, x.numpy().tobytes().hex()] for i, x in enumerate(images[: self.settings.shown])]
+        self.result.curve("samples", ["index", "class", "shape", "pixels"], rows)
+
+    def denoising_path(self, samples: int = 6, frames: int = 10) -> None:
+        """What the owning block makes of z at `frames` steps of the default chain, for the first samples."""
+        chain, rows = self.chain(self.job.configuration.evaluation.sampler), []
+        grid = chain.grid
+        shown = {round(i * (len(grid) - 1) / (frames - 1)) for i in range(frames)}
+        for step, call in enumerate(walk(chain, 0, samples, self.shape, self.classes, self.device)):
+            if step in shown:
+                denoised = chain.network(call.block).clean(call.output, chain.sampler.bridge)
+                images = self.data.images(denoised).cpu()
+                shape = "x".join(str(s) for s in images.shape[1:])
+                rows += [[i, step, call.sigma, call.block, shape, x.numpy().tobytes().hex()] for i, x in enumerate(images)]
+        self.result.curve("denoising_path", ["index", "step", "sigma", "block", "shape", "pixels"], rows)
+
+    def speed(self) -> None:
+        """Layer evaluations of one image, counted; and blockwise the time against a chain through all layers."""
+        sampler = self.job.configuration.evaluation.sampler
+        own = self.chain(sampler)
+        counted = count_layers(own, self.shape, self.classes, self.device)
+        self.result.add("layer_evaluations", counted, evaluator="layers run for one image, counted")
+        if not self.job.configuration.blockwise or not self.settings.timing:
+            return
+        configuration = self.job.configuration
+        whole_network = materialise(build(configuration), EVALUATION_SEED, self.device).eval()
+        whole = Chain([whole_network], make_partition(self.process, 1, configuration.model.layers), self.process, sampler)
+        ratio = count_layers(whole, self.shape, self.classes, self.device) / counted
+        self.result.add("layer_ratio", ratio, evaluator="layers run end to end by layers run in blocks, counted")
+        evaluator = f"{self.settings.timing} images, {len(own.grid)} steps, median of {REPEATS} pairs timed in one job"
+        self.result.add("relative_speed", self._relative_speed(whole, own), evaluator=evaluator)
+
+    def _relative_speed(self, whole: Chain, own: Chain) -> float:
+        """Time through all layers by time through the owning blocks; pairs side by side, so that load weighs on both."""
+
+        def seconds(chain: Chain) -> float:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+            targets(chain, 0, self.settings.timing, self.shape, self.classes, self.device)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            return time.perf_counter() - started
+
+        seconds(own)  # warm up
+        return statistics.median(seconds(whole) / seconds(own) for _ in range(REPEATS))
+
+
+def count_layers(chain: Chain, shape: tuple[int, ...], classes: int, device: torch.device) -> int:
+    """The number of layers that run to make one image, counted as they run."""
+    calls: list[int] = []
+    layers = {layer for network in chain.networks for layer in network.layers.values()}
+    handles = [layer.register_forward_hook(lambda *_: calls.append(1)) for layer in layers]
+    targets(chain, 0, 1, shape, classes, device)
+    for handle in handles:
+        handle.remove()
+    return len(calls)

@@ -1,0 +1,71 @@
+"""What the network makes of the noise along the chain, with the block that owns each step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+COLUMNS = ("arm", "label", "seed", "index", "step", "sigma", "block", "shape", "pixels", "scale", "dataset", "run")
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """One row per arm (the first end to end and the first blockwise, seed 0), sample and shown step."""
+    import pandas as pd
+
+    from dbbench.publish.runs import arm_label, runs_of
+
+    rows, shown = [], set()
+    for arm, configuration, run in runs_of(plan, experiment, root):
+        whole = configuration.trained_layers == configuration.model.layers
+        if run.seed == 0 and whole and configuration.blockwise not in shown:
+            shown.add(configuration.blockwise)
+            common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
+            common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
+            rows += [common | point for point in run.curve("denoising_path")]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """A row of frames per arm; each frame stacks the samples, its colour is the block's."""
+    from matplotlib.patches import Patch
+
+    from dbbench.publish.pictures import grid, picture, show
+    from dbbench.publish.style import COLOURS, PAGE, canvas, provenance
+
+    arms = list(dict.fromkeys(rows["arm"]))
+    steps = sorted(set(rows["step"]))
+    figure = canvas(PAGE, 3.4 * max(1, len(arms)) + 0.4, provenance(rows))
+    panels = figure.subplots(max(1, len(arms)), max(1, len(steps)), squeeze=False)
+    for line, arm in zip(panels, arms, strict=False):
+        for axes, step in zip(line, steps, strict=True):
+            mine = rows[(rows["arm"] == arm) & (rows["step"] == step)]
+            show(axes, grid([picture(s, p) for s, p in zip(mine["shape"], mine["pixels"], strict=True)], 1))
+            colour = COLOURS[int(mine["block"].iloc[0])]
+            axes.set_xlabel(f"{mine['sigma'].iloc[0]:.3g}", color=colour)
+            for spine in axes.spines.values():
+                spine.set(visible=True, color=colour, linewidth=2)
+        line[0].set_title(rows.loc[rows["arm"] == arm, "label"].iloc[0])
+    blocks = sorted({int(b) for b in rows["block"]})
+    handles = [Patch(color=COLOURS[b], label=f"block {b}") for b in blocks]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) or 1)
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "The clean image D that the network sees in the noisy one along the chain, for the first samples of seed 0 (rows); "
+        "below each frame its noise level, which falls from left to right. The frame's colour is the block that owns the step; "
+        "end to end there is one block. Both arms start from the same noise."
+    ),
+    needs=("evaluation.json",),
+    numbers=("seed", "index", "step", "sigma", "block"),
+)

@@ -1,0 +1,75 @@
+"""Frechet distance against the distribution of layers over blocks, for each cut of the noise range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+COLUMNS = ("cell", "seed", "layers", "strategy", "frechet_distance", "published", "scale", "dataset", "run")
+NAMES = {"equi_probability": "equal probability", "log_uniform": "uniform in log sigma", "linear": "uniform in sigma"}
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """The plain blockwise cells, one row per cell and seed, with layers per block (first layers first) and strategy."""
+    import pandas as pd
+
+    from dbbench.config import DiffusionBlocksConfig
+    from dbbench.publish.cells import read_cells
+    from dbbench.publish.published import published
+
+    plain = {c.cell for c in plan.experiments[experiment].cells if c.variant == "default" and c.metric == "frechet_distance"}
+    rows = []
+    for row in read_cells(plan, experiment, root).to_dict("records"):
+        configuration = plan.arms[experiment][row["arm"]]
+        if row["cell"] in plain and row["split"] == "test" and isinstance(configuration.method, DiffusionBlocksConfig):
+            paper = published(row["cell"])
+            about = {"layers": "-".join(str(len(b.layers)) for b in configuration.partition.blocks)}
+            about |= {"strategy": configuration.method.strategy, "published": "" if paper is None else paper.text}
+            rows.append({**{k: row[k] for k in COLUMNS if k in row}, **about, "frechet_distance": row["value"]})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """Ours with every seed at the left, the paper's at the right."""
+    from dbbench.publish.style import COLOURS, MARKERS, PAGE, canvas, provenance
+
+    figure = canvas(PAGE, 2.7, provenance(rows))
+    ours, theirs = figure.subplots(1, 2)
+    splits = list(dict.fromkeys(rows["layers"]))
+    for i, (strategy, name) in enumerate(NAMES.items()):
+        mine = rows[rows["strategy"] == strategy]
+        shift = 0.16 * (i - 1)
+        at = [splits.index(s) + shift for s in mine["layers"]]
+        ours.plot(at, mine["frechet_distance"], "|", color=COLOURS[i], markersize=7, alpha=0.7)
+        means = mine.groupby("layers", sort=False)["frechet_distance"].mean()
+        ours.plot([splits.index(s) + shift for s in means.index], means, MARKERS[i], color=COLOURS[i], label=name)
+        printed = mine.drop_duplicates("cell").dropna(subset="published")
+        at = [splits.index(s) + shift for s in printed["layers"]]
+        theirs.plot(at, printed["published"], MARKERS[i], color=COLOURS[i])
+    for axes, title in ((ours, "ours: means and seeds"), (theirs, "published, on the paper's data")):
+        axes.set_xticks(range(len(splits)), splits)
+        axes.set(title=title, xlabel="layers per block, most noise first", xlim=(-0.5, len(splits) - 0.5))
+        axes.grid(True, axis="y")
+    ours.set_ylabel("Frechet distance, test")
+    figure.legend(*ours.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "Frechet distance of samples from the test images for four distributions of the layers over three blocks and three "
+        "ways to cut the noise range. Left ours (markers are means, ticks the seeds), right the paper's, on its own data and "
+        "features: compare orders, not values. The paper has no cut uniform in sigma."
+    ),
+    needs=("cells",),
+    numbers=("seed", "frechet_distance", "published"),
+)

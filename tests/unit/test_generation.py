@@ -1,0 +1,188 @@
+"""Sample sets and their evaluation: the same images whatever the batch, resume, features, timing, and the whole job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import small
+from test_dit import BLOCKS, END_TO_END, GENERATES, ISOLATED, chain, network
+
+from dbbench.config import Configuration, FeaturesConfig
+from dbbench.data import load
+from dbbench.errors import UserError
+from dbbench.evaluation import features, sampling
+from dbbench.evaluation import run as evaluation_run
+from dbbench.evaluation.dit import count_layers
+from dbbench.paths import features_folder
+from dbbench.training import run
+from dbbench.training.checkpoint import load_tensors
+
+CPU = torch.device("cpu")
+SHAPE = (1, 8, 8)
+
+
+# --- samples -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sample_has_its_own_noise() -> None:
+    noise = sampling.start_noise(0, 6, SHAPE)
+    assert torch.equal(noise[2:5], sampling.start_noise(2, 5, SHAPE))
+    assert not torch.equal(noise[0], noise[1])
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_a_sample_is_the_same_whatever_the_batch(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network()
+    draws = sampling.start_noise
+    monkeypatch.setattr(sampling, "start_noise", lambda *a: draws(*a).double())
+    whole = sampling.targets(chain(made), 0, 7, SHAPE, 10, CPU)
+    parts = [sampling.targets(chain(made), i, min(i + size, 7), SHAPE, 10, CPU) for i in range(0, 7, size)]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-10)
+    assert (whole[0] - whole[1]).abs().max() > 0.01
+
+
+def make_set(data: Any, state: Path, configuration: Configuration, ended: str = "then") -> torch.Tensor:
+    made = network().float()
+    identity = {"ended": ended}
+    return sampling.sample_set(chain(made), data, 24, 10, state, identity, CPU, "default")
+
+
+def test_a_killed_sampling_goes_on(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = small(GENERATES, BLOCKS)
+    data = load(digits, configuration, CPU)
+    whole = make_set(data, tmp_path / "whole", configuration)
+    assert not (tmp_path / "whole").exists(), "the batches are removed at the end"
+    assert whole.shape == (24, 1, 8, 8)
+    original, asked = sampling.targets, []
+
+    def killed(chain: Any, first: int, *rest: Any) -> Any:
+        asked.append(first)
+        if first == 20:
+            raise KeyboardInterrupt
+        return original(chain, first, *rest)
+
+    monkeypatch.setattr(sampling, "targets", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make_set(data, tmp_path / "state", configuration)
+    monkeypatch.setattr(sampling, "targets", lambda c, first, *rest: asked.append(first) or original(c, first, *rest))
+    again = make_set(data, tmp_path / "state", configuration)
+    assert asked == [0, 10, 20, 20], "only the last batch is made again"
+    assert torch.equal(again, whole)
+
+
+def test_batches_of_other_weights_are_not_used(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = small(GENERATES, BLOCKS)
+    data = load(digits, configuration, CPU)
+    original, asked = sampling.targets, []
+
+    def killed(chain: Any, first: int, *rest: Any) -> Any:
+        asked.append(first)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return original(chain, first, *rest)
+
+    monkeypatch.setattr(sampling, "targets", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make_set(data, tmp_path / "state", configuration, "then")
+    make_set(data, tmp_path / "state", configuration, "later")
+    assert asked == [0, 10, 20, 0, 10, 20]
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+def test_layers_of_a_chain_are_counted_as_they_run(guidance: float) -> None:
+    made = network().float()
+    assert count_layers(chain(made, guidance=guidance), SHAPE, 10, CPU) == 6 * (2 if guidance else 1)
+
+
+# --- features ----------------------------------------------------------------------------------------------------------
+
+
+def test_inception_asks_for_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="torch-fidelity"):
+        features.chosen_kind(FeaturesConfig(kind="inception"))
+    assert features.chosen_kind(FeaturesConfig(kind="inception_if_present")) == "classifier"
+    assert "not from Inception-v3" in capsys.readouterr().err
+    path = tmp_path / "inception" / features.INCEPTION
+    path.parent.mkdir()
+    path.write_bytes(b"not the weights")
+    assert features.chosen_kind(FeaturesConfig(kind="inception_if_present")) == "inception"
+    with pytest.raises(UserError, match="not the published weights"):
+        features.inception(CPU)
+
+
+def test_the_classifier_learns_the_digits(digits: Path) -> None:
+    data = load(digits, small(GENERATES, BLOCKS), CPU)
+    made = features.train_classifier(FeaturesConfig(width=16, steps=150), data, CPU)
+    assert features.accuracy_percent(made, data) > 80
+    with torch.no_grad():
+        assert made.features(next(data.real("test"))).shape == (500, 16)
+
+
+# --- the whole job -----------------------------------------------------------------------------------------------------
+
+
+def evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A run trained and evaluated in `tmp_path`; its evaluation.json."""
+    monkeypatch.chdir(tmp_path)
+    configuration, folder = small(GENERATES, over), tmp_path / "run"
+    if configuration.isolated:
+        parts = [folder / f"block{b}" for b in range(3)]
+        for b, part in enumerate(parts):
+            run.train(configuration, "smoke", 0, part, digits, block=b)
+        run.assemble_run(configuration, "smoke", 0, folder, parts)
+    else:
+        run.train(configuration, "smoke", 0, folder, digits)
+    data = load(digits, configuration, CPU)
+    features.make_features(configuration, "smoke", features_folder("smoke", configuration.features_name), data, CPU)
+    evaluation_run.evaluate(configuration, "smoke", 0, folder, digits)
+    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    tensors, about = load_tensors(folder / "samples.safetensors")
+    assert about["sha256"] == found["samples_sha256"]
+    assert tensors["images"].shape == (24, 1, 8, 8)
+    return found
+
+
+SAMPLERS = {"evaluation": {"images": {"timing": 4}, "samplers": {"last": {"weights": "last"}, "swap": {"replace": [0, 1]}}}}
+
+
+@pytest.mark.parametrize("over", [END_TO_END, BLOCKS, ISOLATED], ids=["end_to_end", "joint", "isolated"])
+def test_a_run_is_evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {**SAMPLERS, "training": {"ema": 0.5}} if over is BLOCKS else {}
+    found = evaluated({**over, **extra}, digits, tmp_path, monkeypatch)
+    rows = {(r["metric"], r["variant"], r["split"]): r for r in found["rows"]}
+    assert len(rows) == len(found["rows"])
+    for split in ("train", "test"):
+        assert rows["frechet_distance", "default", split]["value"] > 0
+    assert rows["frechet_distance", "real", "test"]["evaluator"].startswith("24 real training images")
+    assert [count for count, _ in found["curves"]["real_images"]["rows"]] == [24, 12]
+    text = rows["frechet_distance", "default", "test"]["evaluator"]
+    assert "24 samples" in text
+    assert "% accurate" in text
+    assert "weights " in text
+    blockwise = over is not END_TO_END
+    layers = {(row[0], row[1]) for row in found["curves"]["loss_at_level"]["rows"]}
+    assert layers == {(b, s) for b in range(3 if blockwise else 1) for s in (0.1, 1.0)}
+    assert rows["layer_evaluations", "default", "test"]["value"] == 6 * (1 if blockwise else 3)
+    assert ("relative_speed", "default", "test") in rows or over is not BLOCKS
+    if over is BLOCKS:
+        assert rows["layer_ratio", "default", "test"]["value"] == 3
+        values = {rows["frechet_distance", v, "test"]["value"] for v in ("default", "last", "swap")}
+        assert len(values) == 3
+    blocks = [row[3] for row in found["curves"]["denoising_path"]["rows"]]
+    assert set(blocks) == set(range(3 if blockwise else 1))
+    assert len(found["curves"]["samples"]["rows"]) == 10
+
+
+def test_features_of_other_weights_are_refused(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated(END_TO_END, digits, tmp_path, monkeypatch)
+    configuration = small(GENERATES, END_TO_END)
+    folder = features_folder("smoke", configuration.features_name)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "weights_sha256": "0" * 64}))
+    with pytest.raises(UserError, match="make it anew"):
+        evaluation_run.evaluate(configuration, "smoke", 0, tmp_path / "run", digits)

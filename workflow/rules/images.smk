@@ -1,0 +1,56 @@
+# What generated images need: a feature extractor, made once, and an evaluation that keeps its sample set.
+rule features:
+    input:
+        lambda w: f"results/data/{EXTRACTORS[w.features].data.name}/arrays.safetensors",
+    output:
+        f"{FEATURES}/{{features}}/features.safetensors",
+        f"{FEATURES}/{{features}}/run.json",
+    log:
+        f"{FEATURES}/{{features}}/features.log",
+    benchmark:
+        f"{FEATURES}/{{features}}/features.benchmark.tsv"
+    wildcard_constraints:
+        features="|".join(EXTRACTORS) or "none",
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        code=code_hash("dbbench.evaluation.features", "dbbench.data.generation"),
+        scale=SCALE,
+        configuration=lambda w: EXTRACTORS[w.features].name,
+    shell:
+        "dbbench features --scale {params.scale} --configuration {params.configuration} 2> {log}"
+
+
+rule evaluate_images:
+    input:
+        model=f"{RUN}/model.safetensors",
+        run=f"{RUN}/run.json",
+        data=training_data,
+        features=features_of,
+    output:
+        f"{RUN}/evaluation.json",
+        f"{RUN}/samples.safetensors",
+    log:
+        f"{RUN}/evaluate.log",
+    benchmark:
+        f"{RUN}/evaluate.benchmark.tsv"
+    wildcard_constraints:
+        configuration="|".join(n for n, c in RUNS.items() if c.generates) or "none",
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+        gpu=GPUS,
+    params:
+        code=evaluation_code,
+        scale=SCALE,
+        settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
+    shell:
+        "dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
