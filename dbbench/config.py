@@ -524,7 +524,6 @@ class Cell(Strict):
     split: str = "test"
     label: str = Field("", description="how the table names the row")
     not_run: str = Field("", description="why there is no number; the row says `not run yet`")
-    scales: tuple[Scale, ...] = SCALES
 
     @model_validator(mode="after")
     def _run_or_not(self) -> Cell:
@@ -548,7 +547,6 @@ class Arm(Strict):
     """One configuration of an experiment: overrides over the architecture's settings, and over those what `at` a scale says."""
 
     variant: str | None = None
-    scales: tuple[Scale, ...] = SCALES
     scales: tuple[Scale, ...] = Field(SCALES, description="where this arm runs; elsewhere its cells say so")
     at: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
@@ -586,13 +584,14 @@ class Experiment(Strict):
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
 
-    def limited(self, scale: Scale) -> Experiment:
-        """The arms, cells and claims that this scale has: those that are not limited to others."""
+    def at_scale(self, scale: Scale) -> Experiment:
+        """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
-        cells = [c for c in self.cells if scale in c.scales and (c.arm is None or c.arm in arms)]
-        names = {c.cell for c in cells}
-        claims = [c for c in self.claims if {c.left, c.right} <= names]
-        return self.model_copy(update={"arms": arms, "cells": tuple(cells), "claims": tuple(claims)})
+        cells = tuple(
+            c if c.arm is None or c.arm in arms else Cell(cell=c.cell, label=c.label, not_run=f"not part of scale {scale}")
+            for c in self.cells
+        )
+        return self.model_copy(update={"arms": arms, "cells": cells})
 
 
 class SuiteConfig(Strict):
@@ -758,7 +757,6 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     root = root or config_root()
     files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
     loaded = {name: load_experiment(path) for name, path in files.items()}
-    wanted = suite.experiments if suite.experiments is not None else [n for n, e in loaded.items() if e.default]
     every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
     # by default, an experiment whose arms are all of other scales is left out
     default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
@@ -769,10 +767,8 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     variants = read_yaml(root / "variants.yaml")
     bases: dict[str, dict[str, Any]] = {}
     arms: dict[str, dict[str, Configuration]] = {}
-    # an experiment whose arms are all of other scales is not part of this one
-    experiments = {n: loaded[n].limited(suite.scale) for n in wanted}
-    experiments = {n: e for n, e in experiments.items() if e.arms or not loaded[n].arms}
-    for name, experiment in experiments.items():
+    for name in wanted:
+        experiment = loaded[name]
         arms[name] = {}
         if experiment.architecture is None:
             continue
@@ -784,6 +780,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
         for arm_name, arm in experiment.arms.items():
             where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
             arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
+    experiments = {n: loaded[n] for n in wanted}
     return Plan(suite.scale, suite.seeds[suite.scale], experiments, arms, suite.tracking_uri, files)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import small
 from test_dit import BLOCKS, END_TO_END, GENERATES, ISOLATED, chain, network
 
+from conftest import small
 from dbbench.config import Configuration, FeaturesConfig
 from dbbench.data import load
 from dbbench.errors import UserError
