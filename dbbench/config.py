@@ -361,7 +361,7 @@ class Configuration(Strict):
         if self.generates and self.evaluation.images is None:
             raise ValueError(f"architecture {self.architecture} generates images; give evaluation.images")
         size = CARDS[self.data.name].image[1:]
-        if self.generates and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
+        if isinstance(self.model, DiTConfig) and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
             raise ValueError(f"patch {list(self.model.patch)} must divide the image size {list(size)}")
         if isinstance(self.model, MDMConfig) and self.evaluation.strata % self.method.blocks:
             raise ValueError(
