@@ -24,7 +24,8 @@ FORMAT = "dbbench-1"
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a JSON description as one safetensors file."""
-    metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
+    # one key: safetensors writes several in random order, and the same run must give the same bytes
+    metadata = {FORMAT: json.dumps(about, sort_keys=True)}
     with replacing(path) as temporary:
         save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary, metadata)
 
@@ -40,9 +41,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            if FORMAT not in metadata:
                 raise UserError(f"{path}: a foreign checkpoint; this suite writes format {FORMAT}")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata["about"])  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata[FORMAT])  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: corrupt checkpoint ({error}); remove it and train again") from None
 

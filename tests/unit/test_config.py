@@ -40,7 +40,7 @@ from dbbench.errors import UserError
             "sigma_min must be positive and below",
         ),
         ({"method": {"name": "backprop"}}, "method"),
-        ({"data": {"name": "cifar1000"}}, "unknown data set 'cifar1000'; known: cifar10, "),
+        ({"data": {"name": "cifar1000"}}, r"unknown data set 'cifar1000'; known: .*cifar100.*mnist1d"),
         ({"training": {"epochs": 3}}, "exactly one of epochs and steps"),
         ({"training": {"checkpoint_every": 3}}, "checkpoint_every 3 must be a multiple of log_every 2"),
         ({"training": {"batch_size": 5000}}, "exceeds the 1000 training samples"),
