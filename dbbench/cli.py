@@ -203,7 +203,7 @@ def features(args: argparse.Namespace) -> None:
     if not configuration.generates:
         raise UserError(f"{configuration.name} generates no images")
     device, folder = choose_device(), features_folder(args.scale, configuration.features_name)
-    data = load(data_folder(configuration.data.name), configuration, device)
+    data = load(data_folder(configuration.data.name), configuration.data, device, configuration.data_module)
     make_features(configuration, args.scale, folder, data, device)
 
 

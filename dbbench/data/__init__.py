@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dbbench.config import Configuration
+    from dbbench.config import DataConfig
 
 
-def load(folder: Path, configuration: Configuration, device: str | torch.device = "cpu") -> Any:
-    """A prepared data set on a device, as the architecture of a configuration wants it.
+def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu", module: str = "batches") -> Any:
+    """A prepared data set on a device.
 
-    Each module of batches offers `load(folder, config, device)`.
+    Args:
+        module: which module of this package makes the batches (`Configuration.data_module`); it offers `load`.
     """
-    module = importlib.import_module(f"dbbench.data.{configuration.data_module}")
-    return module.load(folder, configuration.data, device)
+    return importlib.import_module(f"dbbench.data.{module}").load(folder, config, device)

@@ -80,7 +80,7 @@ CARDS: dict[str, Card] = {
             classes=10,
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2470, 0.2435, 0.2616),
-            needs="download it with a network (`dbbench data cifar10`) or point DBBENCH_DATA at a folder with "
+            needs="run once with a network and without DBBENCH_DATA, or point DBBENCH_DATA at a folder with "
             "cifar10/train.parquet and cifar10/test.parquet",
         ),
         Card(

@@ -14,9 +14,9 @@ from dbbench.errors import UserError
 
 
 def make(name: str, label_column: str) -> Arrays:
-    """A set as bytes: from `$DBBENCH_DATA/<name>/{train,test}.parquet`, else by torchvision's download."""
+    """A set as bytes: from `$DBBENCH_DATA/<name>/{train,test}.parquet` where DBBENCH_DATA is set, else by download."""
     given = os.environ.get("DBBENCH_DATA")
-    if given and (Path(given) / name).is_dir():
+    if given:
         return _from_parquet(name, label_column, Path(given) / name)
     return _from_torchvision(name, Path("results/data/downloads"))
 

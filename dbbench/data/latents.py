@@ -127,7 +127,9 @@ def encode_folder(folder: Path, autoencoder: Autoencoder, size: int = SIZE, batc
     """Latents, float16, and classes of a folder of classes of images, named inputs and labels."""
     files = image_files(folder)
     latents = [autoencoder.encode(x).cpu().numpy().astype(np.float16) for x in read_images(files, size, batch)]
-    return {"inputs": np.concatenate(latents), "labels": np.asarray([i for _, i in files], dtype=np.int64)}
+    # convolutions may leave the channels last in memory, which safetensors would write in that order
+    labels = np.asarray([i for _, i in files], dtype=np.int64)
+    return {"inputs": np.ascontiguousarray(np.concatenate(latents)), "labels": labels}
 
 
 def imagenet_images(part: str, batch: int) -> Iterator[Tensor]:

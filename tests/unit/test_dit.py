@@ -24,7 +24,15 @@ from dbbench.training.checkpoint import load_networks, load_tensors
 CPU = torch.device("cpu")
 GENERATES: dict[str, Any] = {
     "data": {"validation": 0, "target_std": 0.5},
-    "model": {"__replace__": True, "architecture": "dit", "width": 16, "layers": 3, "heads": 2, "mlp_width": 32, "patch": [4, 4]},
+    "model": {
+        "__replace__": True,
+        "architecture": "dit",
+        "width": 16,
+        "layers": 3,
+        "heads": 2,
+        "mlp_width": 32,
+        "patch": [4, 4],
+    },
     "method": {"weighting": "per_sample"},
     "training": {"validate_every": 0},
     "evaluation": {
@@ -127,7 +135,7 @@ def test_loss_is_the_weighted_squared_error_of_each_sample() -> None:
 def test_end_to_end_is_one_block_that_owns_everything(digits: Path) -> None:
     one = {"method": {"name": "diffusion_blocks", "blocks": 1}}
     plain, blockwise = small(GENERATES, END_TO_END), small(GENERATES, one)
-    data = load(digits, plain, CPU)
+    data = load(digits, plain.data, CPU, "generation")
     losses = []
     for configuration in (plain, blockwise):
         made = materialise(build(configuration), 0)
@@ -167,7 +175,7 @@ def test_a_block_can_be_replaced_by_another() -> None:
 
 
 def test_targets_have_the_asked_deviation_and_go_back_to_bytes(digits: Path) -> None:
-    data = load(digits, small(GENERATES, BLOCKS), CPU)
+    data = load(digits, small(GENERATES, BLOCKS).data, CPU, "generation")
     whole = data.whole("train")
     assert whole.inputs.dtype == torch.int64
     assert whole.labels.std().item() == pytest.approx(0.5, rel=1e-5)
@@ -180,9 +188,9 @@ def test_targets_have_the_asked_deviation_and_go_back_to_bytes(digits: Path) -> 
 
 
 def test_a_patch_that_does_not_fit_is_one_line() -> None:
-    with pytest.raises(ValueError, match=r"patch \[3, 3\] must divide the image size \[8, 8\]"):
+    with pytest.raises(ValueError, match=r"must divide the image size \[8, 8\]"):
         small(GENERATES, BLOCKS, {"model": {"patch": [3, 3]}})
-    with pytest.raises(ValueError, match="give evaluation.images"):
+    with pytest.raises(ValueError, match="give evaluation"):
         small(GENERATES, BLOCKS, {"evaluation": {"images": None}})
 
 

@@ -70,8 +70,8 @@ FIGURE = Figure(
     draw,
     caption=(
         "w(sigma) times the mean squared error of one call of each block at fixed noise levels, over all test images; dots "
-        "mark the levels a block owns. Lines are means over seeds, shaded their range. Dashed: D = c_skip z, the network before "
-        "its first step. Unlike a distance between sets of images, this does not saturate."
+        "mark the levels a block owns. Lines are means over seeds, shaded their range. Dashed: D = c_skip z, the network "
+        "before its first step. Unlike a distance between sets of images, this does not saturate."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "block", "sigma", "owns", "weighted_loss", "skip_only"),
