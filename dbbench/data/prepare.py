@@ -10,7 +10,6 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -73,40 +72,14 @@ def prepare(name: str, folder: Path) -> None:
     card = CARDS[name]
     source = importlib.import_module(f"dbbench.data.sources.{name}")
     if card.kind == "text":
-        prepare_text(card, source, folder)
+        # by name: what images are made of does not depend on the reading of texts
+        importlib.import_module("dbbench.data.text").prepare(card, source, folder)
         return
     arrays: Arrays = source.make()
     digests = check(card, arrays)
     with replacing(folder / "arrays.safetensors") as temporary:
         save_file(arrays, temporary)
     write_json(folder / "card.json", {**asdict(card), **digests})
-
-
-def prepare_text(card: Card, source: Any, folder: Path) -> None:
-    """Make a corpus and store it; the card beside it says what it is, also where it stands in for what was asked.
-
-    Raises:
-        UserError: missing source, a part without text, or a size that is not what the card says.
-    """
-    from dbbench.data.text import PARTS, digest, write_tokens
-
-    with TemporaryDirectory(dir=folder if folder.exists() else None) as scratch:
-        corpus = source.make(Path(scratch))
-        for part in PARTS:
-            size = len(corpus.parts[part])
-            expected = CARDS[corpus.name].sizes.get(part) if corpus.name else card.sizes.get(part)
-            if size == 0 or (expected is not None and size != expected):
-                raise UserError(f"data set {card.name}: {part} has {size} tokens, not {expected or 'any text'}")
-        with replacing(folder / "arrays.safetensors") as temporary:
-            write_tokens(temporary, {part: corpus.parts[part] for part in PARTS})
-        found = {
-            **asdict(CARDS[corpus.name] if corpus.name else card),
-            "sizes": {part: len(corpus.parts[part]) for part in PARTS},
-            "sha256": digest(corpus.parts),
-        }
-    if corpus.tokenizer:
-        found |= {"tokenizer": corpus.tokenizer, "tokenizer_sha256": hashlib.sha256(corpus.tokenizer.encode()).hexdigest()}
-    write_json(folder / "card.json", found)
 
 
 def load_arrays(folder: Path) -> tuple[Arrays, dict[str, Any]]:

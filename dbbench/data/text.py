@@ -10,15 +10,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbbench.data.cards import CARDS, Card
 from dbbench.errors import UserError
+from dbbench.files import replacing, write_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -215,3 +218,31 @@ def map_tokens(path: Path) -> dict[str, Tokens]:
         return arrays
     except (ValueError, KeyError, TypeError, OSError, OverflowError, MemoryError) as error:
         raise UserError(f"{path}: damaged ({error}); remove it and run `dbbench data {path.parent.name}`") from None
+
+
+# --- preparation -------------------------------------------------------------------------------------------------------
+
+
+def prepare(card: Card, source: Any, folder: Path) -> None:
+    """Make a corpus and store it; the card beside it says what it is, also where it stands in for what was asked.
+
+    Args:
+        source: a module of `dbbench.data.sources`.
+
+    Raises:
+        UserError: missing source, a part without text, or a size that is not what the card says.
+    """
+    with TemporaryDirectory(dir=folder if folder.exists() else None) as scratch:
+        corpus: Corpus = source.make(Path(scratch))
+        found = CARDS[corpus.name] if corpus.name else card
+        sizes = {part: len(corpus.parts[part]) for part in PARTS}
+        for part, size in sizes.items():
+            expected = found.sizes.get(part)
+            if size == 0 or (expected is not None and size != expected):
+                raise UserError(f"data set {found.name}: {part} has {size} tokens, not {expected or 'any text'}")
+        with replacing(folder / "arrays.safetensors") as temporary:
+            write_tokens(temporary, {part: corpus.parts[part] for part in PARTS})
+        about = {**asdict(found), "sizes": sizes, "sha256": digest(corpus.parts)}
+    if corpus.tokenizer:
+        about |= {"tokenizer": corpus.tokenizer, "tokenizer_sha256": hashlib.sha256(corpus.tokenizer.encode()).hexdigest()}
+    write_json(folder / "card.json", about)
