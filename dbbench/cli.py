@@ -33,6 +33,10 @@ def show_partition(args: argparse.Namespace) -> None:
     from dbbench.noise import LogNormal
     from dbbench.partition import make_partition
 
+    if args.schedule is not None:
+        rows = _mask_rows(args)
+        _print({"blocks": rows}, args.json, lambda v: _table(v["blocks"]))
+        return
     law = LogNormal(sigma_min=args.sigma_min, sigma_max=args.sigma_max)
     partition = make_partition(law, args.blocks, gamma=args.gamma, strategy=args.strategy)
     rows = [
@@ -47,6 +51,27 @@ def show_partition(args: argparse.Namespace) -> None:
         for b in partition.blocks
     ]
     _print({"blocks": rows}, args.json, lambda v: _table(v["blocks"]))
+
+
+def _mask_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The blocks of a mask schedule."""
+    from dbbench.masking import MaskSchedule
+    from dbbench.partition import make_partition
+
+    schedule = MaskSchedule(args.schedule)
+    return [
+        {
+            "block": b.index,
+            "t_min": b.low,
+            "t_max": b.high,
+            "train_t_min": b.train_low,
+            "train_t_max": b.train_high,
+            "alpha_min": float(schedule.kept(b.high)),
+            "alpha_max": float(schedule.kept(b.low)),
+            "mass": b.mass,
+        }
+        for b in make_partition(schedule, args.blocks, gamma=args.gamma, strategy=args.strategy).blocks
+    ]
 
 
 def show_grid(args: argparse.Namespace) -> None:
@@ -141,6 +166,18 @@ def train(args: argparse.Namespace) -> None:
         run(configuration, args.scale, args.seed, folder, source, block=args.block, offer=live.offer)
     finally:
         live.close()
+
+
+def teacher(args: argparse.Namespace) -> None:
+    """Train the network that judges the texts of a configuration."""
+    configuration, _, source = _find(args)
+    from dbbench.paths import teacher_folder
+    from dbbench.training.run import train as run
+
+    if configuration.teacher is None:
+        raise UserError(f"{configuration.name} generates no text and has no teacher")
+    judge = configuration.teacher
+    run(judge, args.scale, args.seed, teacher_folder(args.scale, judge.name), source)
 
 
 def assemble(args: argparse.Namespace) -> None:
@@ -311,6 +348,7 @@ def build_parser() -> argparse.ArgumentParser:
     made = command("train", train, scaled=True)
     with_run(made)
     made.add_argument("--block", type=int, help="the block of an isolated run")
+    with_run(command("teacher", teacher, scaled=True))
     with_run(command("assemble", assemble, scaled=True))
     made = command("features", features, scaled=True)
     made.add_argument("--configuration", required=True, help="one that the extractor is for")
@@ -370,6 +408,7 @@ def _add_show(commands: Any, with_json: Callable[[argparse.ArgumentParser], None
     made.add_argument("--strategy", default="equi_probability", choices=["equi_probability", "log_uniform", "linear"])
     made.add_argument("--sigma-min", type=float, default=0.002)
     made.add_argument("--sigma-max", type=float, default=80.0)
+    made.add_argument("--schedule", choices=["linear", "cosine"], help="blocks of a mask schedule instead of noise levels")
     made.set_defaults(run=show_partition)
     with_json(made)
     made = kinds.add_parser("grid", help=show_grid.__doc__)

@@ -50,3 +50,17 @@ def import_timm_layers() -> Any:
         return importlib.import_module("timm.layers")
     finally:
         del sys.modules["timm"]
+
+
+def import_mauve() -> Any:
+    """`mauve` without transformers, which it loads where it finds it and needs only to make features from text."""
+    if "mauve" in sys.modules:
+        return sys.modules["mauve"]
+    hidden = "transformers" not in sys.modules
+    if hidden:
+        sys.modules["transformers"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("mauve")
+    finally:
+        if hidden:
+            del sys.modules["transformers"]

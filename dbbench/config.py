@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
+from dbbench.masking import MaskSchedule
 from dbbench.noise import LogNormal
-from dbbench.partition import Partition, make_partition, split_layers
+from dbbench.partition import NoiseProcess, Partition, make_partition, split_layers
 
 Scale = Literal["smoke", "laptop", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "laptop", "gpu", "paper")
@@ -44,12 +45,15 @@ class DataConfig(Strict):
     validation: int = Field(0, ge=0, description="training samples held out, the last ones")
     augment: tuple[Literal["crop", "flip", "randaugment"], ...] = ()
     limit: int | None = Field(None, ge=1, description="first samples of the training part only (smoke)")
+    window: int = Field(0, ge=0, description="text: tokens of a sample; `validation` counts windows of the validation part")
     target_std: float | None = Field(None, gt=0, description="D18: deviation that generated targets are scaled to")
 
     @model_validator(mode="after")
     def _known(self) -> DataConfig:
         if self.name not in CARDS:
             raise ValueError(f"unknown data set {self.name!r}; known: {', '.join(sorted(CARDS))}")
+        if (CARDS[self.name].kind == "text") != (self.window > 0):
+            raise ValueError(f"window {self.window}: a text needs one, images have none (data set {self.name})")
         return self
 
 
@@ -78,6 +82,78 @@ class ViTConfig(Strict):
         return self
 
 
+class MDMConfig(Strict):
+    """Masked diffusion transformer; under either method a denoiser of masked tokens."""
+
+    architecture: Literal["mdm"]
+    width: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    condition_width: int | None = Field(None, ge=1, description="default: the width")
+    mask_schedule: Literal["linear", "cosine"] = "linear"
+    positions: Literal["rope", "rope_local"] = Field(
+        "rope", description="rope_local adds a learned bias over distances that starts local (ours, for short runs)"
+    )
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+    gates: Literal["zero", "one"] = "zero"  # D29
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> MDMConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"twice the heads {self.heads} must divide width {self.width}: rotary positions go by pairs")
+        return self
+
+
+class ARConfig(Strict):
+    """Autoregressive transformer in the manner of Llama, both methods."""
+
+    architecture: Literal["ar"]
+    width: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    condition_width: int | None = Field(None, ge=1, description="default: the width")
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+    gates: Literal["zero", "one"] = "zero"  # D29
+    noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+    halves: Literal["two_pass", "concat"] = Field("two_pass", description="how clean and noisy tokens run; the same loss")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ARConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"twice the heads {self.heads} must divide width {self.width}: rotary positions go by pairs")
+        return self
+
+
+class RecurrentConfig(Strict):
+    """Recurrent-depth transformer: prelude, core and coda layers; the core runs again and again."""
+
+    architecture: Literal["recurrent"]
+    width: int = Field(ge=1)
+    prelude: int = Field(2, ge=1)
+    core: int = Field(4, ge=1)
+    coda: int = Field(2, ge=1)
+    heads: int = Field(ge=1)
+    mlp_width: int = Field(ge=1)
+    mean_recurrence: int = Field(32, ge=1, description="end to end: mean runs of the core, less one; runs at inference")
+    backpropagated: int = Field(8, ge=1, description="end to end: the last runs of the core that get a gradient")
+    condition_width: int | None = Field(None, ge=1, description="default: the width")
+    initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+
+    @model_validator(mode="after")
+    def _fits(self) -> RecurrentConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"twice the heads {self.heads} must divide width {self.width}: rotary positions go by pairs")
+        return self
+
+    @property
+    def layers(self) -> int:
+        """Layers with weights of their own."""
+        return self.prelude + self.core + self.coda
+
+
 class DiTConfig(Strict):
     """Diffusion transformer, both methods; the target is the image, the input its class."""
 
@@ -98,11 +174,11 @@ class DiTConfig(Strict):
 
 
 #: architectures that denoise under either method; their end-to-end baseline is DiffusionBlocks with one block
-DENOISERS: tuple[str, ...] = ("dit",)
+DENOISERS: tuple[str, ...] = ("dit", "mdm")
 #: architectures whose target is the image
 IMAGE_GENERATORS: tuple[str, ...] = ("dit",)
 
-ModelConfig = Annotated[ViTConfig | DiTConfig, Field(discriminator="architecture")]
+ModelConfig = Annotated[ViTConfig | DiTConfig | MDMConfig | ARConfig | RecurrentConfig, Field(discriminator="architecture")]
 
 
 class DenoisingConfig(Strict):
@@ -128,7 +204,7 @@ class DenoisingConfig(Strict):
     @property
     def process(self) -> LogNormal:
         """The law of noise levels."""
-        return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max)
+        return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max, self.sigma_data)
 
 
 class EndToEndConfig(DenoisingConfig):
@@ -229,6 +305,25 @@ class ImagesConfig(Strict):
     features: FeaturesConfig = FeaturesConfig.model_construct()
 
 
+class TeacherConfig(Strict):
+    """The network of the suite that judges generated text: trained once, end to end, on the same text."""
+
+    model: ARConfig
+    training: TrainingConfig
+
+
+class TextConfig(Strict):
+    """How text is generated and judged."""
+
+    prompts: int = Field(ge=2)
+    continuations: int = Field(1, ge=1)
+    prompt_length: int = Field(ge=1)
+    length: int = Field(ge=4)
+    mauve_scalings: tuple[float, ...] = Field((2.0, 0.2, 5.0), description="D17; the first is the one compared")
+    mauve_seeds: int = Field(5, ge=1)
+    teacher: TeacherConfig
+
+
 class EvaluationConfig(Strict):
     """What is measured on the trained weights."""
 
@@ -236,6 +331,9 @@ class EvaluationConfig(Strict):
     draws: int = Field(16, ge=1, description="draws of the first z per test sample")
     votes: tuple[int, ...] = (1, 4, 16)
     step_sweep: tuple[int, ...] = (1, 2, 3, 4, 8, 16, 50)
+    windows: int | None = Field(None, ge=1, description="text: windows of the test part, spread over it; default all")
+    text: TextConfig | None = Field(None, description="for architectures that generate text")
+    strata: int = Field(72, ge=1, description="masked diffusion: slices of t for the bound; a multiple of the blocks")
     sampler: SamplerConfig = SamplerConfig.model_construct()
     samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
     images: ImagesConfig | None = Field(None, description="for architectures that generate images")
@@ -285,6 +383,8 @@ class Configuration(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Configuration:
         method = self.method
+        if isinstance(self.model, RecurrentConfig) and max(method.blocks, getattr(method, "shallow_of", 1)) > 1:
+            raise ValueError("the layers of a recurrent network belong together: blocks and shallow_of must be 1")
         try:
             if isinstance(method, EndToEndConfig):
                 split_layers(self.model.layers, method.shallow_of)
@@ -295,9 +395,15 @@ class Configuration(Strict):
         if self.generates and self.evaluation.images is None:
             raise ValueError(f"architecture {self.architecture} generates images; give evaluation.images")
         size = CARDS[self.data.name].image[1:]
-        if self.generates and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
+        if isinstance(self.model, DiTConfig) and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
             raise ValueError(f"patch {list(self.model.patch)} must divide the image size {list(size)}")
-        if self.training.batch_size > self.train_samples:
+        if isinstance(self.model, MDMConfig) and self.evaluation.strata % self.method.blocks:
+            raise ValueError(
+                f"evaluation.strata {self.evaluation.strata} must be a multiple of the blocks {self.method.blocks}"
+            )
+        if self.train_samples is None and self.training.steps is None:
+            raise ValueError(f"training.steps is needed: the size of {self.data.name} is not known beforehand")
+        if self.train_samples is not None and self.training.batch_size > self.train_samples:
             raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
         return self
 
@@ -317,6 +423,16 @@ class Configuration(Strict):
         return self.blockwise or self.architecture in DENOISERS
 
     @property
+    def teacher(self) -> Configuration | None:
+        """The run that judges this one's texts; None where none are generated."""
+        if self.evaluation.text is None:
+            return None
+        about = self.evaluation.text.teacher
+        return Configuration(
+            data=self.data, model=about.model, method=EndToEndConfig(name="end_to_end"), training=about.training
+        )
+
+    @property
     def generates(self) -> bool:
         """Whether the target is the image and the input its class, not the other way round."""
         return self.architecture in IMAGE_GENERATORS
@@ -324,6 +440,8 @@ class Configuration(Strict):
     @property
     def data_module(self) -> str:
         """The module of dbbench.data that makes its batches."""
+        if CARDS[self.data.name].kind == "text":
+            return "tokens"
         return "generation" if self.generates else "batches"
 
     @property
@@ -352,9 +470,12 @@ class Configuration(Strict):
         return self.model.layers // shallow_of
 
     @property
-    def train_samples(self) -> int:
-        """Samples of the training part, less those held out."""
-        available = CARDS[self.data.name].sizes["train"] - self.data.validation
+    def train_samples(self) -> int | None:
+        """Samples of the training part, less those held out; windows of a text; None where the source does not fix it."""
+        size = CARDS[self.data.name].sizes.get("train")
+        if size is None:
+            return None
+        available = size // self.data.window if self.data.window else size - self.data.validation
         return min(available, self.data.limit or available)
 
     @property
@@ -364,6 +485,7 @@ class Configuration(Strict):
         if training.steps is not None:
             return training.steps
         assert training.epochs is not None
+        assert self.train_samples is not None
         return max(1, round(training.epochs * (self.train_samples // training.batch_size)))
 
     @property
@@ -374,21 +496,35 @@ class Configuration(Strict):
         return self.baseline_steps * (1 if self.isolated else self.method.blocks)
 
     @property
+    def repeated_layers(self) -> int:
+        """Layers that an end-to-end step of a recurrent network runs on average beyond one pass (D23)."""
+        if not isinstance(self.model, RecurrentConfig) or self.model.mean_recurrence == 1:
+            return 0
+        return self.model.core * self.model.mean_recurrence
+
+    @property
     def layer_evaluations(self) -> int:
         """Layers run forward in the whole training, all processes together, counted per optimizer step."""
         if not isinstance(self.method, DiffusionBlocksConfig):
-            return self.steps_per_process * self.trained_layers
+            return self.steps_per_process * (self.trained_layers + self.repeated_layers)
         groups = split_layers(self.model.layers, self.method.blocks, self.method.layer_distribution)
         return self.baseline_steps * sum(len(g) for g in groups)
+
+    @property
+    def process(self) -> NoiseProcess:
+        """The noise the blocks take away."""
+        if isinstance(self.model, MDMConfig):
+            return MaskSchedule(self.model.mask_schedule)
+        return self.method.process
 
     @property
     def partition(self) -> Partition:
         """Blocks of layers and noise; an end-to-end denoiser is one block that owns everything."""
         m = self.method
         if isinstance(m, EndToEndConfig):
-            return make_partition(m.process, 1, self.trained_layers)
+            return make_partition(self.process, 1, self.trained_layers)
         return make_partition(
-            m.process, m.blocks, self.model.layers, gamma=m.gamma, strategy=m.strategy, distribution=m.layer_distribution
+            self.process, m.blocks, self.model.layers, gamma=m.gamma, strategy=m.strategy, distribution=m.layer_distribution
         )
 
     @cached_property

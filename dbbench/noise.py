@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from dbbench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Strategy = Literal["equi_probability", "log_uniform", "linear"]
 GridKind = Literal["cdf", "karras"]
@@ -60,6 +64,7 @@ class LogNormal:
     p_std: float = 1.2
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+    sigma_data: float = 0.5
 
     #: what a level is called, and which end of the range is noisy (see `masking` for the other process)
     level_name = "sigma"
@@ -124,6 +129,27 @@ class LogNormal:
         """Widen a range by the overlap ratio gamma on a log scale, clamped to the whole range (paper section 3.4)."""
         factor = (high / low) ** gamma
         return max(low / factor, self.sigma_min), min(high * factor, self.sigma_max)
+
+    def positions(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` independent numbers in [0, 1), float64: where in a block's range the levels of a batch lie."""
+        import torch
+
+        return torch.rand(count, dtype=torch.float64, device=generator.device, generator=generator)
+
+    def draw(self, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Standard normal noise of the shape of the targets y."""
+        import torch
+
+        return torch.empty_like(y).normal_(generator=generator)
+
+    def corrupt(self, y: Tensor, sigma_N: Tensor, noise: Tensor) -> Tensor:
+        """z = y + sigma eps for targets y [N, ...]."""
+        return y + sigma_N.view(-1, *[1] * (y.ndim - 1)) * noise
+
+    def weight(self, sigma_N: Tensor, z: Tensor) -> Tensor:
+        """w(sigma) of each sample, [N]."""
+        out: Tensor = weight(sigma_N, self.sigma_data)
+        return out
 
     def grid(self, steps: int, kind: GridKind = "cdf", rho: float = 7.0) -> list[float]:
         """`steps` noise levels, descending, from sigma_max to sigma_min; one step stands at sigma_max.

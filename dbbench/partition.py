@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from dbbench.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 class NoiseProcess(Protocol):
-    """What a partition needs from a noise process (`noise.LogNormal`, `masking.MaskSchedule`).
+    """What a partition and training need from a noise process (`noise.LogNormal`, `masking.MaskSchedule`).
 
     Levels ascend with noise: sigma for Gaussian noise, t for masking.
     """
@@ -34,6 +38,26 @@ class NoiseProcess(Protocol):
 
     def mass(self, low: float, high: float) -> float:
         """The share of training draws in a range."""
+        ...
+
+    def positions(self, count: int, generator: torch.Generator) -> Tensor:
+        """Where in a range the levels of a batch lie, [N] in [0, 1], float64."""
+        ...
+
+    def sample(self, u: Any, low: float, high: float) -> Any:
+        """The levels at positions `u` of a range."""
+        ...
+
+    def draw(self, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The noise of a batch of clean targets, of their shape."""
+        ...
+
+    def corrupt(self, y: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        """The noisy targets at levels [N]."""
+        ...
+
+    def weight(self, level: Tensor, z: Tensor) -> Tensor:
+        """The weight of each sample's error, [N]."""
         ...
 
 

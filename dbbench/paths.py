@@ -25,6 +25,11 @@ def block_folder(scale: str, configuration: str, seed: int, block: int, root: Pa
     return run_folder(scale, configuration, seed, root) / f"block{block}"
 
 
+def teacher_folder(scale: str, configuration: str, root: Path = Path(".")) -> Path:
+    """A network of the suite that judges generated text."""
+    return scale_folder(scale, root) / "teachers" / configuration
+
+
 def features_folder(scale: str, name: str, root: Path = Path(".")) -> Path:
     """A feature extractor and what it makes of the real images."""
     return scale_folder(scale, root) / "features" / name

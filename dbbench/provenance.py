@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "mnist1d", "scikit-learn")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "mnist1d", "scikit-learn", "tokenizers", "mauve-text")
 
 
 def now() -> str:

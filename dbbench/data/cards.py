@@ -12,7 +12,8 @@ class Card:
 
     `sizes` counts samples of the parts as prepared; a validation part is cut from the end of `train` by the configuration.
     `sha256` is of the prepared arrays in their order, `content_sha256` of the samples whatever their order (`data.prepare`);
-    one of them is checked, the other is empty where the source does not fix it.
+    one of them is checked, the other is empty where the source does not fix it. Of a text, `sizes` counts tokens where the
+    source fixes them, and `classes` is the vocabulary.
     """
 
     name: str
@@ -30,6 +31,11 @@ class Card:
     std: tuple[float, ...] = ()
     needs: str = field(default="", metadata={"doc": "what to do where it is missing"})
 
+
+TEXT_NEEDS = (
+    "run where there is a network, or point DBBENCH_DATA at a folder with text/text8_slice.txt.xz, "
+    "text/wikitext2_{valid,test}.txt.xz and text/tinyshakespeare.txt.xz, which stand in for it under names of their own"
+)
 
 CARDS: dict[str, Card] = {
     card.name: card
@@ -108,6 +114,100 @@ CARDS: dict[str, Card] = {
             std=(0.2675, 0.2565, 0.2761),
             needs="run once with a network, or point DBBENCH_DATA at a folder with "
             "cifar100/train.parquet and cifar100/test.parquet",
+        ),
+        Card(
+            name="cpython",
+            title="CPython's help topics and docstrings (a-z and space)",
+            kind="text",
+            sizes={},
+            source="pydoc_data.topics and the standard library of the running CPython",
+            licence="PSF-2.0",
+            citation="Python Software Foundation, Python documentation",
+            classes=27,
+        ),
+        Card(
+            name="cpython_bpe",
+            title="CPython's help topics and docstrings (512 byte pairs)",
+            kind="text",
+            sizes={},
+            source="pydoc_data.topics and the standard library of the running CPython",
+            licence="PSF-2.0",
+            citation="Python Software Foundation, Python documentation",
+            classes=512,
+        ),
+        Card(
+            name="comments_bpe",
+            title="Comments of CPython's standard library (512 byte pairs)",
+            kind="text",
+            sizes={},
+            source="the standard library of the running CPython",
+            licence="PSF-2.0",
+            citation="Python Software Foundation, the Python standard library",
+            classes=512,
+        ),
+        Card(
+            name="text8",
+            title="text8",
+            kind="text",
+            sizes={"train": 90_000_000, "validation": 5_000_000, "test": 5_000_000},
+            source="mattmahoney.net/dc/text8.zip",
+            licence="CC BY-SA (Wikipedia)",
+            citation="Mahoney, Large text compression benchmark, 2011",
+            classes=27,
+            needs=TEXT_NEEDS,
+        ),
+        Card(
+            name="lm1b",
+            title="One Billion Word Benchmark (32,000 byte pairs)",
+            kind="text",
+            sizes={},
+            source="statmt.org/lm-benchmark",
+            licence="none stated",
+            citation="Chelba et al., One billion word benchmark, 2013",
+            classes=32_000,
+            needs=TEXT_NEEDS,
+        ),
+        Card(
+            name="openwebtext",
+            title="OpenWebText (32,000 byte pairs)",
+            kind="text",
+            sizes={},
+            source="zenodo.org/record/3834942",
+            licence="CC0 (the collection)",
+            citation="Gokaslan and Cohen, OpenWebText corpus, 2019",
+            classes=32_000,
+            needs=TEXT_NEEDS,
+        ),
+        # what stands in where there is no network; never under the name of what it stands in for
+        Card(
+            name="text8_slice",
+            title="12 million characters of Wikipedia by text8's recipe (not text8)",
+            kind="text",
+            sizes={},
+            source="$DBBENCH_DATA/text/text8_slice.txt.xz",
+            licence="CC BY-SA (Wikipedia)",
+            citation="Mahoney, Large text compression benchmark, 2011",
+            classes=27,
+        ),
+        Card(
+            name="text8_slice_bpe",
+            title="12 million characters of Wikipedia by text8's recipe (32,000 byte pairs; not LM1B)",
+            kind="text",
+            sizes={},
+            source="$DBBENCH_DATA/text/text8_slice.txt.xz",
+            licence="CC BY-SA (Wikipedia)",
+            citation="Mahoney, Large text compression benchmark, 2011",
+            classes=32_000,
+        ),
+        Card(
+            name="wikitext2_shakespeare",
+            title="WikiText-2's held-out files and Shakespeare (32,000 byte pairs; not OpenWebText)",
+            kind="text",
+            sizes={},
+            source="$DBBENCH_DATA/text",
+            licence="CC BY-SA; public domain",
+            citation="Merity et al., Pointer sentinel mixture models, 2017",
+            classes=32_000,
         ),
     )
 }

@@ -70,7 +70,12 @@ def prepare(name: str, folder: Path) -> None:
     if name not in CARDS:
         raise UserError(f"unknown data set {name!r}; known: {', '.join(sorted(CARDS))}")
     card = CARDS[name]
-    arrays: Arrays = importlib.import_module(f"dbbench.data.sources.{name}").make()
+    source = importlib.import_module(f"dbbench.data.sources.{name}")
+    if card.kind == "text":
+        # by name: what images are made of does not depend on the reading of texts
+        importlib.import_module("dbbench.data.text").prepare(card, source, folder)
+        return
+    arrays: Arrays = source.make()
     digests = check(card, arrays)
     with replacing(folder / "arrays.safetensors") as temporary:
         save_file(arrays, temporary)

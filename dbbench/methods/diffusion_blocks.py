@@ -19,17 +19,12 @@ from dbbench.config import SamplerConfig
 from dbbench.errors import UserError
 from dbbench.methods import Step
 from dbbench.models import Batch, Network
-from dbbench.noise import LogNormal, euler_step, euler_step_as_printed, initial_scale, weight
-from dbbench.partition import Partition, as_float32, route_as_code
+from dbbench.noise import LogNormal, euler_step, euler_step_as_printed, initial_scale
+from dbbench.partition import NoiseProcess, Partition, as_float32, route_as_code
 from dbbench.seeding import derive, generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration, DenoisingConfig
-
-
-def per_sample(sigma_N: Tensor, like: Tensor) -> Tensor:
-    """`sigma_N` shaped to broadcast over samples of the shape of `like`."""
-    return sigma_N.view(-1, *[1] * (like.ndim - 1))
 
 
 def weighted(loss_N: Tensor, w_N: Tensor, kind: str) -> Tensor:
@@ -46,11 +41,17 @@ def weighted(loss_N: Tensor, w_N: Tensor, kind: str) -> Tensor:
 
 
 class DiffusionBlocks:
-    """The training step; `only` is the block of an isolated process."""
+    """The training step; `only` is the block of an isolated process.
 
-    def __init__(self, config: DenoisingConfig, partition: Partition, only: int | None = None) -> None:
+    `process` is the noise: how levels are drawn, how they corrupt a target, and what an error at a level weighs; default the
+    Gaussian noise of the configuration.
+    """
+
+    def __init__(
+        self, config: DenoisingConfig, partition: Partition, only: int | None = None, process: NoiseProcess | None = None
+    ) -> None:
         self.config, self.partition, self.only = config, partition, only
-        self.process: LogNormal = config.process
+        self.process: NoiseProcess = config.process if process is None else process
 
     def choose_block(self, step: int, seed: int) -> int:
         """The block of a step: the process's own, in turn, or uniformly at random (D11)."""
@@ -65,12 +66,7 @@ class DiffusionBlocks:
         index = self.choose_block(step, seed)
         device = batch.inputs.device
         stream = ("step", step) if self.only is None else ("block", self.only, "step", step)
-        u = torch.rand(
-            len(batch.inputs),
-            dtype=torch.float64,
-            device=device,
-            generator=generator(seed, "level", *stream, device=device),
-        )
+        u = self.process.positions(len(batch.inputs), generator(seed, "level", *stream, device=device))
         noise = generator(seed, "noise", *stream, device=device)
         if self.config.condition_dropout:
             chance = torch.rand(len(u), device=device, generator=generator(seed, "drop", *stream, device=device))
@@ -87,16 +83,17 @@ class DiffusionBlocks:
 
         Args:
             u_N: position of each sample's noise level in the block's widened range, [N] in [0, 1], float64.
-            noise: a generator, or the standard normal draw itself, [N, ...].
+            noise: a generator, or the draw itself, [N, ...].
         """
         block = self.partition[index]
         y = network.target(batch)
-        eps = noise if isinstance(noise, Tensor) else torch.empty_like(y).normal_(generator=noise)
-        sigma_N = self.process.sample(u_N, block.train_low, block.train_high).to(y.dtype)
-        z = y + per_sample(sigma_N, y) * eps
-        output = network.denoise(batch.inputs, z, sigma_N, block.layers)
+        noise = noise if isinstance(noise, Tensor) else self.process.draw(y, noise)
+        level_N = self.process.sample(u_N, block.train_low, block.train_high)
+        level_N = level_N.to(y.dtype if y.is_floating_point() else torch.get_default_dtype())
+        z = self.process.corrupt(y, level_N, noise)
+        output = network.denoise(batch.inputs, z, level_N, block.layers)
         error_N = network.error(output, batch)
-        return weighted(error_N, weight(sigma_N, self.config.sigma_data), self.config.weighting), error_N.mean()
+        return weighted(error_N, self.process.weight(level_N, z), self.config.weighting), error_N.mean()
 
     def validate(self, network: Network, batch: Batch) -> dict[str, float]:
         """The error of each block of this process over its range, and where a chain is cheap, the scores at its end."""
@@ -106,7 +103,7 @@ class DiffusionBlocks:
             u = torch.linspace(0, 1, len(batch.inputs), dtype=torch.float64, device=batch.inputs.device)
             _, error = self.loss(network, batch, index, u, g)
             metrics[f"error_block{index}"] = error.item()
-        if self.only is None and network.validates_by_chain:
+        if self.only is None and network.validates_by_chain and isinstance(self.process, LogNormal):
             unit = torch.empty_like(network.target(batch)).normal_(
                 generator=generator(0, "validation", "start", device=batch.inputs.device)
             )
@@ -118,7 +115,7 @@ class DiffusionBlocks:
 
 def build(configuration: Configuration, block: int | None = None) -> DiffusionBlocks:
     """The method of a configuration."""
-    return DiffusionBlocks(configuration.method, configuration.partition, block)
+    return DiffusionBlocks(configuration.method, configuration.partition, block, configuration.process)
 
 
 # --- inference ---------------------------------------------------------------------------------------------------------

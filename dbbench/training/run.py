@@ -24,7 +24,6 @@ from dbbench.training.loop import Metrics, Trainer, fit
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-    from dbbench.data.batches import ImageData
     from dbbench.methods import Method
 
 
@@ -106,7 +105,7 @@ def train(
     shutil.rmtree(folder / "state")
 
 
-def validation(method: Method, data: ImageData, configuration: Configuration) -> Callable[[Network], Metrics] | None:
+def validation(method: Method, data: Any, configuration: Configuration) -> Callable[[Network], Metrics] | None:
     """Numbers on the validation part for the learning curves; nothing is selected by them. None where none is held out."""
     if not configuration.data.validation:
         return None

@@ -51,7 +51,7 @@ def hashes() -> dict[str, str]:
         ("methods/diffusion_blocks.py", "return loss_N.mean() * w_N.mean()", "return loss_N.mean()", {"train", "evaluate"}),
         ("methods/diffusion_blocks.py", "# ", "# # ", set()),
         ("methods/end_to_end.py", ".mean()", ".sum()", {"train_end_to_end"}),
-        ("training/loop.py", "zero_grad(set_to_none=True)", "zero_grad()", {"train", "train_end_to_end", "evaluate"}),
+        ("training/loop.py", "zero_grad(set_to_none=True)", "zero_grad()", {"train", "train_end_to_end"}),
         ("evaluation/vit.py", "100.0 *", "1.0 *", {"evaluate"}),
         ("models/vit.py", "eps=1e-12", "eps=1e-6", {"train", "train_end_to_end", "evaluate"}),
         ("data/sources/digits.py", "/ 16", "/ 15", {"data"}),

@@ -1,8 +1,46 @@
+# One network a corpus judges generated text; whichever of the configurations that share it may be named to train it.
+TEACHERS = {c.teacher.name: c for c in RUNS.values() if c.teacher is not None}
+
+
+def teacher_weights(wildcards):
+    teacher = RUNS[wildcards.configuration].teacher
+    return [] if teacher is None else f"results/{SCALE}/teachers/{teacher.name}/model.safetensors"
+
+
+rule teacher:
+    input:
+        data=lambda w: f"results/data/{TEACHERS[w.teacher].data.name}/arrays.safetensors",
+    output:
+        f"results/{SCALE}/teachers/{{teacher}}/model.safetensors",
+        f"results/{SCALE}/teachers/{{teacher}}/metrics.jsonl",
+        f"results/{SCALE}/teachers/{{teacher}}/run.json",
+    log:
+        f"results/{SCALE}/teachers/{{teacher}}/train.log",
+    benchmark:
+        f"results/{SCALE}/teachers/{{teacher}}/train.benchmark.tsv"
+    wildcard_constraints:
+        teacher="|".join(TEACHERS) or "none",
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+        gpu=GPUS,
+    params:
+        code=lambda w: code_hash(*training_entries(TEACHERS[w.teacher].teacher)),
+        scale=SCALE,
+        configuration=lambda w: TEACHERS[w.teacher].name,
+    shell:
+        "dbbench teacher --scale {params.scale} --configuration {params.configuration} --seed 0 2> {log}"
+
+
 rule evaluate:
     input:
         model=f"{RUN}/model.safetensors",
         run=f"{RUN}/run.json",
         data=training_data,
+        teacher=teacher_weights,
     output:
         f"{RUN}/evaluation.json",
     log:

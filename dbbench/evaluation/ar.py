@@ -1,0 +1,189 @@
+"""Autoregressive text: cross-entropy, the chain under given text, generated text and its controls.
+
+Shapes: W windows, S tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dbbench.config import SamplerConfig
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.evaluation.generation import Generate, by_chain, end_to_end, greedy, top_p
+from dbbench.evaluation.texts import Judge, Teacher, load_teacher
+from dbbench.methods.diffusion_blocks import Chain
+from dbbench.models import Batch, Network
+from dbbench.models.ar import token_error
+from dbbench.seeding import generator
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+    from dbbench.data.tokens import TextData
+
+LEVELS = (80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
+
+
+def evaluate(job: Job) -> Evaluation:
+    """All rows and curves of a run."""
+    configuration, data = job.configuration, job.data
+    batch = data.whole("test")
+    wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
+    index = torch.linspace(0, len(batch.labels) - 1, wanted).long().to(batch.labels.device)
+    windows = batch.labels[index]
+    kind = Blockwise if configuration.blockwise else EndToEnd
+    with torch.no_grad():
+        found = kind(configuration, job.networks, windows)
+        teacher = load_teacher(job)
+        if teacher is not None:
+            generate(found, configuration, data, teacher)
+    return found.result
+
+
+class Generating(Protocol):
+    """An evaluation under way whose network can continue texts."""
+
+    result: Evaluation
+
+    def decoders(self) -> dict[str, Generate]:
+        """The ways to continue a text; `default` is the paper's."""
+        ...
+
+
+def generate(found: Generating, configuration: Configuration, data: TextData, teacher: Teacher) -> None:
+    """Continue prompts of the test part with every decoder of the method, and judge the texts."""
+    text = configuration.evaluation.text
+    assert text is not None
+    size = text.prompt_length + text.length
+    tokens = data.whole("test").labels.flatten()
+    texts = tokens[: len(tokens) // size * size].view(-1, size)
+    half = min(text.prompts, len(texts) // 2)
+    # references and, for the control, other real text; in turn, so that both come from the whole part
+    real, more = texts[0 : 2 * half : 2], texts[1 : 2 * half : 2]
+    judge = Judge(teacher, real, text.prompt_length, text.mauve_scalings, text.mauve_seeds)
+    nats = teacher.judge(more)[1].mean().item()
+    found.result.add("cross_entropy", nats, "teacher", evaluator=f"nats per token of {teacher.name} on {len(more)} test texts")
+    prompts = more[:, : text.prompt_length].repeat(text.continuations, 1)
+    for name, make in found.decoders().items():
+        judge.add(found.result, torch.cat([prompts, make(prompts, text.length)], 1), name)
+    commonest = tokens.bincount().argmax().item()
+    judge.add_controls(found.result, more, int(commonest))
+    shown = torch.cat([prompts[:3], found.decoders()["default"](prompts[:3], text.length)], 1)
+    found.result.curve(
+        "samples", ["sample", "prompt_length", "tokens"], [[i, text.prompt_length, t.tolist()] for i, t in enumerate(shown)]
+    )
+
+
+class EndToEnd:
+    """An end-to-end network."""
+
+    def __init__(self, configuration: Configuration, networks: list[Network], windows: Tensor) -> None:
+        self.network: Any = networks[0]
+        size = configuration.evaluation.batch_size
+        logits = torch.cat([self.network(w) for w in windows.split(size)])
+        w, s = windows.shape
+        self.result = Evaluation(f"{w} test windows of {s} tokens")
+        self.result.add("cross_entropy", token_error(logits, windows).mean().item())
+        self.result.add("accuracy_percent", percent(logits.argmax(-1) == windows))
+        order = windows.roll(1, 0)
+        # the same predictions held against the tokens of another window
+        self.result.add("cross_entropy", token_error(logits, order).mean().item(), "shuffled_context")
+
+    def decoders(self) -> dict[str, Generate]:
+        """The paper's decoder is top-p 0.95."""
+        return {
+            "default": end_to_end(self.network, top_p(0.95)),
+            "sampled": end_to_end(self.network, top_p(1.0)),
+            "greedy": end_to_end(self.network, greedy),
+        }
+
+
+class Blockwise:
+    """A run of DiffusionBlocks."""
+
+    def __init__(self, configuration: Configuration, networks: list[Network], windows: Tensor) -> None:
+        method = configuration.method
+        self.settings, self.windows = configuration.evaluation, windows
+        self.chain = Chain(networks, configuration.partition, method.process, self.settings.sampler)
+        self.width = configuration.model.width
+        w, s = windows.shape
+        self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
+        self.given_text()
+        self.errors_at_fixed_levels()
+
+    def unit(self) -> Tensor:
+        """A standard normal draw for every token, [W, S, d]."""
+        shape = (*self.windows.shape, self.width)
+        return torch.randn(shape, generator=generator(EVALUATION_SEED, "start")).to(self.windows.device)
+
+    def logits(self, chain: Chain, inputs: Tensor) -> Tensor:
+        """The logits of every call, [T, W, S, V], the text before each token given."""
+        size = self.settings.batch_size
+        parts = zip(inputs.split(size), self.unit().split(size), strict=True)
+        return torch.cat([torch.stack([c.output.logits for c in chain.run(x, u)]) for x, u in parts], dim=1)
+
+    def given_text(self) -> None:
+        """Block 0 at the highest noise (a next-token model of its layers), and the chain, call by call."""
+        add, labels = self.result.add, self.windows
+        logits = self.logits(self.chain, labels)
+        first = logits[0]
+        add(
+            "cross_entropy",
+            token_error(first, labels).mean().item(),
+            "block0",
+            evaluator="block 0 at sigma_max, nats per token",
+        )
+        add("accuracy_percent", percent(first.argmax(-1) == labels), "block0")
+        p_true = first.softmax(-1).gather(-1, labels[..., None]).double().mean().item()
+        add("p_true_percent", 100 * p_true, "block0")
+        add("accuracy_percent", percent(logits[-1].argmax(-1) == labels))
+        rows = [
+            [t, b, s, percent(x.argmax(-1) == labels)]
+            for t, (b, s, x) in enumerate(zip(self.chain.route, self.chain.grid, logits, strict=True))
+        ]
+        self.result.curve("accuracy_per_step", ["step", "block", "sigma", "accuracy_percent"], rows)
+        shuffled = self.chain.denoise(0, labels.roll(1, 0), self.chain.start(self.unit()), self.chain.grid[0]).logits
+        add(
+            "cross_entropy",
+            token_error(shuffled, labels).mean().item(),
+            "shuffled_context",
+            evaluator="block 0 at sigma_max, text of another window",
+        )
+
+    def errors_at_fixed_levels(self) -> None:
+        """Cross-entropy of every block at fixed levels, and at the middle of each block's range the block at the other end."""
+        blocks, labels = range(len(self.chain.partition)), self.windows
+        batch, eps = Batch(labels, labels), self.unit()
+
+        def error(block: int, sigma: float) -> float:
+            z = self.chain.network(block).target(batch) + sigma * eps
+            return token_error(self.chain.denoise(block, labels, z, sigma).logits, labels).mean().item()
+
+        rows = [[b, s, self.chain.partition.owner(s) == b, error(b, s)] for b in blocks for s in LEVELS]
+        self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
+        if len(blocks) > 1:
+            middle = [(b, (self.chain.partition[b].low * self.chain.partition[b].high) ** 0.5) for b in blocks]
+            for name, order in (("own_block", list(blocks)), ("reversed_block", list(reversed(blocks)))):
+                mean = sum(error(order[b], sigma) for b, sigma in middle) / len(middle)
+                self.result.add("middle_cross_entropy", mean, name, evaluator="each range's middle level, mean over ranges")
+
+    def decoders(self) -> dict[str, Generate]:
+        """The paper's decoder is greedy at the end of T = B steps; `top_p` ends as the end-to-end network does."""
+        made = {"default": by_chain(self.chain, self.width, greedy), "top_p": by_chain(self.chain, self.width, top_p(0.95))}
+        made["block0_top_p"] = self.decoder(SamplerConfig(steps=1), top_p(0.95))
+        made["hard_bridge"] = self.decoder(SamplerConfig(bridge="hard"), greedy)
+        for steps in self.settings.step_sweep:
+            made[f"steps{steps}"] = self.decoder(SamplerConfig(steps=steps), greedy)
+        return made
+
+    def decoder(self, sampler: SamplerConfig, pick: Any) -> Generate:
+        """Another chain of the same weights."""
+        chain = Chain(self.chain.networks, self.chain.partition, self.chain.process, sampler)
+        return by_chain(chain, self.width, pick)
+
+
+def percent(correct: Tensor) -> float:
+    """Mean of a boolean tensor in percent."""
+    return 100.0 * correct.double().mean().item()

@@ -1,0 +1,181 @@
+"""Masked diffusion: bits per character, as MD4's bound on the likelihood, with the controls that give it a meaning.
+
+The bound is an integral over t of the weighted cross-entropy of masked tokens, plus the reconstruction term. Each block owns a
+range of t; the integral over it is estimated with strata of t, and the parts add up. All arms and seeds see the same strata,
+times and masks where their ranges agree, so that differences are paired.
+
+Shapes: W windows, S tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.masking import MASK, MaskSchedule
+from dbbench.models import Network
+from dbbench.partition import Partition
+from dbbench.seeding import generator
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
+#: logits [W, S, V] of a block for tokens z [W, S] at times [W]
+Predict = Callable[[int, Tensor, Tensor], Tensor]
+
+
+class Stratum(NamedTuple):
+    """A slice of t, the block that owns it, and the bits that it adds for each window, [W]."""
+
+    block: int
+    low: float
+    high: float
+    bits: Tensor
+
+
+def strata_of(partition: Partition, count: int) -> list[tuple[int, int, float, float]]:
+    """(number, block, low, high) of `count` slices of t, ascending; every block's range is cut into as many.
+
+    Raises:
+        ValueError: the blocks do not divide the count.
+    """
+    blocks = len(partition)
+    if count % blocks:
+        raise ValueError(f"{count} strata cannot be shared by {blocks} blocks; take a multiple")
+    each, made = count // blocks, list[tuple[int, int, float, float]]()
+    for block in reversed(partition.blocks):
+        width = (block.high - block.low) / each
+        for j in range(each):
+            made.append((len(made), block.index, block.low + j * width, block.low + (j + 1) * width))
+    return made
+
+
+def draw_stratum(tokens: Tensor, process: MaskSchedule, number: int, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Times [W] in the slice and the windows masked at them, [W, S]; the same draws for a slice of the same number."""
+    g = generator(EVALUATION_SEED, "stratum", number)
+    u = torch.rand(len(tokens), generator=g, dtype=torch.float64)
+    noise = torch.rand(tokens.shape, generator=g).to(tokens.device)
+    t = process.sample(u, low, high).to(torch.float32).to(tokens.device)
+    return t, process.corrupt(tokens, t, noise)
+
+
+def bound(predict: Predict, tokens: Tensor, partition: Partition, process: MaskSchedule, count: int) -> list[Stratum]:
+    """The bits per token of every window that each of `count` slices of t contributes, without the reconstruction term."""
+    found = []
+    for number, block, low, high in strata_of(partition, count):
+        t, z = draw_stratum(tokens, process, number, low, high)
+        logits = predict(block, z, t)
+        each = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none").view_as(z)
+        nats = (each * (z == MASK)).double().mean(1) * process.bound_weight(t.double())
+        found.append(Stratum(block, low, high, nats * (high - low) / math.log(2)))
+    return found
+
+
+def reconstruction(process: MaskSchedule, vocabulary: int) -> float:
+    """MD4's reconstruction term, bits per token: at t = 0 a token is masked with the probability of the floor."""
+    return process.floor * math.log2(vocabulary)
+
+
+def evaluate(job: Job) -> Evaluation:
+    """All rows and curves of a run."""
+    with torch.no_grad():
+        return Likelihood(job.configuration, job.networks, job.data.whole("test").labels).evaluate()
+
+
+class Likelihood:
+    """The evaluation of a run on windows of the test part."""
+
+    def __init__(self, configuration: Configuration, networks: list[Network], tokens: Tensor) -> None:
+        assert isinstance(configuration.process, MaskSchedule)
+        self.settings, self.networks = configuration.evaluation, networks
+        self.partition, self.process = configuration.partition, configuration.process
+        index = torch.linspace(0, len(tokens) - 1, min(len(tokens), self.settings.windows or len(tokens))).long()
+        self.tokens = tokens[index.to(tokens.device)]
+        self.result = Evaluation(self.described(len(self.tokens)))
+
+    def evaluate(self) -> Evaluation:
+        """The bound, what each block adds to it, and the controls."""
+        self.main_bound()
+        few = self.tokens[: max(1, len(self.tokens) // 4)]
+        evaluator = self.described(len(few))
+        self.result.add("bits_per_character", self.total(self.predict_shuffled, few), "shuffled_context", evaluator=evaluator)
+        if len(self.partition) > 1:
+            reversed_ = self.total(self.predict_reversed, few)
+            self.result.add("bits_per_character", reversed_, "blocks_reversed", evaluator=evaluator)
+        self.errors_at_fixed_times()
+        return self.result
+
+    def described(self, windows: int) -> str:
+        """What a number rests on."""
+        size, strata = self.tokens.shape[1], self.settings.strata
+        return f"MD4's bound, {windows} test windows of {size} characters, {strata} strata of t each"
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return int(self.networks[0].vocabulary)  # type: ignore[arg-type]
+
+    def network(self, block: int) -> Network:
+        """The network that holds a block."""
+        return self.networks[block if len(self.networks) > 1 else 0]
+
+    def predict(self, block: int, z: Tensor, t: Tensor) -> Tensor:
+        """Logits of the block."""
+        size, layers, network = self.settings.batch_size, self.partition[block].layers, self.network(block)
+        parts = [network.denoise(zz, zz, tt, layers).logits for zz, tt in zip(z.split(size), t.split(size), strict=True)]
+        return torch.cat(parts)
+
+    def predict_shuffled(self, block: int, z: Tensor, t: Tensor) -> Tensor:
+        """Logits with the same positions masked, but what is left to see taken from another window."""
+        other = self.tokens[: len(z)].roll(1, 0).masked_fill(z == MASK, MASK)
+        return self.predict(block, other, t)
+
+    def predict_reversed(self, block: int, z: Tensor, t: Tensor) -> Tensor:
+        """Logits of the block at the other end: worse, if training and routing agree about the order."""
+        return self.predict(len(self.partition) - 1 - block, z, t)
+
+    def predict_uniform(self, block: int, z: Tensor, t: Tensor) -> Tensor:
+        """A model that knows nothing."""
+        return torch.zeros(*z.shape, self.vocabulary, device=z.device)
+
+    def total(self, predict: Predict, tokens: Tensor) -> float:
+        """Bits per character of a way to predict windows."""
+        parts = bound(predict, tokens, self.partition, self.process, self.settings.strata)
+        return sum(p.bits.mean().item() for p in parts) + reconstruction(self.process, self.vocabulary)
+
+    def main_bound(self) -> None:
+        """The bound with its standard error over windows, its parts, and what a uniform model gets from the same masks."""
+        parts = bound(self.predict, self.tokens, self.partition, self.process, self.settings.strata)
+        per_window = torch.stack([p.bits for p in parts]).sum(0)
+        extra = reconstruction(self.process, self.vocabulary)
+        self.result.add("bits_per_character", per_window.mean().item() + extra)
+        error = per_window.std().item() / math.sqrt(len(per_window))
+        self.result.add("bits_per_character_standard_error", error)
+        self.result.add("bits_per_character", extra, "reconstruction", evaluator="exact")
+        for block in range(len(self.partition)):
+            share = sum(p.bits.mean().item() for p in parts if p.block == block)
+            self.result.add("bits_per_character", share, f"block{block}")
+        uniform = self.total(self.predict_uniform, self.tokens)
+        self.result.add("bits_per_character", uniform, "uniform_model")
+        rows = [[p.block, p.low, p.high, p.bits.mean().item()] for p in parts]
+        self.result.curve("bits_by_stratum", ["block", "t_low", "t_high", "bits"], rows)
+
+    def errors_at_fixed_times(self) -> None:
+        """Cross-entropy per masked token of every block at fixed times, its own and others'."""
+        rows = []
+        for block in range(len(self.partition)):
+            for t in (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0):
+                g = generator(EVALUATION_SEED, "level", str(t))
+                noise = torch.rand(self.tokens.shape, generator=g).to(self.tokens.device)
+                times = torch.full((len(self.tokens),), t, device=self.tokens.device)
+                z = self.process.corrupt(self.tokens, times, noise)
+                masked = z == MASK
+                error = F.cross_entropy(self.predict(block, z, times)[masked].float(), self.tokens[masked])
+                rows.append([block, t, self.partition.owner(t) == block, error.item()])
+        self.result.curve("error_at_level", ["block", "t", "owns", "cross_entropy"], rows)

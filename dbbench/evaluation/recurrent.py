@@ -1,0 +1,159 @@
+"""Recurrent depth: cross-entropy and generated text by the number of runs of the core, or of Euler steps.
+
+Shapes: N texts, S tokens, d width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dbbench.config import RecurrentConfig, SamplerConfig
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.evaluation.ar import generate, percent
+from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
+from dbbench.evaluation.texts import load_teacher
+from dbbench.methods.diffusion_blocks import Chain
+from dbbench.models import Batch
+from dbbench.models.ar import token_error
+from dbbench.models.recurrent import Recurrence
+from dbbench.models.text_layers import Cache
+from dbbench.noise import euler_step
+from dbbench.seeding import derive, generator
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
+
+def evaluate(job: Job) -> Evaluation:
+    """All rows and curves of a run."""
+    configuration, data = job.configuration, job.data
+    batch = data.whole("test")
+    wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
+    windows = batch.labels[torch.linspace(0, len(batch.labels) - 1, wanted).long().to(batch.labels.device)]
+    kind = Denoising if configuration.blockwise else Recurrent
+    with torch.no_grad():
+        found = kind(configuration, job.networks[0], windows)
+        teacher = load_teacher(job)
+        if teacher is not None:
+            generate(found, configuration, data, teacher)
+    return found.result
+
+
+class Recurrent:
+    """The end-to-end network."""
+
+    def __init__(self, configuration: Configuration, network: Any, windows: Tensor) -> None:
+        assert isinstance(configuration.model, RecurrentConfig)
+        self.network, self.runs = network, configuration.model.mean_recurrence
+        w, s = windows.shape
+        self.result = Evaluation(f"{w} test windows of {s} tokens, the core run {self.runs} times")
+        rows = []
+        for runs in sorted({1, 2, 4, 8, self.runs}):
+            g = torch.Generator(windows.device).manual_seed(derive(EVALUATION_SEED, "state"))
+            parts = windows.split(configuration.evaluation.batch_size)
+            error = torch.cat([token_error(network.recurrent(x, Recurrence(runs, 0), g), x) for x in parts]).mean().item()
+            rows.append([runs, error])
+            if runs == self.runs:
+                self.result.add("cross_entropy", error)
+        self.result.curve("cross_entropy_by_runs", ["runs", "cross_entropy"], rows)
+
+    def decoders(self) -> dict[str, Generate]:
+        """The decoder of the end-to-end networks of table 4."""
+        return {"default": self.decoder(top_p(0.95)), "greedy": self.decoder(greedy)}
+
+    def decoder(self, pick: Pick) -> Generate:
+        """Token by token; the keys and values of each run of the core are kept apart."""
+        network = self.network
+
+        def generate(prompts: Tensor, length: int) -> Tensor:
+            room = prompts.shape[1] + length + 1
+            cache, x, made = Cache(room), network.begun(prompts), []
+            g = torch.Generator(prompts.device).manual_seed(derive(EVALUATION_SEED, "state"))
+            for u in draws("token", len(prompts), length, 1):
+                text = network.run("prelude", x, cache)
+                state = network.first_state(text.shape, text.device, g)
+                for time in range(self.runs):
+                    state = network.core(state, text, cache, time)
+                logits = network.head(network.norm(network.run("coda", state, cache)[:, -1]))
+                cache.length += x.shape[1]
+                made.append(pick(logits, u[:, 0].to(logits.device)))
+                x = network.embed(made[-1][:, None])
+            return torch.stack(made, 1)
+
+        return generate
+
+
+class Denoising:
+    """DiffusionBlocks with one block: core and coda run once for each Euler step."""
+
+    def __init__(self, configuration: Configuration, network: Any, windows: Tensor) -> None:
+        self.network, self.settings = network, configuration.evaluation
+        self.process, self.partition = configuration.method.process, configuration.partition
+        self.width = configuration.model.width
+        w, s = windows.shape
+        self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
+        batch = Batch(windows, windows)
+        y, eps = network.target(batch), torch.randn(w, s, self.width, generator=generator(EVALUATION_SEED, "start"))
+        top = self.process.sigma_max
+        z = self.chain(SamplerConfig()).start(eps.to(y.device))
+        levels = torch.full((w,), top, device=y.device)
+        # not a likelihood of the text: the states before a token are noised text, at this level noise
+        error = token_error(network.denoise(windows, z, levels, []).logits, windows).mean().item()
+        self.result.add("cross_entropy", error, "sigma_max", evaluator="one run of core and coda at sigma_max, nats per token")
+        rows = []
+        for sigma in (80.0, 5.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.01):
+            logits = network.denoise(windows, y + sigma * eps.to(y.device), torch.full_like(levels, sigma), []).logits
+            rows.append([0, sigma, True, token_error(logits, windows).mean().item()])
+        self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
+        last = self.chain(self.settings.sampler).run(windows, eps.to(y.device))[-1].output.logits
+        self.result.add("accuracy_percent", percent(last.argmax(-1) == windows))
+
+    def chain(self, sampler: SamplerConfig) -> Chain:
+        """The chain under a sampler."""
+        return Chain([self.network], self.partition, self.process, sampler)
+
+    def decoders(self) -> dict[str, Generate]:
+        """K Euler steps with the same weights, greedy at the end; also with top-p, and with other numbers of steps."""
+        sampler = self.settings.sampler
+        made = {"default": self.decoder(sampler, greedy), "top_p": self.decoder(sampler, top_p(0.95))}
+        for steps in self.settings.step_sweep:
+            made[f"steps{steps}"] = self.decoder(SamplerConfig(steps=steps), greedy)
+        return made
+
+    def decoder(self, sampler: SamplerConfig, pick: Pick) -> Generate:
+        """Token by token. At each Euler step a token's state sees the states that the tokens before it had at that step.
+
+        The states of a prompt are its targets noised to the levels of the grid.
+        """
+        chain, network = self.chain(sampler), self.network
+        grid = chain.grid
+
+        def generate(prompts: Tensor, length: int) -> Tensor:
+            n, p = prompts.shape
+            caches = [Cache(p + length + 1) for _ in grid]
+            texts = Cache(p + length + 1)
+            context = network.run("prelude", network.begun(prompts), texts)
+            texts.length += p + 1
+            y = network.target(Batch(prompts, prompts))
+            eps = torch.randn(y.shape, generator=generator(EVALUATION_SEED, "prompt")).to(y.device)
+            for cache, sigma in zip(caches, grid, strict=True):
+                network.denoise_after(context[:, :p], y + sigma * eps, torch.full((n,), sigma, device=y.device), cache)
+                cache.length += p
+            text, made = context[:, p:], []
+            units, numbers = draws("start", n, length, self.width, normal=True), draws("token", n, length, 1)
+            for unit, u in zip(units, numbers, strict=True):
+                z = chain.start(unit.to(y.device))[:, None]
+                for i, (cache, sigma) in enumerate(zip(caches, grid, strict=True)):
+                    output = network.denoise_after(text, z, torch.full((n,), sigma, device=y.device), cache)
+                    cache.length += 1
+                    if i + 1 < len(grid):
+                        z = euler_step(z, network.clean(output, sampler.bridge), sigma, grid[i + 1])
+                made.append(pick(output.logits[:, 0], u[:, 0].to(y.device)))
+                text = network.run("prelude", network.embed(made[-1][:, None]), texts)
+                texts.length += 1
+            return torch.stack(made, 1)
+
+        return generate

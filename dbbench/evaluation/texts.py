@@ -1,0 +1,135 @@
+"""What generated texts are worth: MAUVE, perplexity under a teacher, and the counts without which neither means anything.
+
+A teacher's perplexity is lowest for a text that repeats itself, so it never stands without distinct n-grams, repetition and
+entropy; `degenerate` texts show what it gives to the same word over and over, `real` ones what it gives to real text.
+
+Shapes: N texts, S tokens, d width of the teacher.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dbbench.compat import import_mauve
+from dbbench.evaluation import Evaluation, Job
+from dbbench.models.ar import AR, token_error
+from dbbench.models.text_layers import Cache
+from dbbench.paths import teacher_folder
+from dbbench.training.checkpoint import load_networks
+
+
+class Teacher:
+    """An autoregressive network of the suite that judges texts: trained once, end to end, on the training part.
+
+    Args:
+        name: how evaluators name it, with the first digits of its weights' digest.
+    """
+
+    def __init__(self, network: AR, name: str, batch_size: int = 256) -> None:
+        self.network, self.name, self.batch_size = network, name, batch_size
+
+    @torch.no_grad()
+    def judge(self, texts_NS: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of whole texts (last hidden state of the last token) [N, d], and the nats of every token [N, S]."""
+        features, nats = [], []
+        for texts in texts_NS.split(self.batch_size):
+            hidden = self.network.causal(self.network.begun(texts), Cache(), self.network.all_layers)
+            features.append(self.network.norm(hidden[:, -1]))
+            nats.append(token_error(self.network.read(hidden[:, :-1]), texts))
+        return torch.cat(features), torch.cat(nats)
+
+
+def load_teacher(job: Job) -> Teacher | None:
+    """The trained teacher that judges the texts of a run; None where none are generated.
+
+    Raises:
+        UserError: its weights are missing, corrupt or of another configuration.
+    """
+    configuration = job.configuration.teacher
+    if configuration is None:
+        return None
+    path = teacher_folder(job.scale, configuration.name) / "model.safetensors"
+    network = load_networks(configuration, path, job.device, average=configuration.training.ema is not None)[0]
+    assert isinstance(network, AR)
+    weights = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return Teacher(network, f"the suite's teacher {weights}")
+
+
+def mauve(generated_Nd: Tensor, real_Md: Tensor, scaling: float, seeds: int) -> float:
+    """MAUVE (mauve-text) of features, automatic number of clusters, mean over `seeds` seeds of its clustering."""
+    compute = import_mauve().compute_mauve
+    p, q = (np.ascontiguousarray(x.double().cpu().numpy().astype(np.float32)) for x in (generated_Nd, real_Md))
+    found = [
+        compute(p_features=p, q_features=q, mauve_scaling_factor=scaling, seed=25 + k, verbose=False) for k in range(seeds)
+    ]
+    return float(np.mean([f.mauve for f in found]))
+
+
+def distinct(texts: NDArray[Any], n: int) -> float:
+    """Different n-grams of all texts over n-grams of all texts."""
+    grams = ngrams(texts, n).reshape(-1, n)
+    return len(np.unique(grams, axis=0)) / len(grams)
+
+
+def repetition(texts: NDArray[Any], n: int = 4) -> float:
+    """Share of a text's n-grams that it has had before, mean over texts."""
+    each = ngrams(texts, n)
+    return float(np.mean([1 - len(np.unique(grams, axis=0)) / len(grams) for grams in each]))
+
+
+def ngrams(texts: NDArray[Any], n: int) -> NDArray[Any]:
+    """[N, S - n + 1, n]."""
+    return np.lib.stride_tricks.sliding_window_view(texts, n, axis=1)
+
+
+def entropy_bits(texts: NDArray[Any]) -> float:
+    """Entropy of the tokens of all texts together, bits."""
+    counts = np.unique(texts, return_counts=True)[1]
+    p = counts / counts.sum()
+    return float((p * np.log2(1 / p)).sum())
+
+
+class Judge:
+    """Measures sets of continuations against real texts and adds rows to an evaluation.
+
+    Args:
+        real: whole real texts [M, P + L], the references of MAUVE.
+        prompt: P, tokens of a text that are given and not judged for perplexity.
+    """
+
+    def __init__(self, teacher: Teacher, real: Tensor, prompt: int, scalings: tuple[float, ...], seeds: int) -> None:
+        self.teacher, self.real, self.prompt, self.scalings, self.seeds = teacher, real, prompt, scalings, seeds
+        self.features, self.nats = teacher.judge(real)
+
+    def add(self, result: Evaluation, texts: Tensor, variant: str) -> None:
+        """All measures of whole texts [N, P + L] whose continuations were generated."""
+        features, nats = self.teacher.judge(texts)
+        n, m = len(texts), len(self.real)
+        continued = texts[:, self.prompt :].cpu().numpy()
+        for scaling in self.scalings if variant == "default" else self.scalings[:1]:
+            reading = variant if scaling == self.scalings[0] else f"scaling_{scaling:g}"
+            about = (
+                f"MAUVE, {n} texts against {m}, scaling {scaling:g}, {self.seeds} clusterings, features of {self.teacher.name}"
+            )
+            result.add("mauve", mauve(features, self.features, scaling, self.seeds), reading, evaluator=about)
+        perplexity = math.exp(nats[:, self.prompt :].double().mean().item())
+        result.add("gen_ppl_teacher", perplexity, variant, evaluator=f"perplexity of {n} texts under {self.teacher.name}")
+        about = f"{n} continuations of {continued.shape[1]} tokens"
+        for k in (1, 2, 3):
+            result.add(f"distinct_{k}", distinct(continued, k), variant, evaluator=about)
+        result.add("repetition_4", repetition(continued), variant, evaluator=about)
+        result.add("entropy_bits", entropy_bits(continued), variant, evaluator=about)
+
+    def add_controls(self, result: Evaluation, more_real: Tensor, commonest: int) -> None:
+        """Real text beside other real text (the best to be had), and the commonest token over and over."""
+        self.add(result, more_real, "real_text")
+        degenerate = more_real.clone()
+        degenerate[:, self.prompt :] = commonest
+        self.add(result, degenerate, "degenerate")

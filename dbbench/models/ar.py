@@ -1,0 +1,289 @@
+"""Autoregressive transformer in the manner of Llama (paper section 4.4): the next token from those before it.
+
+End to end: a plain causal network of all layers.
+DiffusionBlocks: token i's target is its normalised embedding; a block sees the noisy target i and the clean tokens before i,
+never another noisy one (the mask of block diffusion with blocks of one token). The clean tokens run beside the noisy ones
+through the same layers, without a noise level, so their keys and values can be kept while a sequence grows.
+
+Written twice: `two_pass` computes the clean half once, for its keys and values only (its last layer has no output), and then
+the noisy half; `concat` runs both as one sequence of twice the length under a mask, as the paper puts it. Same loss.
+
+Positions: 0 is the beginning of the sequence, token i (from 0) stands at i + 1.
+
+Shapes: N batch, S tokens, d width, V vocabulary, w condition width, h heads, k width of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dbbench.data.cards import CARDS
+from dbbench.models import Batch, Fill, Network
+from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
+from dbbench.models.text_layers import Attention, Cache, SwiGLU, attend_to_clean
+from dbbench.noise import precondition
+
+if TYPE_CHECKING:
+    from dbbench.config import ARConfig, Configuration
+
+Chunks = tuple[Tensor, ...] | None
+
+
+class Denoised(NamedTuple):
+    """What a block predicts: D [N, S, d] before the head, and logits [N, S, V]."""
+
+    hidden: Tensor
+    logits: Tensor
+
+
+class ARLayer(nn.Module):
+    """Llama's layer; with a condition, both branches are modulated and gated as DiT's."""
+
+    def __init__(self, config: ARConfig, condition_width: int | None) -> None:
+        super().__init__()
+        d, plain = config.width, condition_width is None
+        self.norm1 = nn.RMSNorm(d, eps=1e-6, elementwise_affine=plain)
+        self.attention = Attention(d, config.heads)
+        self.norm2 = nn.RMSNorm(d, eps=1e-6, elementwise_affine=plain)
+        self.mlp = SwiGLU(d, config.mlp_width)
+        self.modulation = None if condition_width is None else Modulation(condition_width, d, 6, "silu_linear")
+
+    def chunks(self, condition_Nw: Tensor | None) -> Chunks:
+        """Shifts, scales and gates for a condition, each [N, d] or [1, d]."""
+        if self.modulation is None:
+            return None
+        made: tuple[Tensor, ...] = self.modulation(condition_Nw)
+        return made
+
+    def enter(self, x_NSd: Tensor, positions_S: Tensor, chunks: Chunks) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values."""
+        y = self.norm1(x_NSd)
+        return self.attention.split(y if chunks is None else modulate(y, chunks[0], chunks[1]), positions_S)
+
+    def leave(self, x_NSd: Tensor, attended_NhSk: Tensor, chunks: Chunks) -> Tensor:
+        """The tokens after the attended values and the MLP have been added."""
+        if chunks is None:
+            x_NSd = x_NSd + self.attention.join(attended_NhSk)
+            plain: Tensor = x_NSd + self.mlp(self.norm2(x_NSd))
+            return plain
+        _, _, gate1, shift2, scale2, gate2 = chunks
+        x_NSd = x_NSd + gate1.unsqueeze(1) * self.attention.join(attended_NhSk)
+        out: Tensor = x_NSd + gate2.unsqueeze(1) * self.mlp(modulate(self.norm2(x_NSd), shift2, scale2))
+        return out
+
+
+class AR(Network):
+    """One module for both methods.
+
+    Args:
+        config: sizes and switches.
+        vocabulary: V.
+        layers: indices of the layers to build.
+        blockwise: with noise conditioning, or plain.
+        sigma_data: sd of the preconditioning.
+        target_norm: norm of the targets (D27).
+    """
+
+    def __init__(
+        self,
+        config: ARConfig,
+        vocabulary: int,
+        layers: Sequence[int],
+        *,
+        blockwise: bool,
+        sigma_data: float = 0.5,
+        target_norm: float = 1.0,
+    ) -> None:
+        super().__init__()
+        d = config.width
+        w = (config.condition_width or d) if blockwise else None
+        self.config, self.vocabulary, self.sigma_data, self.target_norm = config, vocabulary, sigma_data, target_norm
+        self.embed = nn.Embedding(vocabulary, d)
+        self.beginning = nn.Parameter(torch.empty(d))
+        self.layers = nn.ModuleDict({str(i): ARLayer(config, w) for i in layers})
+        self.norm = nn.RMSNorm(d, eps=1e-6)
+        self.head = nn.Linear(d, vocabulary, bias=False)
+        self.clean_condition = None
+        if w is not None:
+            self.noise_embed = NoiseEmbedding(w, config.noise_embedding_scale)
+            self.clean_condition = nn.Parameter(torch.empty(1, w))
+            self.head_modulation = Modulation(w, d, 2, "silu_linear")
+
+    # --- the clean tokens: all of the end-to-end network, the context of the blockwise one ---
+
+    def clean_tokens(self, tokens_NS: Tensor) -> Tensor:
+        """Embedded tokens [N, S, d]; blockwise the normalised table times sqrt(d)."""
+        x: Tensor = self.embed(tokens_NS)
+        return x if self.clean_condition is None else F.normalize(x, dim=-1) * math.sqrt(x.shape[-1])
+
+    def begun(self, tokens_NS: Tensor) -> Tensor:
+        """Embedded tokens with the beginning of the sequence before them, [N, 1 + S, d]."""
+        first = self.beginning.expand(len(tokens_NS), 1, -1)
+        return torch.cat([first, self.clean_tokens(tokens_NS)], dim=1)
+
+    def causal(self, x_NSd: Tensor, cache: Cache, layers: Sequence[int], *, output: bool = True) -> Tensor:
+        """Run clean tokens after those in the cache, which keeps their keys and values.
+
+        Args:
+            output: run the last layer to its end; a context of which only keys and values are asked does not need it.
+        """
+        positions = torch.arange(cache.length, cache.length + x_NSd.shape[1], device=x_NSd.device)
+        for i in layers:
+            layer = self.layer(i)
+            chunks = layer.chunks(self.clean_condition)
+            q, k, v = layer.enter(x_NSd, positions, chunks)
+            keys, values = cache.put(i, k, v)
+            if i == layers[-1] and not output:
+                break
+            # one new token sees all before it; several stand at the start of the sequence
+            causal = x_NSd.shape[1] > 1
+            x_NSd = layer.leave(x_NSd, F.scaled_dot_product_attention(q, keys, values, is_causal=causal), chunks)
+        cache.length += len(positions)
+        return x_NSd
+
+    # --- end to end ---
+
+    def layer(self, index: int) -> ARLayer:
+        """A layer by its index in the whole network."""
+        found = self.layers[str(index)]
+        assert isinstance(found, ARLayer)
+        return found
+
+    @property
+    def all_layers(self) -> list[int]:
+        """The indices of the layers of this process."""
+        return [int(i) for i in self.layers]
+
+    def read(self, x_NSd: Tensor) -> Tensor:
+        """End to end: logits [N, S, V] of the last layer's tokens."""
+        logits: Tensor = self.head(self.norm(x_NSd))
+        return logits
+
+    def forward(self, tokens_NS: Tensor) -> Tensor:
+        """Logits [N, S, V] of each token from those before it."""
+        return self.read(self.causal(self.begun(tokens_NS[:, :-1]), Cache(), self.all_layers))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the tokens of each sample, [N], nats."""
+        return token_error(self(batch.inputs), batch.labels).mean(1)
+
+    # --- blockwise ---
+
+    def table(self) -> Tensor:
+        """The targets of all tokens, [V, d]."""
+        return self.target_norm * F.normalize(self.embed.weight, dim=-1)
+
+    def target(self, batch: Batch) -> Tensor:
+        """y [N, S, d]: normalised embeddings; the gradient goes on into the table."""
+        return self.target_norm * F.normalize(self.embed(batch.labels), dim=-1)
+
+    def freeze_target(self) -> None:
+        """Keep the table as it starts: it is then the same in every process."""
+        self.embed.weight.requires_grad_(False)
+
+    def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
+        """One block on noisy targets z [N, S, d] at sigma [N]; token i sees those of `inputs` before it."""
+        clean = self.begun(inputs[:, :-1])
+        if self.config.halves == "concat":
+            return self._concatenated(clean, z, sigma, layers)
+        context = Cache()
+        self.causal(clean, context, layers, output=False)
+        return self.denoise_after(context, z, sigma, layers)
+
+    def denoise_after(self, context: Cache, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
+        """One block on noisy targets z [N, S, d], the last S places after the context."""
+        condition, x = self._noisy(z, sigma)
+        positions = torch.arange(context.length + 1 - z.shape[1], context.length + 1, device=z.device)
+        for i in layers:
+            layer = self.layer(i)
+            chunks = layer.chunks(condition)
+            q, k, v = layer.enter(x, positions, chunks)
+            x = layer.leave(x, attend_to_clean(q, k, v, *context.get(i)), chunks)
+        return self._predict(x, z, sigma, condition)
+
+    def _concatenated(self, clean: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
+        """The same by one pass over both halves, noisy first."""
+        condition, x = self._noisy(z, sigma)
+        size = z.shape[1]
+        place = torch.arange(size, device=z.device)
+        positions = torch.cat([place + 1, place])
+        mask = halves_mask(size).to(z.device)
+        for i in layers:
+            layer = self.layer(i)
+            noisy_chunks, clean_chunks = layer.chunks(condition), layer.chunks(self.clean_condition)
+            parts = layer.enter(x, positions[:size], noisy_chunks), layer.enter(clean, positions[size:], clean_chunks)
+            q, k, v = (torch.cat(pair, dim=2) for pair in zip(*parts, strict=True))
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            x = layer.leave(x, attended[:, :, :size], noisy_chunks)
+            clean = layer.leave(clean, attended[:, :, size:], clean_chunks)
+        return self._predict(x, z, sigma, condition)
+
+    def _noisy(self, z: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        c = precondition(sigma[:, None, None], self.sigma_data)
+        return self.noise_embed(c.c_noise[:, 0, 0]), c.c_in * z
+
+    def _predict(self, x: Tensor, z: Tensor, sigma: Tensor, condition: Tensor) -> Denoised:
+        c = precondition(sigma[:, None, None], self.sigma_data)
+        hidden = c.c_skip * z + c.c_out * self.norm(x)
+        return Denoised(hidden, self.head(modulate(hidden, *self.head_modulation(condition))))
+
+    def error(self, output: Denoised, batch: Batch) -> Tensor:
+        """Mean cross-entropy of the tokens of each sample, [N], nats."""
+        return token_error(output.logits, batch.labels).mean(1)
+
+    def clean(self, output: Denoised, bridge: str) -> Tensor:
+        """The clean targets the logits stand for: the expectation of the table, or its best row (D4, D30)."""
+        if bridge == "hard":
+            return self.table()[output.logits.argmax(-1)]
+        table = self.embed.weight if bridge == "raw" else self.table()
+        return output.logits.softmax(-1) @ table
+
+    def initial(self, name: str, parameter: Tensor) -> Fill:
+        """Initial values (D26, D29)."""
+        config = self.config
+        if "modulation" in name:
+            gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
+            return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
+        if name in ("beginning", "clean_condition"):
+            return normal(1.0)
+        if parameter.ndim == 1:
+            return constant(1.0 if "norm" in name else 0.0)
+        if config.initialisation == "trunc_normal":
+            return trunc_normal(0.02)
+        return normal(0.5) if name.startswith("embed") else xavier(3 if "qkv" in name else 2 if "gate_up" in name else 1)
+
+
+def token_error(logits_NSV: Tensor, tokens_NS: Tensor) -> Tensor:
+    """Cross-entropy of each token, [N, S], nats."""
+    each = F.cross_entropy(logits_NSV.flatten(0, 1).float(), tokens_NS.flatten(), reduction="none")
+    return each.view_as(tokens_NS)
+
+
+def halves_mask(size: int) -> Tensor:
+    """[2S, 2S], true where a row may look: noisy i at itself and at the clean before i, clean i at the clean up to i.
+
+    Clean place i holds what stands before token i, so "before" includes place i.
+    """
+    causal = torch.ones(size, size, dtype=torch.bool).tril()
+    itself, nothing = torch.eye(size, dtype=torch.bool), torch.zeros(size, size, dtype=torch.bool)
+    return torch.cat([torch.cat([itself, causal], 1), torch.cat([nothing, causal], 1)])
+
+
+def build(configuration: Configuration, layers: Sequence[int] | None = None) -> AR:
+    """The autoregressive transformer of a configuration."""
+    model, method = configuration.model, configuration.method
+    assert model.architecture == "ar"
+    return AR(
+        model,
+        CARDS[configuration.data.name].classes,
+        range(configuration.trained_layers) if layers is None else layers,
+        blockwise=configuration.blockwise,
+        sigma_data=method.sigma_data,
+        target_norm=method.target_norm,
+    )

@@ -1,0 +1,56 @@
+"""MAUVE against the number of blocks (Table 11), ours beside the paper's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+COLUMNS = ("cell", "blocks", "seed", "value", "published", "scale", "dataset", "run")
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """One row per published cell and seed."""
+    from dbbench.publish.cells import read_cells
+    from dbbench.publish.published import published
+
+    cells = read_cells(plan, experiment, root)
+    cells = cells[[published(c) is not None for c in cells["cell"]]]
+    blocks = [plan.arms[experiment][arm].method.blocks for arm in cells["arm"]]
+    values = [p.value for c in cells["cell"] if (p := published(c)) is not None]
+    return cells.assign(blocks=blocks, published=values)[list(COLUMNS)]
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """Two panels: the scales of MAUVE do not compare, the shapes do."""
+    from dbbench.publish.style import COLOURS, PAGE, band, canvas, over_seeds, provenance
+
+    figure = canvas(PAGE, 2.4, provenance(rows))
+    ours, paper = figure.subplots(1, 2)
+    band(ours, over_seeds(rows, "blocks", "value"), COLOURS[0], "ours", "o")
+    ours.plot(rows["blocks"], rows["value"], "|", color=COLOURS[0])
+    known = rows.groupby("blocks")["published"].first()
+    paper.plot(known.index, known, "s-", color=COLOURS[1])
+    for axes, title in ((ours, "ours, at the scale below"), (paper, "the paper, LM1B")):
+        axes.set(xlabel="blocks B", ylabel="MAUVE", title=title)
+        axes.set_xticks(sorted(set(rows["blocks"])))
+        axes.grid(True, axis="y")
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from "
+        "the paper's, so only the order of the block counts compares. Line: mean over seeds, ticks the seeds."
+    ),
+    needs=("cells",),
+    numbers=("blocks", "seed", "value", "published"),
+)

@@ -1,0 +1,82 @@
+"""Recurrent depth: quality against what training cost, in layers run forward and backward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.config import Configuration, Plan, RecurrentConfig
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+COLUMNS = ("arm", "label", "seed", "cost", "core_only", "mauve", "scale", "dataset", "run")
+
+
+def cost(configuration: Configuration) -> tuple[float, float]:
+    """Layers of one sample's training, forward once and backward twice, all of them and those of the core alone.
+
+    End to end, runs of the core without a gradient count forward (D23); the paper counts iterations of the core only.
+    """
+    model = configuration.model
+    assert isinstance(model, RecurrentConfig)
+    steps, ends = configuration.steps_per_process, model.prelude + model.coda
+    once = configuration.blockwise or model.mean_recurrence == 1
+    forward = model.core * (1 if once else model.mean_recurrence + 1)
+    backward = model.core * (1 if once else min(model.backpropagated, model.mean_recurrence + 1))
+    return steps * (forward + 2 * backward + 3 * ends), steps * forward
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """One row per arm and seed."""
+    import pandas as pd
+
+    from dbbench.publish.runs import arm_label, runs_of
+
+    rows = []
+    for arm, configuration, run in runs_of(plan, experiment, root):
+        total, core = cost(configuration)
+        value, _ = run.value("mauve", "default", "test", "figure recurrent_cost")
+        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
+        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
+        rows.append({**common, "cost": total, "core_only": core, "mauve": value})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """Left the whole cost, right as the paper counts it."""
+    from dbbench.publish.style import PAGE, canvas, palette, provenance
+
+    looks = palette(list(dict.fromkeys(rows["arm"])))
+    figure = canvas(PAGE, 2.8, provenance(rows))
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {
+        "cost": "layers forward + 2 x backward, a sample",
+        "core_only": "iterations of the core alone, forward, in layers",
+    }
+    for axes, (x, title) in zip(panels, titles.items(), strict=True):
+        for arm, (colour, marker) in looks.items():
+            mine = rows[rows["arm"] == arm]
+            axes.plot(mine[x], mine["mauve"], "|", color=colour, markersize=6)
+            axes.plot(mine[x].mean(), mine["mauve"].mean(), marker, color=colour, label=mine["label"].iloc[0])
+        axes.set(xlabel=title, xscale="log")
+        axes.grid(True, axis="y")
+    panels[0].set_ylabel("MAUVE")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "Quality against the cost of training. Left: every layer run, forward once and backward twice, the runs of "
+        "the core without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks "
+        "are means, ticks the seeds."
+    ),
+    needs=("evaluation.json",),
+    numbers=("seed", "cost", "core_only", "mauve"),
+)

@@ -1,0 +1,74 @@
+"""Generated text against the number of Euler steps: MAUVE, and the counts that say what a MAUVE is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+METRICS = {"mauve": "MAUVE", "gen_ppl_teacher": "perplexity under the teacher", "distinct_2": "distinct 2-grams"}
+COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "scale", "dataset", "run")
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """One row per blockwise arm, seed, number of steps and metric; `real` is the value of real text."""
+    import pandas as pd
+
+    from dbbench.publish.runs import arm_label, runs_of
+
+    rows = []
+    for arm, configuration, run in runs_of(plan, experiment, root):
+        if not configuration.blockwise:
+            continue
+        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
+        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
+        default = configuration.evaluation.sampler.steps or len(configuration.partition)
+        readings = {"default": default} | {f"steps{s}": s for s in configuration.evaluation.step_sweep}
+        values = {(r["metric"], r["variant"]): r["value"] for r in run.evaluation["rows"]}
+        for metric in METRICS:
+            for variant, steps in readings.items():
+                real = values[metric, "real_text"]
+                rows.append({**common, "metric": metric, "steps": steps, "value": values[metric, variant], "real": real})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """A panel per metric."""
+    from dbbench.publish.style import PAGE, QUIET, band, canvas, over_seeds, palette, provenance
+
+    looks = palette(list(dict.fromkeys(rows["arm"])))
+    figure = canvas(PAGE, 2.6, provenance(rows))
+    panels = figure.subplots(1, len(METRICS))
+    for axes, (metric, title) in zip(panels, METRICS.items(), strict=True):
+        mine = rows[rows["metric"] == metric]
+        for arm, (colour, marker) in looks.items():
+            one = mine[mine["arm"] == arm]
+            band(axes, over_seeds(one, "steps", "value"), colour, one["label"].iloc[0], marker)
+        axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="real text")
+        axes.set(xlabel="Euler steps a token", ylabel=title, xscale="log")
+        steps = sorted(set(mine["steps"]))
+        axes.set_xticks(steps, [f"{s:.0f}" for s in steps], minor=False)
+        axes.minorticks_off()
+        axes.grid(True, axis="y")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "Texts generated with more or fewer Euler steps for each token, greedy at the end. A text that repeats itself "
+        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text. Lines are means "
+        "over seeds, shaded their range."
+    ),
+    needs=("evaluation.json",),
+    numbers=("seed", "steps", "value", "real"),
+)
