@@ -1,12 +1,3 @@
-# One network a corpus judges generated text; whichever of the configurations that share it may be named to train it.
-TEACHERS = {c.teacher.name: c for c in RUNS.values() if c.teacher is not None}
-
-
-def teacher_weights(wildcards):
-    teacher = RUNS[wildcards.configuration].teacher
-    return [] if teacher is None else f"results/{SCALE}/teachers/{teacher.name}/model.safetensors"
-
-
 rule teacher:
     input:
         data=lambda w: f"results/data/{TEACHERS[w.teacher].data.name}/arrays.safetensors",
