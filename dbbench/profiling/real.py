@@ -9,6 +9,7 @@ before the network was built. On a GPU: the allocator's peak of allocated and of
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,9 @@ def measure(configuration: Configuration, snapshot: Path | None = None) -> dict[
         "snapshot": str(snapshot) if snapshot else None,
     }
     command = [sys.executable, "-m", "dbbench.profiling.real"]
-    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    # the workflow has freed memory stay with the process, for speed; here what is resident should be what is held
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the measured step of {configuration.name} failed: {last}")

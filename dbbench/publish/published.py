@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+COUNTED = ("chain_layer_evaluations", "largest_batch", "parameters_of_several_blocks")
 SOURCE = "the paper (arXiv 2506.14202v4)"
 
 
@@ -54,5 +55,7 @@ def published(cell: str) -> PublishedCell | None:
 
 
 def decimals_of(metric: str) -> int:
-    """Decimals to show of a metric: as many as the paper prints of it, 2 where it has none."""
+    """Decimals to show of a metric: as many as the paper prints of it, 2 where it has none, 0 of what is counted."""
+    if metric in COUNTED:
+        return 0
     return max((c.decimals for c in all_published().values() if c.metric == metric), default=2)

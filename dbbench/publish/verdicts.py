@@ -133,9 +133,9 @@ def describe(claim: Claim, verdict: Verdict, decimals: int) -> str:
     text = f"**{claim.claim} {verdict.word}**: {claim.statement}. "
     sides = (claim.left, claim.right) if claim.better == "higher" else (claim.right, claim.left)
     if verdict.seeds and claim.within is not None:
-        interval = "" if math.isnan(verdict.low) else f" [{verdict.low:.4g}, {verdict.high:.4g}], {verdict.seeds} seeds"
+        interval = "" if math.isnan(verdict.low) else f" [{verdict.low:.5g}, {verdict.high:.5g}], {verdict.seeds} seeds"
         what = f"`{claim.left}` / `{claim.right}`" if claim.right else f"`{claim.left}`"
-        text += f"{what} = {verdict.difference:.4g}{interval}, range {claim.within[0]:.4g} to {claim.within[1]:.4g}: "
+        text += f"{what} = {verdict.difference:.5g}{interval}, range {claim.within[0]:.5g} to {claim.within[1]:.5g}: "
     elif verdict.seeds:
         interval = "" if math.isnan(verdict.low) else f" [{verdict.low:+.{decimals}f}, {verdict.high:+.{decimals}f}]"
         text += (
@@ -210,7 +210,7 @@ def _markdown(plan: Plan, frame: pd.DataFrame) -> str:
         experiment = plan.experiments[row["experiment"]]
         claim = next(c for c in experiment.claims if c.claim == row["claim"])
         places = decimals_of_claim(claim, experiment)
-        form = f"+.{places}f" if claim.within is None else ".4g"
+        form = f"+.{places}f" if claim.within is None else ".5g"
         shown = "" if math.isnan(row["difference"]) else f"{row['difference']:{form}}"
         span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
         bound = f"{row['margin']:{form}}" if math.isnan(row["upper"]) else f"{row['margin']:{form}} to {row['upper']:{form}}"

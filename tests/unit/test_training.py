@@ -219,7 +219,7 @@ def test_parameters_touched_by_a_step(blocks: int, touched: int) -> None:
 
 def _smoke_arms() -> list[Any]:
     plan = load_plan(load_suite({"scale": "smoke"}))
-    return [pytest.param(c, id=n) for n, c in plan.configurations.items()]
+    return [pytest.param(c, id=n) for n, c in plan.configurations.items() if c.profile is None]
 
 
 @pytest.mark.parametrize("configuration", _smoke_arms())

@@ -35,7 +35,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 
     shown = {way: text for way, text in WAYS.items() if rows[way].notna().any()}
     absent = [text for way, text in WAYS.items() if way not in shown]
-    figure = canvas(PAGE, 2.7, f"scale {rows['scale'].iloc[0]}  |  {rows['dataset'].iloc[0]}  |  {rows['device'].iloc[0]}")
+    figure = canvas(PAGE, 2.9, f"scale {rows['scale'].iloc[0]}  |  {rows['dataset'].iloc[0]}  |  {rows['device'].iloc[0]}")
     axes = figure.subplots()
     width = 0.8 / len(shown)
     for i, (way, text) in enumerate(shown.items()):
@@ -49,9 +49,9 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     )
     axes.tick_params(axis="x", labelsize=5.5)
     missing = f" (not measured: {'; '.join(absent)})" if absent else ""
-    axes.set(ylabel="peak / fake tensors", title=f"peak of a training step by several ways{missing}")
-    axes.title.set_fontsize(6.5)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=len(shown))
+    axes.set(ylabel="peak / fake tensors")
+    axes.set_title(f"peak of a training step by several ways{missing}", fontsize=6.5)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 

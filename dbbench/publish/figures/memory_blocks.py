@@ -56,9 +56,10 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     panels[0].set(ylabel="GB at the peak (dashed: end to end)")
     most = rows["blocks"].max()
     panels[3].plot([1, most], [1, most], color=QUIET, linewidth=0.8, linestyle="--")
-    panels[3].set_title("times less than end to end (dashed: B)", fontsize=6.5)
+    panels[3].set_title("times less (dashed: B)", fontsize=6.5)
     panels[3].set(xlabel="blocks B")
-    panels[3].legend(fontsize=5.5)
+    panels[3].set_xticks(sorted(set(rows["blocks"])), [f"{b:g}" for b in sorted(set(rows["blocks"]))])
+    panels[3].legend(fontsize=5, loc="upper left")
     panels[3].grid(True)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return figure
