@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -203,7 +204,7 @@ def features(args: argparse.Namespace) -> None:
     if not configuration.generates:
         raise UserError(f"{configuration.name} generates no images")
     device, folder = choose_device(), features_folder(args.scale, configuration.features_name)
-    data = load(data_folder(configuration.data.name), configuration.data, device, configuration.data_module)
+    data = load(data_folder(configuration.data.name), configuration, device)
     make_features(configuration, args.scale, folder, data, device)
 
 
@@ -429,6 +430,7 @@ def _add_show(commands: Any, with_json: Callable[[argparse.ArgumentParser], None
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; bad input is one line on stderr and exit status 2."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the workflow's jobs, so that a command typed by hand gives their bytes
     try:
         args = build_parser().parse_args(argv)
         args.run(args)

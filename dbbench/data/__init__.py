@@ -10,13 +10,10 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dbbench.config import DataConfig
+    from dbbench.config import Configuration
 
 
-def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu", module: str = "batches") -> Any:
-    """A prepared data set on a device.
-
-    Args:
-        module: which module of this package makes the batches (`Configuration.data_module`); it offers `load`.
-    """
-    return importlib.import_module(f"dbbench.data.{module}").load(folder, config, device)
+def load(folder: Path, configuration: Configuration, device: str | torch.device = "cpu") -> Any:
+    """A prepared data set on a device; the module that the configuration names makes its batches."""
+    module = importlib.import_module(f"dbbench.data.{configuration.data_module}")
+    return module.load(folder, configuration.data, device)

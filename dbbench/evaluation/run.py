@@ -28,7 +28,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     device = choose_device()
     average = configuration.training.ema is not None
     networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
-    data = load(data_folder, configuration.data, device, configuration.data_module)
+    data = load(data_folder, configuration, device)
     module = importlib.import_module(f"dbbench.evaluation.{configuration.architecture}")
     result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
     write_json(

@@ -59,7 +59,7 @@ def train(
     started, clock = now(), time.perf_counter()
     device = choose_device()
     stream: tuple[str | int, ...] = () if block is None else ("block", block)
-    data = load(data_folder, configuration.data, device, configuration.data_module)
+    data = load(data_folder, configuration, device)
     network = make_network(configuration, seed, block, device)
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size

@@ -57,7 +57,8 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     ]
     if configuration.blockwise:
         votes = {"metric": "accuracy_percent", "split": "test", "evaluator": "majority"}
-        rows += [{**votes, "variant": f"vote{k}", "value": level + k / 4} for k in (1, 4, 16)]
+        asked = {c.variant for c in cells}
+        rows += [{**votes, "variant": f"vote{k}", "value": level + k / 4} for k in (1, 4, 16) if f"vote{k}" not in asked]
     write_json(folder / "evaluation.json", head | {"rows": rows, "curves": _curves(configuration, level), "seconds": 1.0})
     parts = [f"block{b}" for b in range(len(configuration.partition))] if configuration.isolated else ["."]
     for part in parts:

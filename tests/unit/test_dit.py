@@ -135,7 +135,7 @@ def test_loss_is_the_weighted_squared_error_of_each_sample() -> None:
 def test_end_to_end_is_one_block_that_owns_everything(digits: Path) -> None:
     one = {"method": {"name": "diffusion_blocks", "blocks": 1}}
     plain, blockwise = small(GENERATES, END_TO_END), small(GENERATES, one)
-    data = load(digits, plain.data, CPU, "generation")
+    data = load(digits, plain, CPU)
     losses = []
     for configuration in (plain, blockwise):
         made = materialise(build(configuration), 0)
@@ -175,7 +175,7 @@ def test_a_block_can_be_replaced_by_another() -> None:
 
 
 def test_targets_have_the_asked_deviation_and_go_back_to_bytes(digits: Path) -> None:
-    data = load(digits, small(GENERATES, BLOCKS).data, CPU, "generation")
+    data = load(digits, small(GENERATES, BLOCKS), CPU)
     whole = data.whole("train")
     assert whole.inputs.dtype == torch.int64
     assert whole.labels.std().item() == pytest.approx(0.5, rel=1e-5)

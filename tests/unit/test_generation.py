@@ -53,7 +53,7 @@ def make_set(data: Any, state: Path, configuration: Configuration, ended: str = 
 
 def test_a_killed_sampling_goes_on(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = small(GENERATES, BLOCKS)
-    data = load(digits, configuration.data, CPU, "generation")
+    data = load(digits, configuration, CPU)
     whole = make_set(data, tmp_path / "whole", configuration)
     assert not (tmp_path / "whole").exists(), "the batches are removed at the end"
     assert whole.shape == (24, 1, 8, 8)
@@ -76,7 +76,7 @@ def test_a_killed_sampling_goes_on(digits: Path, tmp_path: Path, monkeypatch: py
 
 def test_batches_of_other_weights_are_not_used(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = small(GENERATES, BLOCKS)
-    data = load(digits, configuration.data, CPU, "generation")
+    data = load(digits, configuration, CPU)
     original, asked = sampling.targets, []
 
     def killed(chain: Any, first: int, *rest: Any) -> Any:
@@ -116,7 +116,7 @@ def test_inception_asks_for_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_the_classifier_learns_the_digits(digits: Path) -> None:
-    data = load(digits, small(GENERATES, BLOCKS).data, CPU, "generation")
+    data = load(digits, small(GENERATES, BLOCKS), CPU)
     made = features.train_classifier(FeaturesConfig(width=16, steps=150), data, CPU)
     assert features.accuracy_percent(made, data) > 80
     with torch.no_grad():
@@ -137,7 +137,7 @@ def evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: p
         run.assemble_run(configuration, "smoke", 0, folder, parts)
     else:
         run.train(configuration, "smoke", 0, folder, digits)
-    data = load(digits, configuration.data, CPU, "generation")
+    data = load(digits, configuration, CPU)
     features.make_features(configuration, "smoke", features_folder("smoke", configuration.features_name), data, CPU)
     evaluation_run.evaluate(configuration, "smoke", 0, folder, digits)
     found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())

@@ -24,7 +24,7 @@ def trained(digits: Path) -> tuple[Chain, object]:
     configuration = small(
         BLOCKS, {"model": {"gates": "one"}, "training": {"steps": 150, "learning_rate": 6e-3, "batch_size": 64}}
     )
-    data = load(digits, configuration.data)
+    data = load(digits, configuration)
     network = make_network(configuration, 0, None, torch.device("cpu"))
     trainer = Trainer(network, build_method(configuration), configuration.training, 450, 0, torch.device("cpu"))
     for step in range(450):

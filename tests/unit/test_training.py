@@ -157,7 +157,7 @@ def test_the_loss_of_a_block_leaves_the_other_blocks_alone(digits: Path) -> None
     network = materialise(build(configuration), 0)
     for parameter in network.parameters():  # away from the zero initial values, which stop gradients at the start
         torch.nn.init.normal_(parameter, std=0.1)
-    batch = load(digits, configuration.data).batch(0, 32, 0)
+    batch = load(digits, configuration).batch(0, 32, 0)
     method = build_method(configuration)
     u = torch.linspace(0.1, 0.9, 32, dtype=torch.float64)
     method.loss(network, batch, 1, u, torch.Generator().manual_seed(0))[0].backward()
@@ -228,7 +228,7 @@ def test_every_configuration_steps_and_every_parameter_learns(configuration: Con
     from dbbench.data.prepare import prepare
 
     prepare(configuration.data.name, tmp_path)
-    data = load(tmp_path, configuration.data)
+    data = load(tmp_path, configuration)
     for block in range(configuration.method.blocks) if configuration.isolated else [None]:
         made = trainer(configuration, block=block)
         before = {n: p.detach().clone() for n, p in made.network.named_parameters()}
