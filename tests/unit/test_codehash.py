@@ -58,7 +58,7 @@ def hashes() -> dict[str, str]:
         ("data/sources/mnist1d.py", "42", "43", set()),
         ("tracking/__init__.py", '"""', '"""More. ', set()),
         ("cli.py", "import argparse", "import argparse, os", set()),
-        ("config.py", "import hashlib", "import hashlib, os", set()),
+        ("config/base.py", "import hashlib", "import hashlib, os", set()),
     ],
 )
 def test_what_an_edit_makes_stale(copy: Path, file: str, old: str, new: str, changed: set[str]) -> None:

@@ -1,0 +1,84 @@
+"""The configuration: schema, resolution of an experiment at a scale, and the plan of all runs.
+
+    config/architectures/<architecture>.yaml   the settings of an architecture at each scale
+    config/variants.yaml                       named settings of the switches D1-D30
+    config/experiments/<table or figure>.yaml  arms, cells, claims and figures of one table or figure
+
+A configuration is resolved as architecture[scale] <- experiment[scale] <- variant <- arm, each laid over the one before.
+Its name is readable fields and a hash of the resolved values, so two experiments that ask for the same configuration share
+it. No torch here: Snakemake plans the graph with this module.
+"""
+
+from dbbench.config.architectures import (
+    DENOISERS,
+    IMAGE_GENERATORS,
+    ARConfig,
+    DiTConfig,
+    MDMConfig,
+    ModelConfig,
+    RecurrentConfig,
+    ViTConfig,
+)
+from dbbench.config.base import SCALES, Scale, Strict, digest, overlay, read_yaml, validated
+from dbbench.config.configuration import Configuration
+from dbbench.config.experiments import Arm, Cell, Claim, Experiment, SuiteConfig
+from dbbench.config.plan import Plan, config_root, find_configuration, load_experiment, load_plan, load_suite, resolve
+from dbbench.config.settings import (
+    DataConfig,
+    DenoisingConfig,
+    DiffusionBlocksConfig,
+    EndToEndConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    ImagesConfig,
+    MethodConfig,
+    ProfileConfig,
+    SamplerConfig,
+    TeacherConfig,
+    TextConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "DENOISERS",
+    "IMAGE_GENERATORS",
+    "SCALES",
+    "ARConfig",
+    "Arm",
+    "Cell",
+    "Claim",
+    "Configuration",
+    "DataConfig",
+    "DenoisingConfig",
+    "DiTConfig",
+    "DiffusionBlocksConfig",
+    "EndToEndConfig",
+    "EvaluationConfig",
+    "Experiment",
+    "FeaturesConfig",
+    "ImagesConfig",
+    "MDMConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "Plan",
+    "ProfileConfig",
+    "RecurrentConfig",
+    "SamplerConfig",
+    "Scale",
+    "Strict",
+    "SuiteConfig",
+    "TeacherConfig",
+    "TextConfig",
+    "TrainingConfig",
+    "ViTConfig",
+    "config_root",
+    "digest",
+    "find_configuration",
+    "load_experiment",
+    "load_plan",
+    "load_suite",
+    "overlay",
+    "read_yaml",
+    "resolve",
+    "validated",
+]

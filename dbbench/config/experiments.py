@@ -1,0 +1,121 @@
+"""The files under config/experiments: arms, cells and claims of one table or figure; and config/config.yaml."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from dbbench.config.base import SCALES, Scale, Strict
+
+
+class Cell(Strict):
+    """One number of a table: which row of which arm's evaluation it is."""
+
+    cell: str = Field(description="a cell of published.csv, or a name of our own")
+    arm: str | None = None
+    metric: str = ""
+    variant: str = Field("default", description="which reading of the trained weights: a row of evaluation.json")
+    split: str = "test"
+    label: str = Field("", description="how the table names the row")
+    not_run: str = Field("", description="why there is no number; the row says `not run yet`")
+
+    @model_validator(mode="after")
+    def _run_or_not(self) -> Cell:
+        if (self.arm is None) == (not self.not_run):
+            raise ValueError(f"cell {self.cell}: give either arm and metric, or not_run")
+        return self
+
+
+class Claim(Strict):
+    """left - right compared with a margin, or left / right with a range; paired by seed.
+
+    `others` are further right-hand cells: the claim is judged against the one that leaves it least. `within` asks for the
+    ratio to lie in a range instead; without a right-hand cell, for the value itself. A counted number, which no seed
+    changes, is `exact`: it has no interval.
+    """
+
+    claim: str
+    statement: str
+    left: str
+    right: str = ""
+    others: tuple[str, ...] = ()
+    margin: float = 0.0
+    better: Literal["higher", "lower"] = "higher"
+    within: tuple[float, float] | None = None
+    exact: bool = False
+
+    @model_validator(mode="after")
+    def _has_sides(self) -> Claim:
+        if not self.right and self.within is None:
+            raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
+        if self.within is not None and (self.others or self.within[0] > self.within[1]):
+            raise ValueError(f"claim {self.claim}: a range is [low, high] and has no `others`")
+        return self
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Every cell it speaks of."""
+        return tuple(c for c in (self.left, self.right, *self.others) if c)
+
+
+class Arm(Strict):
+    """One configuration of an experiment: overrides over the architecture's settings, and over those what `at` a scale says."""
+
+    variant: str | None = None
+    scales: tuple[Scale, ...] = Field(SCALES, description="where this arm runs; elsewhere its cells say so")
+    at: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    model: dict[str, Any] = Field(default_factory=dict)
+    method: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+    profile: dict[str, Any] = Field(default_factory=dict)
+
+
+class Experiment(Strict):
+    """One table or figure."""
+
+    name: str
+    title: str
+    architecture: str | None = None
+    settings: Scale | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
+    default: bool = Field(True, description="part of `all`")
+    scales: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    cells: tuple[Cell, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[str, ...] = ()
+    minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Experiment:
+        cells = [c.cell for c in self.cells]
+        for name in {c for c in cells if cells.count(c) > 1}:
+            raise ValueError(f"cell {name} appears twice")
+        for cell in self.cells:
+            if cell.arm is not None and cell.arm not in self.arms:
+                raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
+        for claim in self.claims:
+            for side in claim.cells:
+                if side not in cells:
+                    raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
+        return self
+
+    def at_scale(self, scale: Scale) -> Experiment:
+        """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
+        arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
+        cells = tuple(
+            c if c.arm is None or c.arm in arms else Cell(cell=c.cell, label=c.label, not_run=f"not part of scale {scale}")
+            for c in self.cells
+        )
+        return self.model_copy(update={"arms": arms, "cells": cells})
+
+
+class SuiteConfig(Strict):
+    """config/config.yaml, and what `--config` lays over it."""
+
+    scale: Scale = "laptop"
+    seeds: dict[Scale, int] = Field(default_factory=lambda: {"smoke": 2, "laptop": 3, "gpu": 3, "paper": 3})
+    experiments: list[str] | None = Field(None, description="default: every experiment with `default: true`")
+    tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")

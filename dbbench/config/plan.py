@@ -1,0 +1,167 @@
+"""Resolution of every experiment at a scale, and the plan of all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dbbench.config.base import Scale, overlay, read_yaml, validated
+from dbbench.config.configuration import Configuration
+from dbbench.config.experiments import Arm, Experiment, SuiteConfig
+from dbbench.config.settings import EndToEndConfig
+from dbbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a scale runs: the experiments, and every configuration once."""
+
+    scale: Scale
+    seeds: int
+    experiments: dict[str, Experiment]
+    arms: dict[str, dict[str, Configuration]]  # experiment -> arm -> configuration
+    tracking_uri: str | None = None
+    sources: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def configurations(self) -> dict[str, Configuration]:
+        """Name -> configuration, over all experiments, each once; samplers asked for by several are evaluated together.
+
+        Raises:
+            UserError: if two experiments want the same weights evaluated in ways that do not go together.
+        """
+        merged: dict[str, Configuration] = {}
+        for experiment, arms in self.arms.items():
+            for configuration in arms.values():
+                known = merged.setdefault(configuration.name, configuration)
+                merged[configuration.name] = _evaluated_together(known, configuration, experiment)
+        return merged
+
+    def used_by(self, name: str) -> list[str]:
+        """The experiments that use a configuration."""
+        return [e for e, arms in self.arms.items() if any(c.name == name for c in arms.values())]
+
+    def runs_of(self, experiment: str) -> Iterator[tuple[str, Configuration, int]]:
+        """(arm, configuration, seed) of an experiment."""
+        for arm, configuration in self.arms[experiment].items():
+            for seed in self.seeds_of(configuration):
+                yield arm, configuration, seed
+
+    def seeds_of(self, configuration: Configuration) -> range:
+        """The seeds of a configuration: those of the plan, or one where nothing depends on it."""
+        repeats = configuration.profile.repeats if configuration.profile else None
+        return range(self.seeds if repeats is None else repeats)
+
+
+def _evaluated_together(first: Configuration, second: Configuration, experiment: str) -> Configuration:
+    """Two configurations with the same weights as one whose evaluation serves both."""
+    samplers = {**first.evaluation.samplers, **second.evaluation.samplers}
+    one, other = (c.evaluation.model_copy(update={"samplers": samplers}) for c in (first, second))
+    if one != other or any(first.evaluation.samplers.get(k, v) != v for k, v in second.evaluation.samplers.items()):
+        raise UserError(f"experiment {experiment}: {first.name} is evaluated otherwise by another experiment")
+    return first.model_copy(update={"evaluation": one})
+
+
+def config_root() -> Path:
+    """The folder config/: beside the working directory, else beside the package (an editable installation)."""
+    for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (base / "config" / "experiments").is_dir():
+            return base / "config"
+    raise UserError("no folder config/experiments here; run dbbench in a clone of the suite")
+
+
+def load_experiment(path: Path) -> Experiment:
+    """One experiment file, validated."""
+    value = read_yaml(path)
+    experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
+    return experiment
+
+
+def resolve(
+    base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: Scale, variants: Mapping[str, Any], where: str
+) -> Configuration:
+    """The configuration of an arm at a scale."""
+    merged = overlay(base, experiment.scales.get(scale, {}))
+    if arm.variant is not None:
+        if arm.variant not in variants:
+            raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
+        merged = overlay(merged, variants[arm.variant])
+    over = arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "at"})
+    merged = overlay(overlay(merged, over), arm.at.get(scale, {}))
+    # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
+    method = dict(merged.get("method", {}))
+    if method.get("name") == "end_to_end":
+        merged["method"] = {k: v for k, v in method.items() if k in EndToEndConfig.model_fields}
+    configuration: Configuration = validated(Configuration, merged, where)
+    return configuration
+
+
+def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
+    """Read every experiment the suite asks for and resolve its arms.
+
+    Raises:
+        UserError: one line that names file and key.
+    """
+    root = root or config_root()
+    files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
+    loaded = {name: load_experiment(path) for name, path in files.items()}
+    every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
+    # by default, an experiment whose arms are all of other scales is left out
+    default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
+    wanted = default if suite.experiments is None else suite.experiments
+    for name in wanted:
+        if name not in loaded:
+            raise UserError(f"unknown experiment {name!r}; known: {', '.join(loaded)}")
+    variants = read_yaml(root / "variants.yaml")
+    bases: dict[str, dict[str, Any]] = {}
+    arms: dict[str, dict[str, Configuration]] = {}
+    for name in wanted:
+        experiment = loaded[name]
+        arms[name] = {}
+        if experiment.architecture is None:
+            continue
+        path = root / "architectures" / f"{experiment.architecture}.yaml"
+        base = bases.setdefault(experiment.architecture, read_yaml(path))
+        settings = experiment.settings or suite.scale
+        if settings not in base:
+            raise UserError(f"{path}: no settings for scale {settings}")
+        shared = overlay(base.get("every_scale", {}), base[settings])
+        for arm_name, arm in experiment.arms.items():
+            where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
+            arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
+    experiments = {n: loaded[n] for n in wanted}
+    return Plan(suite.scale, suite.seeds[suite.scale], experiments, arms, suite.tracking_uri, files)
+
+
+def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> SuiteConfig:
+    """config/config.yaml with `overrides` laid over it, validated."""
+    root = root or config_root()
+    merged = overlay(read_yaml(root / "config.yaml"), overrides or {})
+    suite: SuiteConfig = validated(SuiteConfig, merged, str(root / "config.yaml"))
+    return suite
+
+
+def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Configuration:
+    """The configuration of a name (vit-end_to_end-...) or of experiment/arm, over all experiments at `scale`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    root = root or config_root()
+    names = [p.stem for p in sorted((root / "experiments").glob("*.yaml"))]
+    scaled = [n for n in names if _has_scale(root, n, scale)]
+    plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root)
+    experiment, _, arm = name.partition("/")
+    if arm and experiment in plan.arms and arm in plan.arms[experiment]:
+        name = plan.arms[experiment][arm].name
+    if name not in plan.configurations:
+        raise UserError(f"unknown configuration {name!r} at scale {scale}; name one by experiment/arm, e.g. table1/db")
+    return plan.configurations[name]
+
+
+def _has_scale(root: Path, experiment: str, scale: Scale) -> bool:
+    architecture = load_experiment(root / "experiments" / f"{experiment}.yaml").architecture
+    return architecture is None or scale in read_yaml(root / "architectures" / f"{architecture}.yaml")
