@@ -317,73 +317,90 @@ def progress(args: argparse.Namespace) -> None:
 # --- parser ------------------------------------------------------------------------------------------------------------
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    from dbbench.config import SCALES
+class Commands:
+    """The commands of a parser, and the arguments that several of them share."""
 
-    parser = argparse.ArgumentParser(prog="dbbench", description=DESCRIPTION)
-    parser.set_defaults(json=False)
-    commands = parser.add_subparsers(metavar="command", required=True)
+    def __init__(self, parser: argparse.ArgumentParser, metavar: str = "command") -> None:
+        self.made = parser.add_subparsers(metavar=metavar, required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], scaled: bool = False) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+    def add(
+        self,
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        *,
+        scaled: bool = False,
+        of_run: bool = False,
+        of_plan: bool = False,
+        json: bool = False,
+    ) -> argparse.ArgumentParser:
+        """A command with the arguments of what it works on; its help is the docstring of `run`."""
+        from dbbench.config import SCALES
+
+        made = self.made.add_parser(name, help=run.__doc__, description=run.__doc__)
         made.set_defaults(run=run)
-        if scaled:
+        if scaled or of_run or of_plan:
             made.add_argument("--scale", choices=SCALES, default="laptop")
+        if of_run:
+            made.add_argument("--configuration", required=True, help="name of a configuration, or experiment/arm")
+            made.add_argument("--seed", type=int, required=True)
+        if of_plan:
+            made.add_argument("--seeds", type=int, help="number of seeds (default: config/config.yaml)")
+            made.add_argument("--experiments", nargs="+", help="experiments in play (default: config/config.yaml)")
+        if json:
+            made.add_argument("--json", action="store_true", help="print JSON")
         return made
 
-    def with_json(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--json", action="store_true", help="print JSON")
 
-    def with_run(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--configuration", required=True, help="name of a configuration, or experiment/arm")
-        made.add_argument("--seed", type=int, required=True)
-
-    def with_plan(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--seeds", type=int, help="number of seeds (default: config/config.yaml)")
-        made.add_argument("--experiments", nargs="+", help="experiments in play (default: config/config.yaml)")
-
-    _add_show(commands, with_json, SCALES)
-    command("data", data).add_argument("name")
-    command("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
-    made = command("train", train, scaled=True)
-    with_run(made)
-    made.add_argument("--block", type=int, help="the block of an isolated run")
-    with_run(command("teacher", teacher, scaled=True))
-    with_run(command("assemble", assemble, scaled=True))
-    made = command("features", features, scaled=True)
-    made.add_argument("--configuration", required=True, help="one that the extractor is for")
-    with_run(command("evaluate", evaluate, scaled=True))
-    with_run(command("profile", profile, scaled=True))
-    _add_memory(command("memory", memory, scaled=True), with_json)
-    for name, run in (("cells", cells), ("table", table)):
-        made = command(name, run, scaled=True)
-        made.add_argument("--experiment", required=True)
-        with_plan(made)
-    made = command("figure", figure, scaled=True)
-    made.add_argument("name")
-    with_plan(made)
-    for name, run in (("verdicts", verdicts), ("report", report)):
-        with_plan(command(name, run, scaled=True))
-    made = command("sync", sync, scaled=True)
-    with_plan(made)
-    with_json(made)
-    made = command("why", why)
-    made.add_argument("artifact", help="a table, figure, cells file or report")
-    with_json(made)
-    made = command("ui", ui)
-    made.add_argument("--port", type=int, default=5000)
-    made.add_argument("--no-browser", action="store_true", help="print the address only")
-    with_json(command("doctor", doctor))
-    made = command("progress", progress, scaled=True)
-    made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
-    made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
-    made.add_argument("--parent", type=int, help="end with this process")
-    with_json(made)
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="dbbench", description=DESCRIPTION)
+    parser.set_defaults(json=False)
+    commands = Commands(parser)
+    _add_show(commands)
+    _add_jobs(commands)
+    _add_memory(commands.add("memory", memory, scaled=True, json=True))
+    _add_published(commands)
+    _add_views(commands)
     return parser
 
 
-def _add_memory(made: argparse.ArgumentParser, with_json: Callable[[argparse.ArgumentParser], None]) -> None:
+def _add_jobs(commands: Commands) -> None:
+    """What the workflow calls to make runs."""
+    commands.add("data", data).add_argument("name")
+    commands.add("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
+    commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
+    commands.add("teacher", teacher, of_run=True)
+    commands.add("assemble", assemble, of_run=True)
+    made = commands.add("features", features, scaled=True)
+    made.add_argument("--configuration", required=True, help="one that the extractor is for")
+    commands.add("evaluate", evaluate, of_run=True)
+    commands.add("profile", profile, of_run=True)
+
+
+def _add_published(commands: Commands) -> None:
+    """What is made of the runs."""
+    for name, run in (("cells", cells), ("table", table)):
+        commands.add(name, run, of_plan=True).add_argument("--experiment", required=True)
+    commands.add("figure", figure, of_plan=True).add_argument("name")
+    for name, run in (("verdicts", verdicts), ("report", report)):
+        commands.add(name, run, of_plan=True)
+    commands.add("sync", sync, of_plan=True, json=True)
+
+
+def _add_views(commands: Commands) -> None:
+    """What only looks."""
+    commands.add("why", why, json=True).add_argument("artifact", help="a table, figure, cells file or report")
+    made = commands.add("ui", ui)
+    made.add_argument("--port", type=int, default=5000)
+    made.add_argument("--no-browser", action="store_true", help="print the address only")
+    commands.add("doctor", doctor, json=True)
+    made = commands.add("progress", progress, scaled=True, json=True)
+    made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
+    made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
+    made.add_argument("--parent", type=int, help="end with this process")
+
+
+def _add_memory(made: argparse.ArgumentParser) -> None:
     """`memory`: the configuration of an experiment's arm, and what to change of it."""
     made.add_argument("--experiment", required=True)
     made.add_argument("--arm", help="an arm of the experiment (default: the first that has the method)")
@@ -396,36 +413,27 @@ def _add_memory(made: argparse.ArgumentParser, with_json: Callable[[argparse.Arg
     made.add_argument("--precision", choices=["float32", "bfloat16"])
     made.add_argument("--optimizer", choices=["fused", "foreach", "loop"])
     made.add_argument("--attention", choices=["auto", "math", "flash", "efficient"])
-    with_json(made)
 
 
-def _add_show(commands: Any, with_json: Callable[[argparse.ArgumentParser], None], scales: Sequence[str]) -> None:
+def _add_show(commands: Commands) -> None:
     """`show partition`, `show grid`, `show parameters`."""
-    show = commands.add_parser("show", help="Print a partition, a grid or parameter counts.")
-    kinds = show.add_subparsers(metavar="what", required=True)
-    made = kinds.add_parser("partition", help=show_partition.__doc__)
+    kinds = Commands(commands.made.add_parser("show", help="Print a partition, a grid or parameter counts."), "what")
+    made = kinds.add("partition", show_partition, json=True)
     made.add_argument("--blocks", type=int, required=True)
     made.add_argument("--gamma", type=float, default=0.0)
     made.add_argument("--strategy", default="equi_probability", choices=["equi_probability", "log_uniform", "linear"])
     made.add_argument("--sigma-min", type=float, default=0.002)
     made.add_argument("--sigma-max", type=float, default=80.0)
     made.add_argument("--schedule", choices=["linear", "cosine"], help="blocks of a mask schedule instead of noise levels")
-    made.set_defaults(run=show_partition)
-    with_json(made)
-    made = kinds.add_parser("grid", help=show_grid.__doc__)
+    made = kinds.add("grid", show_grid, json=True)
     made.add_argument("--steps", type=int, required=True)
     made.add_argument("--blocks", type=int, required=True)
     made.add_argument("--kind", default="cdf", choices=["cdf", "karras"])
-    made.set_defaults(run=show_grid)
-    with_json(made)
-    made = kinds.add_parser("parameters", help=show_parameters.__doc__)
+    made = kinds.add("parameters", show_parameters, scaled=True, json=True)
     made.add_argument("--experiment", required=True)
-    made.add_argument("--scale", choices=scales, default="laptop")
     which = made.add_mutually_exclusive_group(required=True)
     which.add_argument("--method")
     which.add_argument("--arm", help="a named arm of the experiment")
-    made.set_defaults(run=show_parameters)
-    with_json(made)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from dbbench.config.base import SCALES, Scale, Strict
 
+SEEDS: dict[Scale, int] = {"smoke": 1, "laptop": 3, "gpu": 3, "paper": 3}
+
 
 class Cell(Strict):
     """One number of a table: which row of which arm's evaluation it is."""
@@ -116,6 +118,6 @@ class SuiteConfig(Strict):
     """config/config.yaml, and what `--config` lays over it."""
 
     scale: Scale = "laptop"
-    seeds: dict[Scale, int] = Field(default_factory=lambda: {"smoke": 2, "laptop": 3, "gpu": 3, "paper": 3})
+    seeds: dict[Scale, int] = Field(default_factory=SEEDS.copy)
     experiments: list[str] | None = Field(None, description="default: every experiment with `default: true`")
     tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")

@@ -65,12 +65,8 @@ def train(
     steps, size = configuration.steps_per_process, configuration.training.batch_size
     trainer = Trainer(network, method, configuration.training, steps, seed, device)
     code = code_hash(*training_entries(configuration))
-    about = {
-        "name": configuration.name,
-        "seed": seed,
-        "block": block,
-        "frozen": sorted(n for n, p in network.named_parameters() if not p.requires_grad),
-    }
+    frozen = sorted(n for n, p in network.named_parameters() if not p.requires_grad)
+    about = {"name": configuration.name, "seed": seed, "block": block, "frozen": frozen}
     begun = time.perf_counter()
     fit(
         trainer,
@@ -80,28 +76,15 @@ def train(
         validate=validation(method, data, configuration),
         offer=offer,
     )
-    trained = time.perf_counter()
+    times = {"startup_seconds": round(begun - clock, 3), "train_seconds": round(time.perf_counter() - begun, 3)}
     save_weights(folder / "model.safetensors", network, trainer.average.values if trainer.average else None, about)
     (folder / "state" / "metrics.jsonl").replace(folder / "metrics.jsonl")
     layers = len(network.layers) if block is not None else configuration.layer_evaluations / steps
-    write_json(
-        folder / "run.json",
-        {
-            **describe(configuration, scale, seed, block),
-            "code": code,
-            "device": device_name(device),
-            "threads": torch.get_num_threads(),
-            "dataset": data.facts,
-            "started": started,
-            "ended": now(),
-            "startup_seconds": round(begun - clock, 3),
-            "train_seconds": round(trained - begun, 3),
-            "steps": steps,
-            "samples_seen": steps * size,
-            "layer_evaluations": round(steps * layers),
-            "peak_rss_bytes": peak_rss_bytes(),
-        },
-    )
+    counts = {"steps": steps, "samples_seen": steps * size, "layer_evaluations": round(steps * layers)}
+    where = {"device": device_name(device), "threads": torch.get_num_threads()}
+    record = describe(configuration, scale, seed, block) | {"code": code, **where, "dataset": data.facts}
+    record |= {"started": started, "ended": now(), **times, **counts, "peak_rss_bytes": peak_rss_bytes()}
+    write_json(folder / "run.json", record)
     shutil.rmtree(folder / "state")
 
 
