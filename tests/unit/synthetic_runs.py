@@ -21,8 +21,8 @@ ARMS = ("vit", "db", "db_isolated")
 
 
 def make_plan(scale: str = "smoke") -> Plan:
-    """Three arms of table1 and figure4."""
-    plan = load_plan(load_suite({"scale": scale, "experiments": ["table1", "figure4"]}))
+    """Three arms of table1 and figure4, two seeds."""
+    plan = load_plan(load_suite({"scale": scale, "seeds": {scale: 2}, "experiments": ["table1", "figure4"]}))
     return replace(plan, arms={**plan.arms, "table1": {a: plan.arms["table1"][a] for a in ARMS}})
 
 
