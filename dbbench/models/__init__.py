@@ -33,9 +33,11 @@ class Network(nn.Module):
 
     Attributes:
         layers: the layers of this process, keyed by their index in the whole network.
+        checkpointed: the methods of a layer that activation checkpointing runs again in the backward pass.
     """
 
     layers: nn.ModuleDict
+    checkpointed: tuple[str, ...] = ("forward",)
     #: whether the end of the chain on the validation part is cheap enough for learning curves
     validates_by_chain: bool = False
 

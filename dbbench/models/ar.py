@@ -90,6 +90,9 @@ class AR(Network):
         target_norm: norm of the targets (D27).
     """
 
+    # the attention between them is not run again: its keys and values stand in a cache that layers and halves share
+    checkpointed = ("enter", "leave")
+
     def __init__(
         self,
         config: ARConfig,

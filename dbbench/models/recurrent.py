@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dbbench.data.cards import CARDS
 from dbbench.models import Batch, Fill, Network
@@ -45,8 +46,9 @@ def draw_recurrence(mean: int, kept: int, g: torch.Generator | None = None) -> R
     """
     if mean == 1:
         return Recurrence(0, 1)
-    rate = torch.exp(math.log(mean) - 0.125 + 0.5 * torch.randn((), generator=g))
-    runs = int(torch.poisson(rate, generator=g).item()) + 1
+    with _disable_current_modes():  # a number, also where a profile has tensors without values
+        rate = torch.exp(math.log(mean) - 0.125 + 0.5 * torch.randn((), generator=g))
+        runs = int(torch.poisson(rate, generator=g).item()) + 1
     return Recurrence(max(runs - kept, 0), min(kept, runs))
 
 

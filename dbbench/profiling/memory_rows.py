@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbench.models import count_parameters
-from dbbench.profiling.memory import CATEGORIES, LargestBatch, Profile, closed_form, profile
+from dbbench.profiling.memory import CATEGORIES, LargestBatch, Profile, Profiles, closed_form
 from dbbench.profiling.real import GPU
 from dbbench.profiling.real import measure as measure_real
 from dbbench.profiling.step import changed, heaviest_block
@@ -34,25 +34,26 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
     assert settings is not None
     size = configuration.training.batch_size
     result.evaluator = f"counted on fake tensors (CPU kernels), batch {size}"
-    found = profile(configuration)
+    profiles = Profiles()
+    found = profiles.of(configuration)
     result.add("peak_megabytes", found.peak_bytes / MB, split="train")
     for phase, value in found.by_phase.items():
         result.add("peak_megabytes", value / MB, phase, "train")
-    baseline = profile(end_to_end_of(configuration))
+    baseline = profiles.of(end_to_end_of(configuration))
     reduction(configuration, found, baseline, result)
     result.add("parameters_of_several_blocks", shared_parameters(configuration), split="train")
     for axis, values, change in sweeps(configuration):
         rows = []
         for value in values:
             point = change(value)
-            swept = found if point == configuration else profile(point)
+            swept = profiles.of(point)
             own = (point.method.blocks, point.model.layers, point.training.batch_size)
             rows.append([value, *own, swept.peak_bytes, *swept.by_category.values()])
             if axis == "blocks":
                 result.add("reduction_factor", baseline.peak_bytes / swept.peak_bytes, f"blocks{value}", "train")
         result.curve(axis, COLUMNS, rows)
-    budgets(configuration, result)
-    agreement(configuration, result, folder)
+    budgets(configuration, profiles, result)
+    agreement(configuration, profiles, result, folder)
 
 
 def reduction(configuration: Configuration, found: Profile, baseline: Profile, result: Evaluation) -> None:
@@ -88,10 +89,10 @@ def sweeps(configuration: Configuration) -> list[tuple[str, tuple[int, ...], Any
     ]
 
 
-def budgets(configuration: Configuration, result: Evaluation) -> None:
+def budgets(configuration: Configuration, profiles: Profiles, result: Evaluation) -> None:
     """The largest batch that fits each budget."""
     assert configuration.profile is not None
-    search = LargestBatch(configuration)
+    search = LargestBatch(configuration, profiles, configuration.profile.batch_sizes)
     rows = []
     for gigabytes in configuration.profile.budgets_gb:
         size = search.within(gigabytes * 10**9)
@@ -100,14 +101,14 @@ def budgets(configuration: Configuration, result: Evaluation) -> None:
     result.curve("largest_batch", ["budget_gb", "batch_size"], rows)
 
 
-def agreement(configuration: Configuration, result: Evaluation, folder: Path) -> None:
+def agreement(configuration: Configuration, profiles: Profiles, result: Evaluation, folder: Path) -> None:
     """Closed form, fake and executed at the batch size that the machine can execute."""
     assert configuration.profile is not None
     size = configuration.profile.real_batch_size
     if size is None:
         return
     small = changed(configuration, training={"batch_size": size})
-    fake, form = profile(small).peak_bytes, closed_form(small)
+    fake, form = profiles.of(small).peak_bytes, closed_form(small)
     real = measure_real(small, folder / "gpu_memory.pickle")
     numbers: dict[str, int | None] = {
         "closed_form_sum": form.sum_bytes,

@@ -130,9 +130,19 @@ def prepare(
 
 
 def fakes(fake: bool) -> Any:
-    """FakeTensorMode's context, or none."""
+    """A context in which tensors have no memory, or none.
+
+    They have no values either. A yes-or-no question about them is answered no: the draws that ask whether one of them fell
+    outside, to repeat it, are then done. Any other question about values is an error.
+    """
     if not fake:
         return nullcontext()
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    return FakeTensorMode()
+    class Fakes(FakeTensorMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype is torch.bool:
+                return False
+            return super().__torch_dispatch__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+
+    return Fakes()

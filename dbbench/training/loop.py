@@ -96,9 +96,10 @@ class Trainer:
 
 
 def checkpoint_layers(network: Network) -> None:
-    """Keep a layer's input in place of its activations and run it again in the backward pass, with the same dropout."""
+    """Keep the input of a layer's parts in place of their activations and run them again backward, with the same dropout."""
     for layer in network.layers.values():
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        for part in network.checkpointed:
+            setattr(layer, part, partial(checkpoint, getattr(layer, part), use_reentrant=False))
 
 
 def attention_kernel(config: TrainingConfig) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from dbbench.config import Configuration, config_root, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.models import count_parameters
-from dbbench.profiling.memory import PHASES, Profile, closed_form, largest, profile
+from dbbench.profiling.memory import PHASES, LargestBatch, Profile, Profiles, closed_form, largest, profile
 from dbbench.profiling.real import measure
 from dbbench.profiling.step import changed, prepare, random_batch
 
@@ -209,4 +209,43 @@ def test_every_architecture_can_be_profiled(architecture: str) -> None:
     assert sum(counted.by_category.values()) == counted.peak_bytes
     assert counted.peak_bytes == profile(one, fake=False).peak_bytes
     assert counted.peak_bytes <= profile(changed(one, method={"residency": "joint"})).peak_bytes
-    assert profile(checkpointed(one)).peak_bytes > 0
+
+
+@pytest.mark.parametrize("method", ["end_to_end", "diffusion_blocks"])
+@pytest.mark.parametrize("experiment", ["table1", "table2", "table3", "table4", "table5"])
+def test_paper_sizes_by_every_method_and_checkpointing_saves(experiment: str, method: str) -> None:
+    arms = load_plan(load_suite({"scale": "paper", "experiments": [experiment]})).arms[experiment]
+    plain = next(c for c in arms.values() if c.method.name == method)
+    counted, less = profile(plain), profile(checkpointed(plain))
+    assert less.peak_bytes < counted.peak_bytes
+    assert less.by_category["parameters"] == counted.by_category["parameters"]
+
+
+@pytest.mark.parametrize("architecture", sorted(architectures()))
+def test_checkpointing_keeps_the_gradients_of_every_architecture(architecture: str) -> None:
+    gradients = []
+    for configuration in (architectures()[architecture], checkpointed(architectures()[architecture])):
+        prepared = prepare(changed(configuration, training={"batch_size": 2}), device=torch.device("cpu"))
+        torch.manual_seed(0)
+        batch = random_batch(configuration, 2, torch.device("cpu"))
+        prepared.trainer.train_step(batch, prepared.step)
+        gradients.append([p.grad for p in prepared.trainer.network.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) > 0
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_step_asked_for_twice_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def count(configuration: Configuration) -> Profile:
+        counted.append(size := configuration.training.batch_size)
+        return Profile(1000 + 10 * size, {}, {})
+
+    monkeypatch.setattr("dbbench.profiling.memory.profile", count)
+    profiles = Profiles()
+    search = LargestBatch(END_TO_END, profiles, (32, 128))
+    assert search.within(10_000) == 900
+    assert search.within(10_009) == 900
+    # the swept ones that the line goes through, then the border and the one beyond it
+    assert counted == [128, 64, 900, 901]
