@@ -33,23 +33,36 @@ def import_torchvision(name: str = "torchvision") -> Any:
 
 
 def import_timm_layers() -> Any:
-    """`timm.layers` without timm's catalogue of models, which each short job would wait for.
+    """`timm.layers` without the catalogues of models of timm and torchvision, which each short job would wait for.
 
-    The catalogue hangs on `timm/__init__.py`; a bare package stands in for it during the import.
+    The catalogues hang on the packages' `__init__.py`; bare packages stand in for them during the import. Of torchvision,
+    timm's layers need one frozen norm, while the whole brings in PyTorch's compiler, a second and a half of each evaluation.
     """
     if "timm.layers" in sys.modules:
         return sys.modules["timm.layers"]
-    spec = PathFinder.find_spec("timm")
-    if spec is None or spec.submodule_search_locations is None:
-        raise ModuleNotFoundError("timm is not installed")
-    bare = ModuleType("timm")
-    bare.__path__ = list(spec.submodule_search_locations)
-    import_torchvision()
-    sys.modules["timm"] = bare
+    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "torchvision"}
+    _bare_package("timm")
+    if not kept:
+        _bare_package("torchvision")
+        _bare_package("torchvision.ops")
+        sys.modules["torchvision.models"] = None  # type: ignore[assignment]  # timm does without it
     try:
         return importlib.import_module("timm.layers")
     finally:
-        del sys.modules["timm"]
+        for name in [n for n in sys.modules if n == "timm" or n.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
+def _bare_package(name: str) -> None:
+    """Put a package without the contents of its `__init__.py` among the modules; its submodules can be imported."""
+    parent = name.rpartition(".")[0]
+    spec = PathFinder.find_spec(name, sys.modules[parent].__path__ if parent else None)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"{name} is not installed")
+    bare = ModuleType(name)
+    bare.__path__ = list(spec.submodule_search_locations)
+    sys.modules[name] = bare
 
 
 def import_mauve() -> Any:

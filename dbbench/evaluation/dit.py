@@ -28,7 +28,7 @@ from dbbench.training.checkpoint import load_networks
 
 #: precision, recall and the kernel distance need all pairs: of at most so many samples
 PAIRS = 10_000
-REPEATS = 5
+REPEATS = 3
 
 
 def evaluate(job: Job) -> Evaluation:

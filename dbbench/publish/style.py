@@ -76,5 +76,6 @@ def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = 
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name -> (colour, marker), in the order of `names`."""
-    return {n: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(names)}
+    """Name -> (colour, marker), in the order of `names`; when the colours come round again, with other markers."""
+    count = len(COLOURS)
+    return {n: (COLOURS[i % count], MARKERS[(i + i // count) % count]) for i, n in enumerate(names)}

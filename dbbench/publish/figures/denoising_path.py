@@ -54,6 +54,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         line[0].set_title(rows.loc[rows["arm"] == arm, "label"].iloc[0])
     blocks = sorted({int(b) for b in rows["block"]})
     handles = [Patch(color=COLOURS[b], label=f"block {b}") for b in blocks]
+    figure.supxlabel("noise level sigma of the step", fontsize=7.5)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) or 1)
     return figure
 

@@ -32,10 +32,10 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from dbbench.publish.runs import arm_label, runs_of
+    from dbbench.publish.runs import arm_label, different_runs_of
 
     rows = []
-    for arm, configuration, run in runs_of(plan, experiment, root):
+    for arm, configuration, run in different_runs_of(plan, experiment, root):
         per_step = configuration.layer_evaluations / configuration.steps_per_process
         common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
         common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
@@ -75,7 +75,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set_xlabel(title)
         axes.set_xlim(left=0)
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    fits = max(map(len, labels), default=0) <= 40  # three labels beside one another on a page
+    figure.legend(handles, labels, loc="outside upper center", ncols=3 if fits else 2)
     return figure
 
 
@@ -85,9 +86,10 @@ FIGURE = Figure(
     caption=(
         "Training error and validation accuracy of every arm; lines are means over seeds, shaded their range. Left against "
         "the optimizer steps of one process, right against the layers run forward by all processes of a run: with B blocks "
-        "a step runs L/B layers. The training error is the loss end to end, and for DiffusionBlocks the mean of its blocks' "
-        "unweighted losses. The two are of different tasks (DiffusionBlocks averages over noise levels, at low ones the "
-        "target can be read off its input) and are not to be compared with one another. "
+        "a step runs L/B layers. The training error of a network that denoises is the mean of its blocks' unweighted losses "
+        "(end to end: of its one block), and of a classifier end to end its loss. The latter is of another task than "
+        "DiffusionBlocks' (which averages over noise levels, at low ones the target can be read off its input) and is not to "
+        "be compared with it. "
         "Validation samples are held out of the training part; the test part plays no role here. The processes of an "
         "isolated run know only their own block: they have an error and no accuracy."
     ),

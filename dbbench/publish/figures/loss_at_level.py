@@ -31,6 +31,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def _panel(axes: Any, rows: pd.DataFrame) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     from dbbench.publish.style import COLOURS, QUIET, band, over_seeds
 
     for block in sorted(set(rows["block"])):
@@ -42,6 +44,9 @@ def _panel(axes: Any, rows: pd.DataFrame) -> None:
     reference = over_seeds(rows, "sigma", "skip_only")
     axes.plot(reference["x"], reference["mean"], color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="D = c_skip z")
     axes.set(xscale="log", yscale="log", title="\n".join(wrap(rows["label"].iloc[0], 36)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))  # the range is less than two decades
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(True, axis="y")
 
 
