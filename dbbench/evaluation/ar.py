@@ -70,10 +70,9 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
         judge.add(found.result, torch.cat([prompts, make(prompts, text.length)], 1), name)
     commonest = tokens.bincount().argmax().item()
     judge.add_controls(found.result, more, int(commonest))
-    shown = torch.cat([prompts[:3], found.decoders()["default"](prompts[:3], text.length)], 1)
-    found.result.curve(
-        "samples", ["sample", "prompt_length", "tokens"], [[i, text.prompt_length, t.tolist()] for i, t in enumerate(shown)]
-    )
+    shown = prompts[:3], found.decoders()["default"](prompts[:3], text.length)
+    spelled = [[i, data.spelled(p), data.spelled(c)] for i, (p, c) in enumerate(zip(*shown, strict=True))]
+    found.result.curve("samples", ["sample", "prompt", "continuation"], spelled)
 
 
 class EndToEnd:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dbbench.compat import import_timm_layers
 from dbbench.data.cards import CARDS
 from dbbench.models import Batch, Fill, Network
 from dbbench.models.layers import (
@@ -28,7 +29,6 @@ from dbbench.models.layers import (
     gate_bias,
     modulate,
     normal,
-    timm_layers,
     xavier,
 )
 from dbbench.noise import precondition
@@ -60,7 +60,7 @@ class DiT(Network):
         d, patch = config.width, config.patch
         self.config, self.image, self.classes, self.sigma_data = config, image, classes, sigma_data
         self.grid = (image[1] // patch[0], image[2] // patch[1])
-        self.patch_embed = timm_layers.PatchEmbed(image[1:], patch, image[0], d)
+        self.patch_embed = import_timm_layers().PatchEmbed(image[1:], patch, image[0], d)
         self.register_buffer("position", torch.empty(self.grid[0] * self.grid[1], d), persistent=False)
         self.noise_embed = NoiseEmbedding(d, config.noise_embedding_scale)
         self.label_embed = nn.Embedding(classes + 1, d)
@@ -126,7 +126,8 @@ class DiT(Network):
     def fill_buffers(self) -> None:
         """Fixed sin-cos positions over rows and columns."""
         position = self.get_buffer("position")
-        position.copy_(timm_layers.build_sincos2d_pos_embed(list(self.grid), self.config.width, device=position.device))
+        sincos = import_timm_layers().build_sincos2d_pos_embed
+        position.copy_(sincos(list(self.grid), self.config.width, device=position.device))
 
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """DiT's initial values: Xavier-uniform maps, zero modulations and head, so that D = c_skip z at the start (D29)."""

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from dbbench.compat import import_timm_layers
 from dbbench.models import Fill
 
-timm_layers = import_timm_layers()
-
 Order = Literal["linear_silu", "silu_linear"]
 
 #: x with SiLU(x) = 1, the bias of a gate that starts open when SiLU comes after the linear map
@@ -66,6 +64,7 @@ class Layer(nn.Module):
         activation: Callable[[], nn.Module] = nn.GELU,
     ) -> None:
         super().__init__()
+        timm_layers = import_timm_layers()  # here: language models have no part of it and do not wait for it
         self.norm1 = nn.LayerNorm(width, eps=eps, elementwise_affine=affine)
         self.attention = timm_layers.Attention(width, heads, qkv_bias=True, attn_drop=dropout, proj_drop=dropout)
         self.norm2 = nn.LayerNorm(width, eps=eps, elementwise_affine=affine)

@@ -205,7 +205,7 @@ class RecurrentDepth(Network):
             gated = name.startswith("layers.") and name.endswith("bias")
             return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
         if name == "beginning" or name.startswith("embed"):
-            return trunc_normal(config.width**-0.5)
+            return trunc_normal(1.0)  # of unit size, as Huginn's after its scale sqrt(d): else attention drowns them
         if parameter.ndim == 1:
             return constant(1.0 if "norm" in name else 0.0)
         if config.initialisation == "trunc_normal":

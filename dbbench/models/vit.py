@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dbbench.compat import import_timm_layers
 from dbbench.data.cards import CARDS
 from dbbench.models import Batch, Fill, Network
 from dbbench.models.layers import (
@@ -28,7 +29,6 @@ from dbbench.models.layers import (
     constant,
     gate_bias,
     normal,
-    timm_layers,
     trunc_normal,
     xavier,
 )
@@ -74,7 +74,7 @@ class ViT(Network):
         super().__init__()
         d, channels = config.width, image[0]
         self.config, self.sigma_data, self.target_norm = config, sigma_data, target_norm
-        self.patch_embed = timm_layers.PatchEmbed(image[1:], config.patch, channels, d)
+        self.patch_embed = import_timm_layers().PatchEmbed(image[1:], config.patch, channels, d)
         #: the public code puts the noisy token where the class token stood; the paper's text keeps both (D2)
         self.keeps_class_token = not blockwise or config.readout == "cls_token"
         first = 1 + (blockwise and self.keeps_class_token)
