@@ -143,6 +143,6 @@ def fakes(fake: bool) -> Any:
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype is torch.bool:
                 return False
-            return super().__torch_dispatch__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+            return super().__torch_dispatch__(func, types, args, kwargs)
 
     return Fakes()
