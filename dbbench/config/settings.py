@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -186,8 +186,17 @@ class EvaluationConfig(Strict):
     text: TextConfig | None = Field(None, description="for architectures that generate text")
     strata: int = Field(72, ge=1, description="masked diffusion: slices of t for the bound; a multiple of the blocks")
     sampler: SamplerConfig = SamplerConfig.model_construct()
-    samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="named variants of the chain")
+    samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="variants of the chain: what each changes")
     images: ImagesConfig | None = Field(None, description="for architectures that generate images")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variants_of_the_chain(cls, value: Any) -> Any:
+        """A named sampler says what it changes of `sampler` and keeps the rest, such as its number of steps."""
+        if not isinstance(value, dict) or not isinstance(value.get("sampler"), dict):
+            return value
+        named = value.get("samplers") or {}
+        return {**value, "samplers": {n: {**value["sampler"], **s} if isinstance(s, dict) else s for n, s in named.items()}}
 
     @model_validator(mode="after")
     def _votes_fit(self) -> EvaluationConfig:

@@ -70,7 +70,9 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 
 def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = "") -> None:
-    """Draw a curve of `over_seeds`: the mean as a line, the range of the seeds shaded."""
+    """Draw a curve of `over_seeds`: the mean as a line, the range of the seeds shaded; nothing where nothing was measured."""
+    if curve.empty:
+        return
     axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker)
     axes.fill_between(curve["x"], curve["least"], curve["most"], color=colour, alpha=0.18, linewidth=0)
 

@@ -11,7 +11,7 @@ import torch
 from conftest import small
 from test_dit import BLOCKS, END_TO_END, GENERATES, ISOLATED, chain, network
 
-from dbbench.config import Configuration, FeaturesConfig
+from dbbench.config import Configuration, FeaturesConfig, load_plan, load_suite
 from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.evaluation import features, sampling
@@ -186,3 +186,17 @@ def test_features_of_other_weights_are_refused(digits: Path, tmp_path: Path, mon
     (folder / "run.json").write_text(json.dumps({**record, "weights_sha256": "0" * 64}))
     with pytest.raises(UserError, match="make it anew"):
         evaluation_run.evaluate(configuration, "smoke", 0, tmp_path / "run", digits)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
+def test_a_named_sampler_changes_only_what_it_says(scale: str) -> None:
+    """A block replaced by its neighbour is compared with the default chain, so both take as many steps and one guidance."""
+    plan = load_plan(load_suite({"scale": scale, "experiments": ["table2"]}))
+    for arm in ("dit", "db"):
+        evaluation = plan.arms["table2"][arm].evaluation
+        default = evaluation.sampler.model_dump()
+        assert default["steps"] is not None
+        for name, sampler in evaluation.samplers.items():
+            changed = {key for key, value in sampler.model_dump().items() if value != default[key]}
+            assert len(changed) == 1, f"{arm}: {name} changes {changed}"
+            assert changed <= {"weights", "grid", "start", "replace"}

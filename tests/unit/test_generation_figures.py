@@ -157,3 +157,29 @@ def test_pictures_are_laid_out_row_by_row() -> None:
     assert [int(sheet[3, 4 * i, 0]) for i in range(3)] == [3, 4, 255]
     colour = picture("3x1x1", bytes([1, 2, 3]).hex())
     assert colour[0, 0].tolist() == [1, 2, 3]
+
+
+def test_an_error_is_a_mean_over_all_blocks_or_none() -> None:
+    """Ten logged steps may pass one block by, and the blocks left are not the network."""
+    from dbbench.publish.figures.learning_curves import _shown
+
+    both = {"train/loss": 9.0, "train/error_block0": 1.0, "train/error_block1": 3.0}
+    assert _shown(both, 2) == {"train/error": 2.0}
+    assert _shown(both, 3) == {}
+    assert _shown({"train/loss": 9.0}, 3) == {"train/error": 9.0}
+
+
+def test_arms_are_told_apart_when_the_colours_come_round_again() -> None:
+    from dbbench.publish.style import COLOURS, palette
+
+    looks = palette([str(i) for i in range(3 * len(COLOURS))])
+    assert len(set(looks.values())) == len(looks)
+
+
+@pytest.mark.parametrize("name", ["distance_by_blocks", "distance_by_layers", "loss_at_level", "learning_curves"])
+def test_a_figure_of_nothing_measured_is_drawn(name: str, project: Path) -> None:
+    """Tables that a scale leaves out may be asked for by name."""
+    from dbbench.publish.figures import get_figure
+
+    of = {"distance_by_blocks": "distance_by_blocks", "learning_curves": "table2_learning_curves"}.get(name, name)
+    get_figure(name).draw(data_of(project, of).iloc[:0])

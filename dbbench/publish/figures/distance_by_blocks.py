@@ -61,7 +61,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     theirs.plot(paper["blocks"], paper["published"], color=INK, marker="s", label="published")
     for axes, title in ((ours, "ours"), (theirs, "published, on the paper's data")):
         axes.set(title=title, xlabel="blocks B", xticks=sorted(set(sweep["blocks"])))
-        axes.set_ylim(0, axes.dataLim.ymax * 1.06)  # room for the highest marker
+        axes.margins(y=0.12)  # room for the highest marker
+        axes.set_ylim(bottom=0)
         axes.grid(True, axis="y")
     ours.set_ylabel("Frechet distance, test")
     handles, labels = ours.get_legend_handles_labels()

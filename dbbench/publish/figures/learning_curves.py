@@ -16,10 +16,14 @@ METRICS = {"train/error": "training error", "validation/accuracy_percent": "vali
 AXES = {"step": "optimizer steps of a process", "layer_evaluations": "layer evaluations, all processes"}
 
 
-def _shown(metrics: dict[str, float]) -> dict[str, float]:
-    """The metrics to draw. A blockwise loss is weighted by noise level: the mean of the blocks' unweighted errors is shown."""
+def _shown(metrics: dict[str, float], blocks: int) -> dict[str, float]:
+    """The metrics to draw. A blockwise loss is weighted by noise level: the mean of the blocks' unweighted errors is shown.
+
+    Blocks differ in error more than steps do, so a line in which one of the process's `blocks` had no step gives no mean.
+    """
     errors = [value for name, value in metrics.items() if name.startswith("train/error_block")]
-    error = sum(errors) / len(errors) if errors else metrics.get("train/loss")
+    mean = sum(errors) / len(errors) if len(errors) == blocks else None
+    error = mean if errors else metrics.get("train/loss")
     found = {"train/error": error, "validation/accuracy_percent": metrics.get("validation/accuracy_percent")}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -41,7 +45,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
         for block, step, metrics in run.metrics():
             at = {"block": "" if block is None else str(block), "step": step, "layer_evaluations": step * per_step}
-            rows += [{**common, **at, "metric": name, "value": value} for name, value in _shown(metrics).items()]
+            blocks = len(configuration.partition) if block is None else 1
+            rows += [{**common, **at, "metric": name, "value": value} for name, value in _shown(metrics, blocks).items()]
     columns = ("arm", "label", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
     return pd.DataFrame(rows, columns=list(columns))
 
