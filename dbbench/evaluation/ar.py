@@ -67,12 +67,13 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
     found.result.add("cross_entropy", nats, "teacher", evaluator=f"nats per token of {teacher.name} on {len(more)} test texts")
     prompts = more[:, : text.prompt_length].repeat(text.continuations, 1)
     for name, make in found.decoders().items():
-        judge.add(found.result, torch.cat([prompts, make(prompts, text.length)], 1), name)
-    commonest = tokens.bincount().argmax().item()
-    judge.add_controls(found.result, more, int(commonest))
-    shown = prompts[:3], found.decoders()["default"](prompts[:3], text.length)
-    spelled = [[i, data.spelled(p), data.spelled(c)] for i, (p, c) in enumerate(zip(*shown, strict=True))]
-    found.result.curve("samples", ["sample", "prompt", "continuation"], spelled)
+        made = make(prompts, text.length)
+        judge.add(found.result, torch.cat([prompts, made], 1), name)
+        if name == "default":
+            shown = zip(prompts[:3], made[:3], strict=True)
+            spelled = [[i, data.spelled(p), data.spelled(c)] for i, (p, c) in enumerate(shown)]
+            found.result.curve("samples", ["sample", "prompt", "continuation"], spelled)
+    judge.add_controls(found.result, more, tokens.bincount())
 
 
 class EndToEnd:

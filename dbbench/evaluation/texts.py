@@ -1,7 +1,8 @@
 """What generated texts are worth: MAUVE, perplexity under a teacher, and the counts without which neither means anything.
 
 A teacher's perplexity is lowest for a text that repeats itself, so it never stands without distinct n-grams, repetition and
-entropy; `degenerate` texts show what it gives to the same word over and over, `real` ones what it gives to real text.
+entropy; `degenerate` texts show what it gives to the same word over and over, `real` ones what it gives to real text. MAUVE
+over the features of a small teacher hardly tells text from tokens drawn one by one: `unconnected` texts show how little.
 
 Shapes: N texts, S tokens, d width of the teacher.
 """
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dbbench.compat import import_mauve
-from dbbench.evaluation import Evaluation, Job
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.models.ar import AR, token_error
 from dbbench.models.text_layers import Cache
 from dbbench.paths import teacher_folder
+from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_networks
 
 
@@ -36,12 +38,15 @@ class Teacher:
         self.network, self.name, self.batch_size = network, name, batch_size
 
     @torch.no_grad()
-    def judge(self, texts_NS: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of whole texts (last hidden state of the last token) [N, d], and the nats of every token [N, S]."""
+    def judge(self, texts_NS: Tensor, prompt: int = 0) -> tuple[Tensor, Tensor]:
+        """The features [N, d] of texts (mean last hidden state of the tokens after `prompt`), and the nats [N, S] of tokens.
+
+        The last token's state, which MAUVE takes of a large model, says little but that token when the model is small.
+        """
         features, nats = [], []
         for texts in texts_NS.split(self.batch_size):
             hidden = self.network.causal(self.network.begun(texts), Cache(), self.network.all_layers)
-            features.append(self.network.norm(hidden[:, -1]))
+            features.append(self.network.norm(hidden[:, 1 + prompt :]).mean(1))
             nats.append(token_error(self.network.read(hidden[:, :-1]), texts))
         return torch.cat(features), torch.cat(nats)
 
@@ -106,17 +111,18 @@ class Judge:
 
     def __init__(self, teacher: Teacher, real: Tensor, prompt: int, scalings: tuple[float, ...], seeds: int) -> None:
         self.teacher, self.real, self.prompt, self.scalings, self.seeds = teacher, real, prompt, scalings, seeds
-        self.features, self.nats = teacher.judge(real)
+        self.features, self.nats = teacher.judge(real, prompt)
 
     def add(self, result: Evaluation, texts: Tensor, variant: str) -> None:
         """All measures of whole texts [N, P + L] whose continuations were generated."""
-        features, nats = self.teacher.judge(texts)
+        features, nats = self.teacher.judge(texts, self.prompt)
         n, m = len(texts), len(self.real)
         continued = texts[:, self.prompt :].cpu().numpy()
         for scaling in self.scalings if variant == "default" else self.scalings[:1]:
             reading = variant if scaling == self.scalings[0] else f"scaling_{scaling:g}"
             about = (
-                f"MAUVE, {n} texts against {m}, scaling {scaling:g}, {self.seeds} clusterings, features of {self.teacher.name}"
+                f"MAUVE, {n} texts against {m}, scaling {scaling:g}, {self.seeds} clusterings, "
+                f"mean hidden state of {self.teacher.name}"
             )
             result.add("mauve", mauve(features, self.features, scaling, self.seeds), reading, evaluator=about)
         perplexity = math.exp(nats[:, self.prompt :].double().mean().item())
@@ -127,9 +133,18 @@ class Judge:
         result.add("repetition_4", repetition(continued), variant, evaluator=about)
         result.add("entropy_bits", entropy_bits(continued), variant, evaluator=about)
 
-    def add_controls(self, result: Evaluation, more_real: Tensor, commonest: int) -> None:
-        """Real text beside other real text (the best to be had), and the commonest token over and over."""
+    def add_controls(self, result: Evaluation, more_real: Tensor, counts_V: Tensor) -> None:
+        """Real text beside other real text (the best to be had), the commonest token over and over, and unconnected tokens.
+
+        Args:
+            counts_V: how often each token stands in the real text.
+        """
         self.add(result, more_real, "real_text")
-        degenerate = more_real.clone()
-        degenerate[:, self.prompt :] = commonest
+        degenerate, unconnected = more_real.clone(), more_real.clone()
+        degenerate[:, self.prompt :] = counts_V.argmax()
         self.add(result, degenerate, "degenerate")
+        n, size = len(more_real), more_real.shape[1] - self.prompt
+        g = generator(EVALUATION_SEED, "unconnected")
+        drawn = torch.multinomial(counts_V.double().cpu(), n * size, replacement=True, generator=g)
+        unconnected[:, self.prompt :] = drawn.view(n, size).to(more_real.device)
+        self.add(result, unconnected, "unconnected")
