@@ -21,7 +21,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     from dbbench.publish.published import published
 
     cells = read_cells(plan, experiment, root)
-    cells = cells[[published(c) is not None for c in cells["cell"]]]
+    known = cells["cell"].map(lambda c: published(c) is not None).astype(bool)
+    cells = cells[known]
     blocks = [plan.arms[experiment][arm].method.blocks for arm in cells["arm"]]
     values = [p.value for c in cells["cell"] if (p := published(c)) is not None]
     return cells.assign(blocks=blocks, published=values)[list(COLUMNS)]
