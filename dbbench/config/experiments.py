@@ -46,6 +46,7 @@ class Claim(Strict):
     better: Literal["higher", "lower"] = "higher"
     within: tuple[float, float] | None = None
     exact: bool = False
+    scales: tuple[Scale, ...] = Field(SCALES, description="where it is judged; elsewhere it is untestable")
 
     @model_validator(mode="after")
     def _has_sides(self) -> Claim:

@@ -39,7 +39,32 @@ def evaluate(job: Job) -> Evaluation:
         teacher = load_teacher(job)
         if teacher is not None:
             generate(found, configuration, data, teacher)
+    add_cost(found.result, configuration)
     return found.result
+
+
+def cost(configuration: Configuration) -> tuple[int, int]:
+    """Layers that one sequence's training runs, forward once and backward twice: all of them, and the core's forward alone.
+
+    End to end, runs of the core without a gradient count forward (D23); the paper counts iterations of the core only.
+    """
+    model = configuration.model
+    assert isinstance(model, RecurrentConfig)
+    steps, ends = configuration.steps_per_process, model.prelude + model.coda
+    once = configuration.blockwise or model.mean_recurrence == 1
+    forward = model.core * (1 if once else model.mean_recurrence + 1)
+    backward = model.core * (1 if once else min(model.backpropagated, model.mean_recurrence + 1))
+    return steps * (forward + 2 * backward + 3 * ends), steps * forward
+
+
+def add_cost(result: Evaluation, configuration: Configuration) -> None:
+    """What training cost (C14), and the tokens it saw."""
+    every, core = cost(configuration)
+    counted = "counted from the configuration at the mean recurrence, one sequence a step"
+    result.add("training_layer_runs", every, split="train", evaluator=f"{counted}; forward + 2 x backward")
+    result.add("training_core_runs", core, split="train", evaluator=f"{counted}; the core alone, forward")
+    tokens = configuration.steps_per_process * configuration.training.batch_size * configuration.data.window
+    result.add("training_tokens", tokens, split="train", evaluator="steps x batch x window")
 
 
 class Recurrent:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from dbbench.config import Claim, Experiment, Plan, Scale
+from dbbench.config import SCALES, Claim, Experiment, Plan, Scale
 from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.publish.cells import dataset_title, read_cells
@@ -110,6 +110,9 @@ def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale
         if cell.cell in claim.cells and cell.arm is None:
             return Verdict("NOT RUN YET", f"{cell.cell}: {cell.not_run}")
     values = cells.set_index(["cell", "seed"])["value"].sort_index()
+    if scale not in claim.scales:
+        judged = judge_claim(claim.model_copy(update={"scales": SCALES}), experiment, cells, scale)
+        return replace(judged, word="UNTESTABLE AT SCALE", reason=f"it speaks of scale {' and '.join(claim.scales)}")
     left = values.loc[claim.left]
     if claim.within is not None:
         ratio = left / values.loc[claim.right].loc[left.index] if claim.right else left

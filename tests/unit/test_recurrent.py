@@ -11,10 +11,9 @@ import torch
 from dbbench.config import Configuration
 from dbbench.evaluation import EVALUATION_SEED
 from dbbench.evaluation.generation import greedy
-from dbbench.evaluation.recurrent import Denoising, Recurrent
+from dbbench.evaluation.recurrent import Denoising, Recurrent, cost
 from dbbench.models import Batch, build, count_parameters, materialise
 from dbbench.models.recurrent import Recurrence, draw_recurrence
-from dbbench.publish.figures.recurrent_cost import cost
 from dbbench.seeding import derive
 
 V, S, D = 32, 8, 16

@@ -68,7 +68,7 @@ FIGURE = Figure(
     caption=(
         "Cross-entropy of the label from one network call of each block at fixed noise levels; dots mark the levels a "
         "block owns. Lines are means over seeds, shaded their range. At low noise the label can be read off the noisy "
-        "target, so a small error there says nothing about the image: the level that asks for the image is the highest."
+        "target, so a small error there says nothing about the input: the level that asks for the input is the highest."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "block", "sigma", "owns", "cross_entropy", "chance"),

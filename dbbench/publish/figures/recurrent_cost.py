@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbbench.config import Configuration, Plan, RecurrentConfig
+from dbbench.config import Plan
 from dbbench.publish.figures import Figure
 
 if TYPE_CHECKING:
@@ -15,20 +15,6 @@ if TYPE_CHECKING:
 COLUMNS = ("arm", "label", "seed", "cost", "core_only", "mauve", "scale", "dataset", "run")
 
 
-def cost(configuration: Configuration) -> tuple[float, float]:
-    """Layers of one sample's training, forward once and backward twice, all of them and those of the core alone.
-
-    End to end, runs of the core without a gradient count forward (D23); the paper counts iterations of the core only.
-    """
-    model = configuration.model
-    assert isinstance(model, RecurrentConfig)
-    steps, ends = configuration.steps_per_process, model.prelude + model.coda
-    once = configuration.blockwise or model.mean_recurrence == 1
-    forward = model.core * (1 if once else model.mean_recurrence + 1)
-    backward = model.core * (1 if once else min(model.backpropagated, model.mean_recurrence + 1))
-    return steps * (forward + 2 * backward + 3 * ends), steps * forward
-
-
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm and seed."""
     import pandas as pd
@@ -36,12 +22,13 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     from dbbench.publish.runs import arm_label, runs_of
 
     rows = []
-    for arm, configuration, run in runs_of(plan, experiment, root):
-        total, core = cost(configuration)
+    for arm, _, run in runs_of(plan, experiment, root):
+        metrics = {"cost": "training_layer_runs", "core_only": "training_core_runs"}
+        found = {name: run.value(metric, "default", "train", "figure recurrent_cost")[0] for name, metric in metrics.items()}
         value, _ = run.value("mauve", "default", "test", "figure recurrent_cost")
         common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
         common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        rows.append({**common, "cost": total, "core_only": core, "mauve": value})
+        rows.append({**common, **found, "mauve": value})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
