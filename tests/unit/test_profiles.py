@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+from conftest import small
 
 from dbbench.cli import main
 from dbbench.config import Claim, load_plan, load_suite
 from dbbench.errors import UserError
+from dbbench.evaluation import Evaluation
+from dbbench.profiling import parallel_rows
 from dbbench.profiling.clock import median_ratio, spread, take_turns
 from dbbench.profiling.time_rows import training_flops
 from dbbench.publish.verdicts import judge_within
@@ -108,3 +112,15 @@ def test_bad_requests_are_one_line(arguments: list[str], says: str, capsys: pyte
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_blocks_as_jobs_in_turn_and_at_once() -> None:
+    """Every block is a process that ends; the peaks of all stand side by side when they run at once."""
+    isolated = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
+    configuration = small(isolated, {"profile": {"kind": "parallel", "job_steps": 1}})
+    result = Evaluation("")
+    parallel_rows.measure(configuration, result, Path())
+    found = {(row["metric"], row["variant"]): row["value"] for row in result.rows}
+    assert found["wall_seconds", "in_turn"] > 0
+    assert found["wall_seconds", "at_once"] > 0
+    assert found["peak_rss_megabytes", "at_once"] > 2 * found["peak_rss_megabytes", "in_turn"]

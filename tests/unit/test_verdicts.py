@@ -4,12 +4,14 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbbench.config import Arm, Cell, Claim, Experiment
 from dbbench.publish.intervals import t_interval
-from dbbench.publish.verdicts import Verdict, judge
+from dbbench.publish.verdicts import Verdict, judge, judge_claim
 
 # multiples of 1/64: sums and differences are exact, so that shifting both sides leaves the very same differences
 exact = st.integers(-6400, 6400).map(lambda n: n / 64)
@@ -121,3 +123,14 @@ def test_equal_arms_are_rarely_called_reproduced():
     draws = np.random.default_rng(11).normal(size=(2000, 2, 3))
     wrong = np.mean([judge(a, b, 0.0, better="higher", scale="laptop").word == "REPRODUCED" for a, b in draws])
     assert wrong == pytest.approx(0.025, abs=0.011)
+
+
+def test_a_claim_of_another_scale_is_untestable_and_keeps_its_numbers():
+    cells = tuple(Cell(cell=name, arm="a", metric="m") for name in ("left", "right"))
+    claim = Claim(claim="C0", statement="", left="left", right="right", within=(8, 12), exact=True, scales=("gpu", "paper"))
+    experiment = Experiment(name="x", title="", arms={"a": Arm()}, cells=cells, claims=(claim,))
+    values = pd.DataFrame([("left", 0, 20.0), ("right", 0, 2.0)], columns=["cell", "seed", "value"])
+    elsewhere = judge_claim(claim, experiment, values, "laptop")
+    assert (elsewhere.word, elsewhere.difference) == ("UNTESTABLE AT SCALE", 10.0)
+    assert "gpu and paper" in elsewhere.reason
+    assert judge_claim(claim, experiment, values, "paper").word == "REPRODUCED"
