@@ -311,7 +311,7 @@ def progress(args: argparse.Namespace) -> None:
     """Say how far a run of the workflow is."""
     from dbbench.progress import main as run
 
-    run(args)
+    run(_plan(args), args)
 
 
 # --- parser ------------------------------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ def _add_views(commands: Commands) -> None:
     made.add_argument("--port", type=int, default=5000)
     made.add_argument("--no-browser", action="store_true", help="print the address only")
     commands.add("doctor", doctor, json=True)
-    made = commands.add("progress", progress, scaled=True, json=True)
+    made = commands.add("progress", progress, of_plan=True, json=True)
     made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
     made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
     made.add_argument("--parent", type=int, help="end with this process")

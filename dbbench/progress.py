@@ -14,12 +14,12 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dbbench.config import Configuration, Plan, Scale, load_plan, load_suite
+from dbbench.config import Configuration, Plan, Scale
 from dbbench.partition import split_layers
 from dbbench.paths import block_folder, run_folder
 
@@ -38,11 +38,24 @@ class Training:
     work: float
 
     @property
+    def architecture(self) -> str:
+        """Which network: the first part of the name."""
+        return self.name.partition("-")[0]
+
+    @property
     def ended(self) -> float | None:
         """When it ended, in seconds since 1970."""
         try:
             return (self.folder / "run.json").stat().st_mtime
         except OSError:
+            return None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, if it has ended."""
+        try:
+            return float(json.loads((self.folder / "run.json").read_text())["train_seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def state(self, now: float) -> dict[str, Any] | None:
@@ -114,6 +127,7 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
         for seed in range(plan.seeds)
         for t in trainings_of(c, plan.scale, seed, root)
     ]
+    everything = in_seconds(everything)
     ended = {t.name: t.ended for t in everything}
     under_way = {t.name: s for t in everything if ended[t.name] is None and (s := t.state(now)) is not None}
     workflow = read_workflow(root)
@@ -128,6 +142,17 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
         "training": [{"run": n, **s, "percent": 100 * s["step"] / s["steps"]} for n, s in under_way.items()],
         "seconds_left": seconds_left(going_on, everything, ended, under_way, now) if going_on else None,
     }
+
+
+def in_seconds(everything: list[Training]) -> list[Training]:
+    """The same with their work in seconds, as those of their architecture that have ended took them."""
+    known: dict[str, list[tuple[float, float]]] = {}
+    for training in everything:
+        if (seconds := training.seconds) is not None:
+            known.setdefault(training.architecture, []).append((seconds, training.work))
+    rates = {a: sum(s for s, _ in found) / sum(w for _, w in found) for a, found in known.items()}
+    usual = sum(rates.values()) / len(rates) if rates else 1.0
+    return [replace(t, work=t.work * (rates.get(t.architecture) or usual)) for t in everything]
 
 
 def seconds_left(
@@ -183,13 +208,13 @@ def alive(pid: int, parent: bool) -> bool:
     return True
 
 
-def watch(scale: Scale, parent_pid: int | None, interval: float) -> None:
+def watch(plan: Plan, parent_pid: int | None, interval: float) -> None:
     """Print a line to stderr every `interval` seconds until the process `parent_pid` ends (None: until all jobs are done).
 
     It belongs to the workflow's screen, never to its outcome: what goes wrong here ends it without a word.
     """
     try:
-        plan, root = load_plan(load_suite({"scale": scale})), Path.cwd()
+        root = Path.cwd()
         parent = parent_pid == os.getppid()
         while wait(parent_pid, parent, interval):
             look = progress(plan, root)
@@ -210,10 +235,10 @@ def wait(pid: int | None, parent: bool, seconds: float) -> bool:
     return True
 
 
-def main(args: argparse.Namespace) -> None:
+def main(plan: Plan, args: argparse.Namespace) -> None:
     """The command `dbbench progress`."""
     if args.watch:
-        watch(args.scale, args.parent, args.interval)
+        watch(plan, args.parent, args.interval)
         return
-    look = progress(load_plan(load_suite({"scale": args.scale})))
+    look = progress(plan)
     print(json.dumps(look, indent=1) if args.json else render(look))

@@ -47,6 +47,7 @@ class Claim(Strict):
     within: tuple[float, float] | None = None
     exact: bool = False
     scales: tuple[Scale, ...] = Field(SCALES, description="where it is judged; elsewhere it is untestable")
+    elsewhere: str = Field("", description="why it is not judged at the other scales")
 
     @model_validator(mode="after")
     def _has_sides(self) -> Claim:
@@ -54,6 +55,8 @@ class Claim(Strict):
             raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
         if self.within is not None and (self.others or self.within[0] > self.within[1]):
             raise ValueError(f"claim {self.claim}: a range is [low, high] and has no `others`")
+        if (self.scales == SCALES) == bool(self.elsewhere):
+            raise ValueError(f"claim {self.claim}: give scales and, in `elsewhere`, why not the others; or neither")
         return self
 
     @property

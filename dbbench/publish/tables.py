@@ -76,13 +76,19 @@ def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
-    """One line per cell in which two seeds agree to the last digit: chance, or repeats that do not differ."""
-    lines = []
+    """A line per cell in which some seeds agree to the last digit, by chance or as repeats that do not differ; one for all
+    cells in which every seed does."""
+    lines, same = [], []
     for cell, rows in cells[~cells["metric"].isin(COUNTED)].groupby("cell", sort=False):
+        if len(rows) > 1 and rows["value"].nunique() == 1:
+            same.append(f"`{cell}`")
+            continue
         pairs = combinations(zip(rows["seed"], rows["value"], strict=True), 2)
         for (one, value), (other, again) in pairs:
             if value == again:
                 lines.append(f"`{cell}`: seeds {one} and {other} agree to the last digit ({value!r})")
+    if same:
+        lines.append(f"the same number for every seed (a count, real data, or repeats that do not differ): {', '.join(same)}")
     return lines
 
 

@@ -112,7 +112,7 @@ def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale
     values = cells.set_index(["cell", "seed"])["value"].sort_index()
     if scale not in claim.scales:
         judged = judge_claim(claim.model_copy(update={"scales": SCALES}), experiment, cells, scale)
-        return replace(judged, word="UNTESTABLE AT SCALE", reason=f"it speaks of scale {' and '.join(claim.scales)}")
+        return replace(judged, word="UNTESTABLE AT SCALE", reason=claim.elsewhere)
     left = values.loc[claim.left]
     if claim.within is not None:
         ratio = left / values.loc[claim.right].loc[left.index] if claim.right else left

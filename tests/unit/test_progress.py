@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from synthetic_runs import make_plan, write
 
-from dbbench.config import Plan
+from dbbench.config import Plan, load_plan, load_suite
 from dbbench.paths import block_folder, run_folder
 from dbbench.progress import Training, duration, main, progress, read_workflow, render, trainings_of
 
@@ -143,7 +143,7 @@ def test_duration(seconds: float, text: str) -> None:
 
 
 def test_the_command_prints_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    main(_arguments(json=True))
+    main(load_plan(load_suite({"scale": "smoke"})), _arguments(json=True))
     look = json.loads(capsys.readouterr().out)
     assert look["scale"] == "smoke"
     assert look["trainings_total"] >= look["trainings_done"]
@@ -155,7 +155,12 @@ def _arguments(**given: Any) -> Any:
     return argparse.Namespace(**{"scale": "smoke", "watch": False, "json": False, "parent": None, "interval": 1.0, **given})
 
 
-WATCH = "from dbbench.progress import watch; import os, sys; watch('smoke', int(sys.argv[1]) or os.getppid(), 0.1)"
+WATCH = """
+import os, sys
+from dbbench.config import load_plan, load_suite
+from dbbench.progress import watch
+watch(load_plan(load_suite({"scale": "smoke"})), int(sys.argv[1]) or os.getppid(), 0.1)
+"""
 
 
 def test_the_watcher_ends_with_its_parent(tmp_path: Path) -> None:

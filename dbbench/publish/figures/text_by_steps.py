@@ -51,10 +51,12 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
             one = mine[mine["arm"] == arm]
             band(axes, over_seeds(one, "steps", "value"), colour, one["label"].iloc[0], marker)
         axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="real text")
-        axes.set(xlabel="Euler steps a token", ylabel=title, xscale="log")
+        # perplexities of texts that have not been learned go into the thousands
+        scale = "log" if metric.startswith("gen_ppl") else "linear"
+        axes.set(xlabel="Euler steps a token", ylabel=title, xscale="log", yscale=scale)
         steps = sorted(set(mine["steps"]))
         axes.set_xticks(steps, [f"{s:.0f}" for s in steps], minor=False)
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
         axes.grid(True, axis="y")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
