@@ -208,7 +208,7 @@ class EvaluationConfig(Strict):
 class ProfileConfig(Strict):
     """What is measured in place of training and evaluation (docs/performance.md)."""
 
-    kind: Literal["memory", "time", "parallel"]
+    kind: Literal["memory", "time"]
     # memory: counted, so one repeat says all
     blocks: tuple[int, ...] = Field((), description="numbers of blocks to profile, same layers")
     depths: tuple[int, ...] = Field((), description="numbers of layers to profile, same layers a block")
@@ -221,8 +221,7 @@ class ProfileConfig(Strict):
     chain_steps: int = Field(0, ge=0, description="steps of the timed inference chains; 0: none")
     chain_batch_size: int = Field(4, ge=1)
     chain_rounds: int = Field(2, ge=1)
-    # parallel
-    job_steps: int = Field(20, ge=1, description="training steps of each block's job")
+    job_steps: int = Field(0, ge=0, description="training steps of each block's job, in turn and at once; 0: no jobs")
 
     @property
     def repeats(self) -> int | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from dbbench.seeding import generator
 
@@ -85,6 +86,19 @@ class Network(nn.Module):
         raise NotImplementedError
 
 
+class Unfilled(TorchFunctionMode):
+    """Leaves out the random fills of layers under construction: a meta tensor has no values.
+
+    PyTorch would look each fill up among its decompositions, which brings in its compiler: over a second of each short job.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Hand back the tensor that one of torch.nn.init's functions was to fill."""
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"]
+        return func(*args, **kwargs or {})
+
+
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> Network:
     """The network of a configuration on the meta device: no memory, no values.
 
@@ -92,7 +106,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
         layers: build these layers only (an isolated block); default all.
     """
     module = importlib.import_module(f"dbbench.models.{configuration.architecture}")
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         network: Network = module.build(configuration, layers)
     return network
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -291,7 +292,11 @@ class Profiles:
 
 
 class LargestBatch:
-    """Largest batches of a configuration that fit budgets, from fake profiles.
+    """Largest batches of a configuration that fit budgets, by bisection on fake profiles.
+
+    At each moment of a step the tensors held are constant or proportional to the batch, so the peak, the largest of these
+    sums, is convex in the batch: where three profiled batches lie on one straight line, so do all between them, and those
+    need no profile of their own.
 
     Args:
         swept: batch sizes that are profiled anyway; the line through the two largest says where to look first.
@@ -299,26 +304,47 @@ class LargestBatch:
 
     def __init__(self, configuration: Configuration, profiles: Profiles, swept: Sequence[int] = ()) -> None:
         self.configuration, self.profiles = configuration, profiles
-        self.sizes = {configuration.training.batch_size, *swept}
-        if len(self.sizes) == 1:
-            self.sizes.add(2 * configuration.training.batch_size)
+        sizes = sorted({configuration.training.batch_size, *swept})[-2:]
+        self.known = {size: self._profiled(size) for size in (sizes if len(sizes) > 1 else (sizes[0], 2 * sizes[0]))}
+        self.straight = range(0)  # from one known batch to another, with all between on one line
 
     def peak(self, size: int) -> int:
         """Peak bytes at a batch size."""
-        self.sizes.add(size)
+        if size in self.straight:
+            return self._line(self.straight[0], self.straight[-1], size)
+        if size not in self.known:
+            self.known[size] = self._profiled(size)
+            a, b, c = sorted(self.known)[-3:]
+            if (self.known[b] - self.known[a]) * (c - b) == (self.known[c] - self.known[b]) * (b - a):
+                self.straight = range(a, c + 1)
+        return self.known[size]
+
+    def within(self, budgets_bytes: Sequence[int]) -> list[int]:
+        """For each budget the largest batch whose step stays within it.
+
+        The largest budget comes first: what is profiled far out settles, on a straight line, what the smaller ones ask.
+        """
+        found = {}
+        for budget in sorted(set(budgets_bytes), reverse=True):
+            self.peak(self._guess(budget))  # a point near the border makes a better guess
+            found[budget] = largest(partial(self._fits, budget), self._guess(budget))
+        return [found[budget] for budget in budgets_bytes]
+
+    def _fits(self, budget_bytes: int, size: int) -> bool:
+        return self.peak(size) <= budget_bytes
+
+    def _profiled(self, size: int) -> int:
         # not validated anew: a batch may be larger than a small data set
         training = self.configuration.training.model_copy(update={"batch_size": size})
         return self.profiles.of(self.configuration.model_copy(update={"training": training})).peak_bytes
 
-    def within(self, budget_bytes: int) -> int:
-        """The largest batch whose step stays within the budget: bisection from where two profiles point to.
-
-        Where they point to the border, that batch and the next one are all that is profiled.
-        """
-        return largest(lambda n: self.peak(n) <= budget_bytes, self._guess(budget_bytes))
+    def _line(self, low: int, high: int, size: int) -> int:
+        """The line through two known batches, rounded down (whole bytes where it is known to be straight)."""
+        a, b = self.known[low], self.known[high]
+        return a + (b - a) * (size - low) // (high - low)
 
     def _guess(self, budget_bytes: int) -> int:
-        """Where the line through the two largest known batches meets the budget: peaks are straight but for small ones."""
-        a, b = sorted(self.sizes)[-2:]
-        slope = (self.peak(b) - self.peak(a)) / (b - a)
-        return max(1, a + int((budget_bytes - self.peak(a)) / slope)) if slope > 0 else b
+        """Where the line through the two largest known batches meets the budget."""
+        low, high = sorted(self.known)[-2:]
+        a, b = self.known[low], self.known[high]
+        return max(1, low + (budget_bytes - a) * (high - low) // (b - a)) if b > a else high

@@ -6,7 +6,7 @@ Megabytes are 10^6 bytes. Everything but the executed step is counted on fake te
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbbench.models import count_parameters
 from dbbench.profiling.memory import CATEGORIES, LargestBatch, Profile, Profiles, closed_form
@@ -33,6 +33,7 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
     settings = configuration.profile
     assert settings is not None
     size = configuration.training.batch_size
+    executed = execute(configuration, folder)  # first: nothing that was counted stands in the memory of its process
     result.evaluator = f"counted on fake tensors (CPU kernels), batch {size}"
     profiles = Profiles()
     found = profiles.of(configuration)
@@ -53,7 +54,8 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
                 result.add("reduction_factor", baseline.peak_bytes / swept.peak_bytes, f"blocks{value}", "train")
         result.curve(axis, COLUMNS, rows)
     budgets(configuration, profiles, result)
-    agreement(configuration, profiles, result, folder)
+    if executed is not None:
+        agreement(configuration, profiles, executed, result)
 
 
 def reduction(configuration: Configuration, found: Profile, baseline: Profile, result: Evaluation) -> None:
@@ -93,23 +95,35 @@ def budgets(configuration: Configuration, profiles: Profiles, result: Evaluation
     """The largest batch that fits each budget."""
     assert configuration.profile is not None
     search = LargestBatch(configuration, profiles, configuration.profile.batch_sizes)
-    rows = []
-    for gigabytes in configuration.profile.budgets_gb:
-        size = search.within(gigabytes * 10**9)
-        rows.append([gigabytes, size])
+    asked = configuration.profile.budgets_gb
+    rows = [list(found) for found in zip(asked, search.within([g * 10**9 for g in asked]), strict=True)]
+    for gigabytes, size in rows:
         result.add("largest_batch", size, f"{gigabytes}GB", "train", "bisection on fake tensors (CPU kernels)")
     result.curve("largest_batch", ["budget_gb", "batch_size"], rows)
 
 
-def agreement(configuration: Configuration, profiles: Profiles, result: Evaluation, folder: Path) -> None:
-    """Closed form, fake and executed at the batch size that the machine can execute."""
+class Executed(NamedTuple):
+    """The step at the batch size that the machine can execute, and what executing it took (`measure_real`)."""
+
+    configuration: Configuration
+    found: dict[str, Any]
+
+
+def execute(configuration: Configuration, folder: Path) -> Executed | None:
+    """Execute the step, where the profile asks for it."""
     assert configuration.profile is not None
     size = configuration.profile.real_batch_size
     if size is None:
-        return
+        return None
     small = changed(configuration, training={"batch_size": size})
+    return Executed(small, measure_real(small, folder / "gpu_memory.pickle"))
+
+
+def agreement(configuration: Configuration, profiles: Profiles, executed: Executed, result: Evaluation) -> None:
+    """Closed form, fake and executed."""
+    small, real = executed
+    size = small.training.batch_size
     fake, form = profiles.of(small).peak_bytes, closed_form(small)
-    real = measure_real(small, folder / "gpu_memory.pickle")
     numbers: dict[str, int | None] = {
         "closed_form_sum": form.sum_bytes,
         "closed_form": form.step_bytes,

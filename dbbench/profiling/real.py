@@ -1,21 +1,15 @@
 """Memory of a step that is really executed, in a fresh process, as the tracker, the system and the allocator see it.
 
-    python -m dbbench.profiling.real < configuration.json       (started by `measure`)
-
 On the CPU: MemTracker on real tensors, and beside it by how much the process's peak resident memory rose over what it held
 before the network was built. On a GPU: the allocator's peak of allocated and of reserved bytes, reset past the warm-up.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbbench.errors import UserError
+from dbbench.profiling.fresh import in_fresh_processes
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -33,24 +27,13 @@ def measure(configuration: Configuration, snapshot: Path | None = None) -> dict[
         snapshot: where PyTorch's memory viewer finds the history of a GPU's allocations.
 
     Raises:
-        UserError: the process failed; its last line.
+        UserError: the process failed; why, in one line.
     """
     import torch
 
     gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
-    request = {
-        "gpu": gpu,
-        "configuration": configuration.model_dump(mode="json"),
-        "snapshot": str(snapshot) if snapshot else None,
-    }
-    command = [sys.executable, "-m", "dbbench.profiling.real"]
-    # the workflow has freed memory stay with the process, for speed; here what is resident should be what is held
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
-    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"the measured step of {configuration.name} failed: {last}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    work, arguments = (on_cpu, (configuration,)) if gpu is None else (on_gpu, (configuration, gpu, str(snapshot or "")))
+    answer: dict[str, Any] = in_fresh_processes(work, [arguments], f"the measured step of {configuration.name}")[0]
     return answer
 
 
@@ -85,7 +68,7 @@ def on_cpu(configuration: Configuration) -> dict[str, Any]:
 GPU = ("gpu_allocated_bytes", "gpu_reserved_bytes")
 
 
-def on_gpu(configuration: Configuration, gpu: int, snapshot: str | None) -> dict[str, Any]:
+def on_gpu(configuration: Configuration, gpu: int, snapshot: str) -> dict[str, Any]:
     """The step on a GPU. Never run where this suite was written; the counters are PyTorch's own."""
     import torch
 
@@ -113,18 +96,3 @@ def on_gpu(configuration: Configuration, gpu: int, snapshot: str | None) -> dict
         "gpu_allocated_bytes": torch.cuda.max_memory_allocated(),
         "gpu_reserved_bytes": torch.cuda.max_memory_reserved(),
     }
-
-
-def main() -> int:
-    """Read a request from standard input, answer in one line of JSON."""
-    from dbbench.config import Configuration
-
-    request = json.load(sys.stdin)
-    configuration = Configuration.model_validate(request["configuration"])
-    gpu = request["gpu"]
-    print(json.dumps(on_cpu(configuration) if gpu is None else on_gpu(configuration, gpu, request["snapshot"])))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dbbench.devices import choose_device
+from dbbench.profiling import parallel
 from dbbench.profiling.clock import ceiling, median_ratio, spread, take_turns
 from dbbench.profiling.memory_rows import end_to_end_of
 from dbbench.profiling.step import changed, fakes, prepare
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
 
 def measure(configuration: Configuration, result: Evaluation, folder: Path) -> None:
-    """Training steps and inference chains."""
+    """Blocks as jobs, training steps and inference chains."""
     settings = configuration.profile
     assert settings is not None
+    if settings.job_steps:
+        parallel.measure(configuration, result)  # first: nothing stands yet in the memory that the jobs are forked from
     device, size, blocks = choose_device(), configuration.training.batch_size, configuration.method.blocks
     result.evaluator = f"median of {settings.rounds} turns, batch {size}, {torch.get_num_threads()} threads, {device.type}"
     block, whole = configuration, end_to_end_of(configuration)

@@ -245,7 +245,25 @@ def test_a_step_asked_for_twice_is_counted_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("dbbench.profiling.memory.profile", count)
     profiles = Profiles()
     search = LargestBatch(END_TO_END, profiles, (32, 128))
-    assert search.within(10_000) == 900
-    assert search.within(10_009) == 900
-    # the swept ones that the line goes through, then the border and the one beyond it
-    assert counted == [128, 64, 900, 901]
+    # the swept ones that the line goes through, the border and the one beyond it: the line then answers for the smaller budget
+    assert search.within([5_000, 10_000, 10_009]) == [400, 900, 900]
+    assert counted == [64, 128, 900, 901]
+    # below the line's two batches nothing is known
+    assert search.within([1_300]) == [30]
+    assert counted == [64, 128, 900, 901, 30, 31]
+
+
+@given(
+    moments=st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 50)), min_size=1, max_size=4),
+    budgets=st.lists(st.integers(1, 60_000), min_size=1, max_size=4),
+)
+def test_largest_batches_are_those_of_counting_up(moments: list[tuple[int, int]], budgets: list[int]) -> None:
+    """Each moment holds so many bytes and so many a sample; the peak is the largest."""
+
+    class Counted(Profiles):
+        def of(self, configuration: Configuration) -> Profile:
+            return Profile(max(a + b * configuration.training.batch_size for a, b in moments), {}, {})
+
+    search = LargestBatch(END_TO_END, Counted(), (32, 128))
+    expected = [max(0, min((budget - a) // b for a, b in moments)) for budget in budgets]
+    assert search.within(budgets) == expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 from conftest import small
@@ -12,7 +11,7 @@ from dbbench.cli import main
 from dbbench.config import Claim, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.evaluation import Evaluation
-from dbbench.profiling import parallel_rows
+from dbbench.profiling import parallel
 from dbbench.profiling.clock import median_ratio, spread, take_turns
 from dbbench.profiling.time_rows import training_flops
 from dbbench.publish.verdicts import judge_within
@@ -61,7 +60,7 @@ def test_counted_profiles_run_once_and_timed_ones_per_seed() -> None:
     asked = plan("laptop", "memory", "table12", "table1")
     seeds = {c.name: len(asked.seeds_of(c)) for arms in asked.arms.values() for c in arms.values()}
     kinds = {c.name: c.profile.kind if c.profile else "trained" for c in asked.configurations.values()}
-    assert {kinds[n]: k for n, k in seeds.items()} == {"memory": 1, "time": 3, "parallel": 3, "trained": 3}
+    assert {kinds[n]: k for n, k in seeds.items()} == {"memory": 1, "time": 3, "trained": 3}
 
 
 def test_a_profile_is_another_run_than_its_training() -> None:
@@ -117,9 +116,9 @@ def test_bad_requests_are_one_line(arguments: list[str], says: str, capsys: pyte
 def test_blocks_as_jobs_in_turn_and_at_once() -> None:
     """Every block is a process that ends; the peaks of all stand side by side when they run at once."""
     isolated = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
-    configuration = small(isolated, {"profile": {"kind": "parallel", "job_steps": 1}})
+    configuration = small(isolated, {"profile": {"kind": "time", "job_steps": 1}})
     result = Evaluation("")
-    parallel_rows.measure(configuration, result, Path())
+    parallel.measure(configuration, result)
     found = {(row["metric"], row["variant"]): row["value"] for row in result.rows}
     assert found["wall_seconds", "in_turn"] > 0
     assert found["wall_seconds", "at_once"] > 0

@@ -1,0 +1,73 @@
+"""Isolated blocks as jobs: one after another, and all at once. What blocks with no communication buy on this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from dbbench.devices import choose_device
+from dbbench.methods import build
+from dbbench.profiling.fresh import in_fresh_processes
+from dbbench.profiling.step import random_batch
+from dbbench.provenance import peak_rss_bytes
+from dbbench.training.loop import Trainer
+from dbbench.training.run import make_network
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+    from dbbench.evaluation import Evaluation
+
+
+class Job(NamedTuple):
+    """A block's job: when its steps began and ended, in seconds of the machine's clock, and its peak resident bytes."""
+
+    begun: float
+    ended: float
+    peak_rss_bytes: int
+
+
+def measure(configuration: Configuration, result: Evaluation) -> None:
+    """Wall clock and memory of B jobs, one at a time and B at a time."""
+    settings = configuration.profile
+    assert settings is not None
+    blocks = configuration.method.blocks
+    cores = len(os.sched_getaffinity(0))
+    how = f"{settings.job_steps} steps a block, start-up not included, one thread a job, {cores} cores"
+    in_turn = [job for block in range(blocks) for job in jobs(configuration, [block])]
+    at_once = jobs(configuration, list(range(blocks)))
+    wall = {
+        "in_turn": sum(job.ended - job.begun for job in in_turn),
+        "at_once": max(job.ended for job in at_once) - min(job.begun for job in at_once),
+    }
+    result.add("speedup_at_once", wall["in_turn"] / wall["at_once"], split="train", evaluator=how)
+    for name, seconds in wall.items():
+        result.add("wall_seconds", seconds, name, "train", how)
+    # one at a time, only the largest stands in memory; at once, all of them
+    peaks = {"in_turn": max(job.peak_rss_bytes for job in in_turn), "at_once": sum(job.peak_rss_bytes for job in at_once)}
+    for name, peak in peaks.items():
+        result.add("peak_rss_megabytes", peak / 1e6, name, "train", how)
+
+
+def jobs(configuration: Configuration, blocks: list[int]) -> list[Job]:
+    """The jobs of `blocks`, side by side.
+
+    Raises:
+        UserError: a job failed; why, in one line.
+    """
+    found: list[Job] = in_fresh_processes(train_block, [(configuration, b) for b in blocks], "a block's job")
+    return found
+
+
+def train_block(configuration: Configuration, block: int) -> Job:
+    """One block's steps in this process, after a step that warms it up."""
+    assert configuration.profile is not None
+    device, steps = choose_device(), configuration.profile.job_steps
+    network = make_network(configuration, 0, block, device).train()
+    trainer = Trainer(network, build(configuration, block), configuration.training, steps + 1, 0, device)
+    batch = random_batch(configuration, configuration.training.batch_size, device)
+    trainer.train_step(batch, 0)
+    begun = time.perf_counter()
+    for step in range(1, steps + 1):
+        trainer.train_step(batch, step)
+    return Job(begun, time.perf_counter(), peak_rss_bytes())
