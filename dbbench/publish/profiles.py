@@ -46,6 +46,8 @@ def footer(rows: pd.DataFrame) -> str:
 
 def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
     """Peak against `x`, a line per arm, and beside it how many times less than end to end at the same point."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     from dbbench.publish.style import PAGE, QUIET, canvas, palette
 
     figure = canvas(PAGE, 2.7, footer(rows))
@@ -62,6 +64,8 @@ def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
     right.axhline(1, color=QUIET, linewidth=0.8, linestyle="--")
     left.set(title="peak of a training step, GB", xlabel=label, xscale="log", yscale="log")
     right.set(title="times less than end to end", xlabel=label, xscale="log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes in (left, right):
         axes.set_xticks(sorted(set(rows[x])), [f"{v:g}" for v in sorted(set(rows[x]))])
         axes.minorticks_off()

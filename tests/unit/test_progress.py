@@ -15,7 +15,7 @@ from synthetic_runs import make_plan, write
 
 from dbbench.config import Plan, load_plan, load_suite
 from dbbench.paths import block_folder, run_folder
-from dbbench.progress import Training, duration, main, progress, read_workflow, render, trainings_of
+from dbbench.progress import Training, duration, main, progress, read_workflow, render, trainings_of, watch
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5).timestamp()
 PLANNED = """Job stats:
@@ -188,12 +188,17 @@ def test_the_watcher_of_a_process_that_is_gone_says_nothing(tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_watcher_survives_a_broken_configuration(tmp_path: Path) -> None:
-    write(tmp_path / "config/experiments/x.yaml", "nonsense")
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH, str(os.getpid())], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_watcher_survives_what_it_cannot_read(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    def broken(plan: Plan, root: Path) -> None:
+        asked.append(root)
+        raise PermissionError("results/laptop/runs")
+
+    monkeypatch.setattr("dbbench.progress.progress", broken)
+    watch(load_plan(load_suite({"scale": "smoke"})), os.getpid(), 0.01)
+    assert len(asked) == 1
+    assert capsys.readouterr() == ("", "")
 
 
 def test_it_is_light() -> None:

@@ -19,9 +19,9 @@ rule profile_memory:
     params:
         code=profile_code,
         scale=SCALE,
-    # freed memory must go back to the system here: what stays resident should be what is held
+    # a freed tensor goes back to the system at once here: what is resident should be what is held
     shell:
-        "unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_; "
+        "export MALLOC_MMAP_THRESHOLD_=65536 MALLOC_TRIM_THRESHOLD_=65536; "
         "dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
 
 

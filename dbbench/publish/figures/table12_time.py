@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         ratio = [s / whole[k] for s, k in zip(mine["seconds"], mine["seed"], strict=True)]
         spread = [x + 0.22 * (i / max(1, len(ratio) - 1) - 0.5) for i in range(len(ratio))]
         axes.plot(spread, ratio, "o", color=COLOURS[x], markersize=3, alpha=0.6)
-        middle = sorted(ratio)[len(ratio) // 2]
+        middle = statistics.median(ratio)
         axes.plot([x - 0.3, x + 0.3], [middle, middle], color=COLOURS[x], linewidth=2)
         axes.annotate(f"{middle:.2f}\n{mine['seconds'].median():.3g} s", (x + 0.32, middle), va="center", fontsize=6)
     axes.axhline(1, color=QUIET, linewidth=0.8, linestyle="--")
