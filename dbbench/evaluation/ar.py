@@ -16,7 +16,7 @@ from dbbench.evaluation.generation import Generate, by_chain, end_to_end, greedy
 from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch, Network
-from dbbench.models.ar import token_error
+from dbbench.models.table_targets import token_error
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
 from dbbench.evaluation.texts import load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch
-from dbbench.models.ar import token_error
 from dbbench.models.recurrent import Recurrence
+from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
 from dbbench.noise import euler_step
 from dbbench.seeding import derive, generator

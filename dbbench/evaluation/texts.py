@@ -20,7 +20,8 @@ from torch import Tensor
 
 from dbbench.compat import import_mauve
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.models.ar import AR, token_error
+from dbbench.models.ar import AR
+from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
 from dbbench.paths import teacher_folder
 from dbbench.seeding import generator

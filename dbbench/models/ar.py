@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill, Network
+from dbbench.models import Batch, Fill
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
+from dbbench.models.table_targets import Denoised, TokenTargets, token_error
 from dbbench.models.text_layers import Attention, Cache, SwiGLU, attend_to_clean
 from dbbench.noise import precondition
 
@@ -33,13 +34,6 @@ if TYPE_CHECKING:
     from dbbench.config import ARConfig, Configuration
 
 Chunks = tuple[Tensor, ...] | None
-
-
-class Denoised(NamedTuple):
-    """What a block predicts: D [N, S, d] before the head, and logits [N, S, V]."""
-
-    hidden: Tensor
-    logits: Tensor
 
 
 class ARLayer(nn.Module):
@@ -78,7 +72,7 @@ class ARLayer(nn.Module):
         return out
 
 
-class AR(Network):
+class AR(TokenTargets):
     """One module for both methods.
 
     Args:
@@ -178,18 +172,6 @@ class AR(Network):
 
     # --- blockwise ---
 
-    def table(self) -> Tensor:
-        """The targets of all tokens, [V, d]."""
-        return self.target_norm * F.normalize(self.embed.weight, dim=-1)
-
-    def target(self, batch: Batch) -> Tensor:
-        """y [N, S, d]: normalised embeddings; the gradient goes on into the table."""
-        return self.target_norm * F.normalize(self.embed(batch.labels), dim=-1)
-
-    def freeze_target(self) -> None:
-        """Keep the table as it starts: it is then the same in every process."""
-        self.embed.weight.requires_grad_(False)
-
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
         """One block on noisy targets z [N, S, d] at sigma [N]; token i sees those of `inputs` before it."""
         clean = self.begun(inputs[:, :-1])
@@ -236,17 +218,6 @@ class AR(Network):
         hidden = c.c_skip * z + c.c_out * self.norm(x)
         return Denoised(hidden, self.head(modulate(hidden, *self.head_modulation(condition))))
 
-    def error(self, output: Denoised, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the tokens of each sample, [N], nats."""
-        return token_error(output.logits, batch.labels).mean(1)
-
-    def clean(self, output: Denoised, bridge: str) -> Tensor:
-        """The clean targets the logits stand for: the expectation of the table, or its best row (D4, D30)."""
-        if bridge == "hard":
-            return self.table()[output.logits.argmax(-1)]
-        table = self.embed.weight if bridge == "raw" else self.table()
-        return output.logits.softmax(-1) @ table
-
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """Initial values (D26, D29)."""
         config = self.config
@@ -260,12 +231,6 @@ class AR(Network):
         if config.initialisation == "trunc_normal":
             return trunc_normal(0.02)
         return normal(0.5) if name.startswith("embed") else xavier(3 if "qkv" in name else 2 if "gate_up" in name else 1)
-
-
-def token_error(logits_NSV: Tensor, tokens_NS: Tensor) -> Tensor:
-    """Cross-entropy of each token, [N, S], nats."""
-    each = F.cross_entropy(logits_NSV.flatten(0, 1).float(), tokens_NS.flatten(), reduction="none")
-    return each.view_as(tokens_NS)
 
 
 def halves_mask(size: int) -> Tensor:

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill, Network
-from dbbench.models.ar import Denoised, token_error
+from dbbench.models import Batch, Fill
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, trunc_normal, xavier
+from dbbench.models.table_targets import Denoised, TokenTargets, token_error
 from dbbench.models.text_layers import Attention, Cache, SwiGLU
 from dbbench.noise import precondition
 from dbbench.seeding import derive
@@ -76,7 +76,7 @@ class SandwichLayer(nn.Module):
         return out
 
 
-class RecurrentDepth(Network):
+class RecurrentDepth(TokenTargets):
     """One module for both methods.
 
     Args:
@@ -162,18 +162,6 @@ class RecurrentDepth(Network):
 
     # --- blockwise ---
 
-    def table(self) -> Tensor:
-        """The targets of all tokens, [V, d]."""
-        return self.target_norm * F.normalize(self.embed.weight, dim=-1)
-
-    def target(self, batch: Batch) -> Tensor:
-        """y [N, S, d]: normalised embeddings of the tokens to predict."""
-        return self.target_norm * F.normalize(self.embed(batch.labels), dim=-1)
-
-    def freeze_target(self) -> None:
-        """Keep the table as it starts."""
-        self.embed.weight.requires_grad_(False)
-
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
         """Noisy targets z [N, S, d] at sigma [N]; token i's state sees the tokens of `inputs` before it."""
         text = self.run("prelude", self.begun(inputs[:, :-1]), Cache())
@@ -187,16 +175,6 @@ class RecurrentDepth(Network):
         state = self.core(c.c_in * z, text, cache, time, condition)
         hidden = c.c_skip * z + c.c_out * self.norm(self.run("coda", state, cache, time))
         return Denoised(hidden, self.head(modulate(hidden, *self.head_modulation(condition))))
-
-    def error(self, output: Denoised, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the tokens of each sample, [N], nats."""
-        return token_error(output.logits, batch.labels).mean(1)
-
-    def clean(self, output: Denoised, bridge: str) -> Tensor:
-        """The clean targets the logits stand for (D4, D30)."""
-        if bridge == "hard":
-            return self.table()[output.logits.argmax(-1)]
-        return output.logits.softmax(-1) @ (self.embed.weight if bridge == "raw" else self.table())
 
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """Initial values (D26, D29)."""

@@ -13,7 +13,7 @@ Shapes: N batch, S tokens, d width, C classes, w condition width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dbbench.compat import import_timm_layers
 from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill, Network
+from dbbench.models import Batch, Fill
 from dbbench.models.layers import (
     Layer,
     Modulation,
@@ -32,20 +32,14 @@ from dbbench.models.layers import (
     trunc_normal,
     xavier,
 )
+from dbbench.models.table_targets import Denoised, TableTargets
 from dbbench.noise import precondition
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration, ViTConfig
 
 
-class Denoised(NamedTuple):
-    """What a block predicts: D [N, d] before the head (no number of its own), and logits [N, C]."""
-
-    hidden: Tensor
-    logits: Tensor
-
-
-class ViT(Network):
+class ViT(TableTargets):
     """One module for both methods.
 
     Args:
@@ -123,19 +117,10 @@ class ViT(Network):
 
     # --- blockwise ---
 
-    def table(self, kind: Literal["normalised", "raw"] = "normalised") -> Tensor:
-        """The label table, [C, d]: rows of the target norm, or as they are (the public code's bridge, D4)."""
-        if kind == "raw":
-            return self.label_embed.weight
-        return self.target_norm * F.normalize(self.label_embed.weight, dim=-1)
-
-    def target(self, batch: Batch) -> Tensor:
-        """y [N, d]: normalised label embeddings; the gradient goes on into the table, as in the public code."""
-        return self.target_norm * F.normalize(self.label_embed(batch.labels), dim=-1)
-
-    def freeze_target(self) -> None:
-        """Keep the label table as it starts: it is then the same in every process."""
-        self.label_embed.weight.requires_grad_(False)
+    @property
+    def targets(self) -> nn.Embedding:
+        """The label table."""
+        return self.label_embed
 
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
         """One block on images [N, channels, height, width], noisy targets z [N, d] and noise levels sigma [N]."""
@@ -158,12 +143,6 @@ class ViT(Network):
     def error(self, output: Denoised, batch: Batch) -> Tensor:
         """Cross-entropy of each sample, [N]."""
         return F.cross_entropy(output.logits, batch.labels, reduction="none")
-
-    def clean(self, output: Denoised, bridge: str) -> Tensor:
-        """The clean target [N, d] the logits stand for: expectation of the label table, or its best row (D4, D30)."""
-        if bridge == "hard":
-            return self.table()[output.logits.argmax(-1)]
-        return output.logits.softmax(-1) @ self.table("raw" if bridge == "raw" else "normalised")
 
     def without_condition(self, inputs: Tensor, dropped: Tensor) -> Tensor:
         """The null input is the zero image, as in the public code."""

@@ -1,11 +1,12 @@
 """What is behind a published file: its runs, their data and commits, and the commands that make all of it again.
 
-The way back is in the files themselves: cells and figure data name the run of every number.
+The way back is in the files themselves: cells and figure data name the run of every number. Files of the reference results lead
+to the runs kept beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.paths import scale_folder
 from dbbench.publish.frames import distinct, read_csv, unique
-from dbbench.publish.places import HERE, cells_file, figure_file, verdicts_file
+from dbbench.publish.places import HERE, REFERENCE, cells_file, figure_file, kept_as, kept_from, verdicts_file
 from dbbench.publish.runs import commit_of
 
 KINDS = "results/<scale>/{cells,tables}/<experiment>.*, verdicts.*, report.html, paper_figures/<scale>/<figure>.*"
+Locate = Callable[[Path], Path]  # from a path of the workflow to where the file lies
 RUN_FILES = ("run.json", "evaluation.json", "metrics.jsonl", "model.safetensors")
 
 
@@ -49,38 +51,38 @@ def _sources(path: Path) -> tuple[str, str, list[Path]]:
             raise _no_artifact(path)
 
 
-def _all_of(scale: str, root: Path) -> list[Path]:
+def _all_of(scale: str, at: Locate) -> list[Path]:
     """Every file of a scale that names runs: what a report may show."""
-    found = [*(root / scale_folder(scale) / "cells").glob("*.csv"), *(root / "paper_figures" / scale).glob("*.csv")]
-    return sorted(p.relative_to(root) for p in found)
+    folders = (scale_folder(scale) / "cells", Path("paper_figures") / scale)
+    return [folder / found.name for folder in folders for found in sorted(at(folder).glob("*.csv"))]
 
 
-def _runs_in(paths: Iterable[Path], root: Path) -> list[str]:
+def _runs_in(paths: Iterable[Path], at: Locate) -> list[str]:
     """The different run folders named in the column `run` of some CSV files; a verdicts file names experiments."""
     runs: list[str] = []
     for path in paths:
-        frame = read_csv(root / path)
+        frame = read_csv(at(path))
         if "experiment" in frame:
             scale = path.parts[1]
             used = [cells_file(scale, e) for e in dict.fromkeys(frame["experiment"])]
-            runs += _runs_in((p for p in used if (root / p).exists()), root)
+            runs += _runs_in((p for p in used if at(p).exists()), at)
         elif "run" in frame:
             runs += [r for r in frame["run"] if r]
     return list(dict.fromkeys(runs))
 
 
-def _describe(folder: str, root: Path) -> dict[str, Any]:
+def _describe(run: str, at: Locate) -> dict[str, Any]:
     """One run as far as its run.json is there."""
-    path = root / folder / "run.json"
-    if not path.exists():
-        return {"run": folder, "missing": f"{folder}/run.json is not here any more"}
-    record, evaluated = read_json(path), root / folder / "evaluation.json"
+    folder = at(Path(run))
+    if not (folder / "run.json").exists():
+        return {"run": run, "missing": f"{run}/run.json is not here any more"}
+    record, evaluated = read_json(folder / "run.json"), folder / "evaluation.json"
     evaluation = [read_json(evaluated)] if evaluated.exists() else []
-    blocks = sorted((root / folder).glob("block*/run.json"))  # of an isolated run, each trained by its own command
+    blocks = sorted(folder.glob("block*/run.json"))  # of an isolated run, each trained by its own command
     commands = [r["command"] for r in (*map(read_json, blocks), record, *evaluation) if "command" in r]
     dataset = {key: record["dataset"][key] for key in ("name", "title", "sha256")}
     return {
-        "run": folder,
+        "run": run,
         "configuration": record["name"],
         "seed": record["seed"],
         "commit": distinct(map(commit_of, (record, *evaluation))),
@@ -98,23 +100,28 @@ def why(artifact: Path, root: Path = HERE) -> dict[str, Any]:
     Raises:
         UserError: not an artifact of the suite, or a file that it rests on is missing.
     """
-    path = _relative(artifact if artifact.is_absolute() else root / artifact, root)
+    asked = _relative(artifact if artifact.is_absolute() else root / artifact, root)
+    kept = asked.is_relative_to(REFERENCE)
+    path = kept_from(asked) if kept and len(asked.parts) > len(REFERENCE.parts) + 1 else asked
+
+    def at(path: Path) -> Path:
+        return root / (kept_as(path) if kept else path)
+
     kind, scale, sources = _sources(path)
     if scale not in SCALES:
         raise _no_artifact(artifact)
-    if not (root / path).exists():
-        raise UserError(f"{path}: no such file; snakemake makes it")
+    if not (root / asked).exists():
+        raise UserError(f"{asked}: no such file; snakemake makes it")
     if kind == "report":
-        sources = _all_of(scale, root)
-    folders = ["/".join(path.parts[:5])] if kind == "run" else _runs_in(sources, root)
-    runs = [_describe(folder, root) for folder in folders]
+        sources = _all_of(scale, at)
+    runs = [_describe(run, at) for run in (["/".join(path.parts[:5])] if kind == "run" else _runs_in(sources, at))]
     datasets = {run["dataset"]["sha256"]: run["dataset"] for run in runs if "dataset" in run}
     return {
-        "artifact": path.as_posix(),
+        "artifact": asked.as_posix(),
         "kind": kind,
         "scale": scale,
         "command": f"snakemake --cores all --config scale={scale} -- {path.as_posix()}",
-        "sources": [s.as_posix() for s in sources],
+        "sources": [at(s).relative_to(root).as_posix() for s in sources],
         "commits": unique(run["commit"] for run in runs if "commit" in run),
         "datasets": list(datasets.values()),
         "runs": runs,

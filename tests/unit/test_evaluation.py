@@ -13,7 +13,7 @@ from dbbench.errors import UserError
 from dbbench.evaluation.vit import Classification, evaluate_end_to_end, shuffled
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch, build, materialise
-from dbbench.models.vit import Denoised
+from dbbench.models.table_targets import Denoised
 from dbbench.noise import LogNormal
 from dbbench.partition import make_partition
 

@@ -1,6 +1,7 @@
 """Figures, the report and `why`, on synthetic run folders."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -246,13 +247,43 @@ def test_why_leads_to_the_runs(plan, project, artifact, kind, arms):
     assert artifact in render(found)
 
 
+@pytest.mark.parametrize(
+    ("artifact", "kept"),
+    [
+        ("results/laptop/cells/table1.csv", "results/reference/laptop/cells/table1.csv"),
+        ("results/laptop/verdicts.csv", "results/reference/laptop/verdicts.csv"),
+        ("results/laptop/report.html", "results/reference/laptop/report.html"),
+        ("paper_figures/laptop/accuracy_per_step.pdf", "results/reference/laptop/figures/accuracy_per_step.pdf"),
+    ],
+)
+def test_why_of_a_reference_leads_to_the_runs_beside_it(project, tmp_path, artifact, kept):
+    shutil.copytree(project / "results/laptop", tmp_path / "results/reference/laptop")
+    shutil.copytree(project / "paper_figures/laptop", tmp_path / "results/reference/laptop/figures")
+    found, expected = why(Path(kept), tmp_path), why(Path(artifact), project)
+    assert found["runs"] == expected["runs"]
+    assert all("missing" not in run for run in found["runs"])
+    assert found["command"] == expected["command"]
+    assert found["sources"]
+    assert all((tmp_path / source).exists() for source in found["sources"])
+
+
 def test_why_names_the_commands_of_a_run(plan, project):
     run = next(r for _, _, r in runs_of(plan, "table1", project))
     found = why(run.folder / "run.json", project)
     assert found["runs"][0]["commands"] == [f"dbbench train {run.configuration} --seed 0"]
 
 
-@pytest.mark.parametrize("artifact", ["README.md", "/etc/hostname", "results/huge/report.html", "paper_figures/laptop/x.txt"])
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        "README.md",
+        "results/reference/laptop",
+        "results/reference/README.md",
+        "/etc/hostname",
+        "results/huge/report.html",
+        "paper_figures/laptop/x.txt",
+    ],
+)
 def test_why_refuses_other_files(project, artifact):
     with pytest.raises(UserError, match="no table, figure"):
         why(Path(artifact), project)
