@@ -22,7 +22,7 @@ from dbbench.data.augment import augment
 from dbbench.errors import UserError
 from dbbench.evaluation import EVALUATION_SEED
 from dbbench.files import read_json, write_json
-from dbbench.models import materialise
+from dbbench.models import allocate, materialise
 from dbbench.models.classifier import Classifier
 from dbbench.models.classifier import build as build_classifier
 from dbbench.provenance import command, commit, device_name, now, versions
@@ -178,6 +178,6 @@ def load_features(folder: Path, config: FeaturesConfig, data: Any, device: torch
     if weights_digest(tensors) != record["weights_sha256"]:
         raise UserError(f"{folder / 'model.safetensors'}: not the weights that run.json beside it names; make it anew")
     model = build_classifier(tuple(data.card["image"]), data.card["classes"], config.width)
-    model.to_empty(device=device)
+    allocate(model, device)
     model.load_state_dict(tensors)
     return Features(model.eval().features, record["title"], real)

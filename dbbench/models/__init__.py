@@ -111,12 +111,25 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     return network
 
 
+def allocate(network: nn.Module, device: str | torch.device) -> None:
+    """Give a meta network memory, with no values yet.
+
+    As `Module.to_empty`, which goes by PyTorch's decompositions; their import takes most of a second.
+    """
+    for module in network.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            value = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            setattr(module, name, nn.Parameter(value, parameter.requires_grad))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+
+
 def materialise(network: Network, seed: int, device: str | torch.device = "cpu") -> Network:
     """Give a meta network its initial values, each parameter from a generator of its own name.
 
     A parameter starts the same whether its neighbours exist or not, so blocks built in different processes agree.
     """
-    network.to_empty(device=device)
+    allocate(network, device)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             value = torch.empty(parameter.shape, dtype=parameter.dtype)

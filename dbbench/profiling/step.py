@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dbbench.config import overlay, validated
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
-from dbbench.models import Batch, Network, count_parameters
+from dbbench.models import Batch, Network, allocate, count_parameters
 from dbbench.models import build as build_network
 from dbbench.training.loop import Trainer
 from dbbench.training.run import make_network
@@ -68,12 +68,7 @@ def fake_network(configuration: Configuration, block: int | None, device: torch.
     layers = None if block is None else configuration.partition[block].layers
     with unset_fake_temporarily():
         network = build_network(configuration, layers)
-    for module in network.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            value = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
-            setattr(module, name, nn.Parameter(value, parameter.requires_grad))
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+    allocate(network, device)
     if block is not None:
         network.freeze_target()
     return network

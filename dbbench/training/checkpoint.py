@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dbbench.errors import UserError
 from dbbench.files import replacing
-from dbbench.models import Network, build
+from dbbench.models import Network, allocate, build
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -100,7 +100,7 @@ def load_networks(configuration: Configuration, path: Path, device: str | torch.
 
 def _filled(network: Network, tensors: dict[str, Tensor], prefix: str, path: Path, device: str | torch.device) -> Network:
     """`network` with the tensors below `prefix`, in evaluation mode; the average holds parameters only."""
-    network.to_empty(device=device)
+    allocate(network, device)
     own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
     try:
         missing = [n for n in network.state_dict() if n not in own]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from dbbench.models import build, count_parameters, materialise
 from dbbench.training import loop, run
 from dbbench.training.checkpoint import load_networks, load_tensors
 from dbbench.training.loop import Trainer, TrainingDivergedError
-from dbbench.training.optimizer import learning_rate
+from dbbench.training.optimizer import AdamW, learning_rate
 
 CPU = torch.device("cpu")
 ISOLATED = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
@@ -184,6 +186,44 @@ def test_the_budget_rule() -> None:
     assert arms["shallow"].layer_evaluations * 3 == arms["shallow_long"].layer_evaluations == arms["vit"].layer_evaluations
     warmup = [s for s in range(20_000) if learning_rate(arms["db"].training, s, 585_000) >= 5e-4]
     assert warmup[0] == 11_699
+
+
+@pytest.mark.parametrize("kind", [{"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}])
+def test_adamw_is_that_of_pytorch(kind: dict[str, bool]) -> None:
+    g = torch.Generator().manual_seed(0)
+    start = [torch.randn(4, 3, generator=g), torch.randn(3, generator=g)]
+    ends = []
+    for optimizer_class in (AdamW, torch.optim.AdamW):
+        parameters = [torch.nn.Parameter(t.clone()) for t in start]
+        optimizer = optimizer_class(parameters, lr=0.1, weight_decay=0.2, **kind)
+        for step in range(5):
+            if step == 3:  # as a resumed run
+                state = optimizer.state_dict()
+                optimizer = optimizer_class(parameters, lr=0.1, weight_decay=0.2, **kind)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            torch.stack([(p * p.cos()).sum() for p in parameters]).sum().backward()
+            optimizer.step()
+        ends.append(parameters)
+    for ours, theirs in zip(*ends, strict=True):
+        assert torch.equal(ours, theirs)
+    assert not torch.equal(ends[0][0], start[0])
+
+
+def test_a_training_does_without_the_compiler(digits: Path, tmp_path: Path) -> None:
+    """Importing PyTorch's compiler takes longer than a smoke run."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from conftest import small\n"
+        "from dbbench.training.run import train\n"
+        "train(small(), 'smoke', 0, Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "print([m for m in ('torch._dynamo', 'sympy', 'mlflow', 'pandas') if m in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), str(digits)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_learning_rate_rises_then_falls() -> None:
