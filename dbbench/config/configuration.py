@@ -107,6 +107,13 @@ class Configuration(Strict):
         return f"{self.data.name}-{features.kind}-{about[:8]}"
 
     @property
+    def judges(self) -> tuple[str, ...]:
+        """The names of the teacher and the feature extractor that measure it, as far as it has them."""
+        teacher = self.teacher
+        features = (self.features_name,) if self.generates and self.evaluation.images is not None else ()
+        return (*features, *((teacher.name,) if teacher is not None else ()))
+
+    @property
     def method_module(self) -> str:
         """The module of dbbench.methods that trains it; an end-to-end denoiser is DiffusionBlocks with one block."""
         return "diffusion_blocks" if self.denoises else self.method.name

@@ -147,6 +147,8 @@ def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = N
 def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Configuration:
     """The configuration of a name (vit-end_to_end-...) or of experiment/arm, over all experiments at `scale`.
 
+    The name of a teacher or of a feature extractor finds one of the configurations that are measured by it.
+
     Raises:
         UserError: if there is none.
     """
@@ -157,9 +159,12 @@ def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Con
     experiment, _, arm = name.partition("/")
     if arm and experiment in plan.arms and arm in plan.arms[experiment]:
         name = plan.arms[experiment][arm].name
-    if name not in plan.configurations:
-        raise UserError(f"unknown configuration {name!r} at scale {scale}; name one by experiment/arm, e.g. table1/db")
-    return plan.configurations[name]
+    if name in plan.configurations:
+        return plan.configurations[name]
+    for configuration in plan.configurations.values():
+        if name in configuration.judges:
+            return configuration
+    raise UserError(f"unknown configuration {name!r} at scale {scale}; name one by experiment/arm, e.g. table1/db")
 
 
 def _has_scale(root: Path, experiment: str, scale: Scale) -> bool:

@@ -160,3 +160,14 @@ def test_every_variant_lies_over_every_scale() -> None:
             same = name in ("mlp_public_code", "initialisation_public_code") and scale in ("gpu", "paper")
             changed = made.model_dump(mode="json") != base
             assert changed or same, f"variant {name} changes nothing at scale {scale}"
+
+
+def test_a_judge_is_found_by_its_own_name_whatever_experiments_are_in_play() -> None:
+    """A job of the workflow that depended on which run it is made for would run again when others are asked for."""
+    found = set()
+    for name in ("table2", "table4", "table5"):
+        for configuration in load_plan(load_suite({"scale": "laptop", "experiments": [name]})).configurations.values():
+            for judge in configuration.judges:
+                assert judge in find_configuration("laptop", judge).judges
+                found.add(judge)
+    assert len(found) == 3

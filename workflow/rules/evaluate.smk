@@ -21,9 +21,8 @@ rule teacher:
     params:
         code=lambda w: code_hash(*training_entries(TEACHERS[w.teacher].teacher)),
         scale=SCALE,
-        configuration=lambda w: TEACHERS[w.teacher].name,
     shell:
-        "dbbench teacher --scale {params.scale} --configuration {params.configuration} --seed 0 2> {log}"
+        "dbbench teacher --scale {params.scale} --configuration {wildcards.teacher} --seed 0 2> {log}"
 
 
 rule evaluate:

@@ -21,9 +21,8 @@ rule features:
     params:
         code=code_hash("dbbench.evaluation.features", "dbbench.data.generation"),
         scale=SCALE,
-        configuration=lambda w: EXTRACTORS[w.features].name,
     shell:
-        "dbbench features --scale {params.scale} --configuration {params.configuration} 2> {log}"
+        "dbbench features --scale {params.scale} --configuration {wildcards.features} 2> {log}"
 
 
 rule evaluate_images:
