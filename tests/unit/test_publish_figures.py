@@ -68,6 +68,17 @@ def test_a_figure_has_a_caption_and_its_inputs_exist(plan, project, name):
     assert bool(inputs) == (name != "figure4")
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_needs_no_more_than_its_inputs(plan, project, tmp_path, name):
+    """The workflow may draw it as soon as these are there."""
+    for path in figure_inputs(plan, name):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / path, tmp_path / path)
+    make_figure(plan, name, tmp_path)
+    drawn = f"paper_figures/laptop/{name}.csv"
+    assert (tmp_path / drawn).read_bytes() == (project / drawn).read_bytes()
+
+
 def test_every_figure_module_belongs_to_an_experiment():
     experiments = [load_experiment(path) for path in sorted((config_root() / "experiments").glob("*.yaml"))]
     named = {n for e in experiments for name in e.figures for n in (name, name.removeprefix(f"{e.name}_"))}

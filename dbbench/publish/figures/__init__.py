@@ -80,7 +80,7 @@ def get_figure(name: str, experiment: str = "") -> Figure:
 
 
 def figure_inputs(plan: Plan, name: str) -> list[Path]:
-    """The files a figure is made from, relative to the project."""
+    """The files a figure is made from, relative to the project; of a run, always its record too, which says what it is."""
     experiment = owner(plan, name)
     paths: list[Path] = []
     for need in get_figure(name, experiment).needs:
@@ -93,7 +93,8 @@ def figure_inputs(plan: Plan, name: str) -> list[Path]:
                 paths += [block_folder(*run, b) / need for b in range(len(configuration.partition))]
             else:
                 paths.append(run_folder(*run) / need)
-    return paths
+            paths.append(run_folder(*run) / "run.json")
+    return list(dict.fromkeys(paths))
 
 
 def make_figure(plan: Plan, name: str, root: Path = HERE) -> Path:
