@@ -37,8 +37,8 @@ def evaluations(experiment):
     return [f"{folder}/{file}" for folder in folders(experiment) for file in ("evaluation.json", "run.json")]
 
 
-# One network a corpus judges generated text; whichever of the configurations that share it may be named to train it.
-TEACHERS = {c.teacher.name: c for c in RUNS.values() if c.teacher is not None}
+# One network a corpus judges generated text.
+TEACHERS = {c.teacher.name: c.teacher for c in RUNS.values() if c.teacher is not None}
 
 
 def teacher_weights(wildcards):

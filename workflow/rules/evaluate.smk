@@ -19,7 +19,7 @@ rule teacher:
         runtime=1440,
         gpu=GPUS,
     params:
-        code=lambda w: code_hash(*training_entries(TEACHERS[w.teacher].teacher)),
+        code=lambda w: code_hash(*training_entries(TEACHERS[w.teacher])),
         scale=SCALE,
     shell:
         "dbbench teacher --scale {params.scale} --configuration {wildcards.teacher} --seed 0 2> {log}"
