@@ -66,14 +66,14 @@ def _bare_package(name: str) -> None:
 
 
 def import_mauve() -> Any:
-    """`mauve` without transformers, which it loads where it finds it and needs only to make features from text."""
+    """`mauve` without what it and scikit-learn load where they find it and need only to read text or data frames."""
     if "mauve" in sys.modules:
         return sys.modules["mauve"]
-    hidden = "transformers" not in sys.modules
-    if hidden:
-        sys.modules["transformers"] = None  # type: ignore[assignment]
+    hidden = [name for name in ("transformers", "pandas") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("mauve")
     finally:
-        if hidden:
-            del sys.modules["transformers"]
+        for name in hidden:
+            del sys.modules[name]

@@ -67,6 +67,9 @@ class ARConfig(Strict):
     heads: int = Field(ge=1)
     mlp_width: int = Field(ge=1)
     condition_width: int | None = Field(None, ge=1, description="default: the width")
+    positions: Literal["rope", "rope_local"] = Field(
+        "rope", description="rope_local adds a learned bias over distances that starts local (ours, for short runs)"
+    )
     initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
     gates: Literal["zero", "one"] = "zero"  # D29
     noise_embedding_scale: float = Field(1.0, gt=0)  # D25

@@ -17,6 +17,7 @@ from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch, Network
 from dbbench.models.table_targets import token_error
+from dbbench.models.text_layers import Cache
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
@@ -152,14 +153,24 @@ class Blockwise:
             evaluator="block 0 at sigma_max, text of another window",
         )
 
+    def context(self, block: int) -> Cache:
+        """Keys and values of the windows in the layers of a block, the same at every noise level."""
+        network: Any = self.chain.network(block)
+        cache = Cache()
+        network.causal(network.begun(self.windows[:, :-1]), cache, self.chain.partition[block].layers, output=False)
+        return cache
+
     def errors_at_fixed_levels(self) -> None:
         """Cross-entropy of every block at fixed levels, and at the middle of each block's range the block at the other end."""
         blocks, labels = range(len(self.chain.partition)), self.windows
-        batch, eps = Batch(labels, labels), self.unit()
+        contexts, eps = [self.context(b) for b in blocks], self.unit()
 
         def error(block: int, sigma: float) -> float:
-            z = self.chain.network(block).target(batch) + sigma * eps
-            return token_error(self.chain.denoise(block, labels, z, sigma).logits, labels).mean().item()
+            network: Any = self.chain.network(block)
+            z = network.target(Batch(labels, labels)) + sigma * eps
+            levels = torch.full((len(z),), sigma, device=z.device)
+            output = network.denoise_after(contexts[block], z, levels, self.chain.partition[block].layers)
+            return token_error(output.logits, labels).mean().item()
 
         rows = [[b, s, self.chain.partition.owner(s) == b, error(b, s)] for b in blocks for s in LEVELS]
         self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)

@@ -27,7 +27,7 @@ from dbbench.data.cards import CARDS
 from dbbench.models import Batch, Fill
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
-from dbbench.models.text_layers import Attention, Cache, SwiGLU, attend_to_clean
+from dbbench.models.text_layers import Attention, Cache, DistanceBias, SwiGLU, attend_biased, attend_to_clean, local
 from dbbench.noise import precondition
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ Chunks = tuple[Tensor, ...] | None
 class ARLayer(nn.Module):
     """Llama's layer; with a condition, both branches are modulated and gated as DiT's."""
 
-    def __init__(self, config: ARConfig, condition_width: int | None) -> None:
+    def __init__(self, config: ARConfig, places: int, condition_width: int | None) -> None:
         super().__init__()
         d, plain = config.width, condition_width is None
         self.norm1 = nn.RMSNorm(d, eps=1e-6, elementwise_affine=plain)
         self.attention = Attention(d, config.heads)
+        self.distance = DistanceBias(config.heads, places, causal=True) if config.positions == "rope_local" else None
         self.norm2 = nn.RMSNorm(d, eps=1e-6, elementwise_affine=plain)
         self.mlp = SwiGLU(d, config.mlp_width)
         self.modulation = None if condition_width is None else Modulation(condition_width, d, 6, "silu_linear")
@@ -78,6 +79,7 @@ class AR(TokenTargets):
     Args:
         config: sizes and switches.
         vocabulary: V.
+        window: S in training.
         layers: indices of the layers to build.
         blockwise: with noise conditioning, or plain.
         sigma_data: sd of the preconditioning.
@@ -91,6 +93,7 @@ class AR(TokenTargets):
         self,
         config: ARConfig,
         vocabulary: int,
+        window: int,
         layers: Sequence[int],
         *,
         blockwise: bool,
@@ -103,7 +106,7 @@ class AR(TokenTargets):
         self.config, self.vocabulary, self.sigma_data, self.target_norm = config, vocabulary, sigma_data, target_norm
         self.embed = nn.Embedding(vocabulary, d)
         self.beginning = nn.Parameter(torch.empty(d))
-        self.layers = nn.ModuleDict({str(i): ARLayer(config, w) for i in layers})
+        self.layers = nn.ModuleDict({str(i): ARLayer(config, 1 + window, w) for i in layers})
         self.norm = nn.RMSNorm(d, eps=1e-6)
         self.head = nn.Linear(d, vocabulary, bias=False)
         self.clean_condition = None
@@ -138,9 +141,13 @@ class AR(TokenTargets):
             keys, values = cache.put(i, k, v)
             if i == layers[-1] and not output:
                 break
-            # one new token sees all before it; several stand at the start of the sequence
-            causal = x_NSd.shape[1] > 1
-            x_NSd = layer.leave(x_NSd, F.scaled_dot_product_attention(q, keys, values, is_causal=causal), chunks)
+            if layer.distance is None:
+                # one new token sees all before it; several stand at the start of the sequence
+                attended = F.scaled_dot_product_attention(q, keys, values, is_causal=x_NSd.shape[1] > 1)
+            else:
+                places = torch.arange(keys.shape[2], device=x_NSd.device)
+                attended = attend_biased(q, keys, values, layer.distance(positions, places))
+            x_NSd = layer.leave(x_NSd, attended, chunks)
         cache.length += len(positions)
         return x_NSd
 
@@ -189,7 +196,7 @@ class AR(TokenTargets):
             layer = self.layer(i)
             chunks = layer.chunks(condition)
             q, k, v = layer.enter(x, positions, chunks)
-            x = layer.leave(x, attend_to_clean(q, k, v, *context.get(i)), chunks)
+            x = layer.leave(x, attend_to_clean(q, k, v, *context.get(i), layer.distance), chunks)
         return self._predict(x, z, sigma, condition)
 
     def _concatenated(self, clean: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
@@ -204,7 +211,11 @@ class AR(TokenTargets):
             noisy_chunks, clean_chunks = layer.chunks(condition), layer.chunks(self.clean_condition)
             parts = layer.enter(x, positions[:size], noisy_chunks), layer.enter(clean, positions[size:], clean_chunks)
             q, k, v = (torch.cat(pair, dim=2) for pair in zip(*parts, strict=True))
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            if layer.distance is None:
+                attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            else:
+                bias = layer.distance(positions, positions).masked_fill(~mask, float("-inf"))
+                attended = attend_biased(q, k, v, bias)
             x = layer.leave(x, attended[:, :, :size], noisy_chunks)
             clean = layer.leave(clean, attended[:, :, size:], clean_chunks)
         return self._predict(x, z, sigma, condition)
@@ -221,6 +232,8 @@ class AR(TokenTargets):
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """Initial values (D26, D29)."""
         config = self.config
+        if name.endswith("distance.table"):
+            return local(causal=True)
         if "modulation" in name:
             gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
             return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
@@ -250,6 +263,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     return AR(
         model,
         CARDS[configuration.data.name].classes,
+        configuration.data.window,
         range(configuration.trained_layers) if layers is None else layers,
         blockwise=configuration.blockwise,
         sigma_data=method.sigma_data,

@@ -50,9 +50,9 @@ class MDMLayer(nn.Module):
     def forward(self, x_NSd: Tensor, condition_Nw: Tensor) -> Tensor:
         """Tokens in, tokens out."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition_Nw)
-        length = x_NSd.shape[1]
-        bias = None if self.distance is None else self.distance(length).to(x_NSd.dtype)
-        attended = self.attention(modulate(self.norm1(x_NSd), shift1, scale1), arange(length, device=x_NSd.device), bias)
+        positions = arange(x_NSd.shape[1], device=x_NSd.device)
+        bias = None if self.distance is None else self.distance(positions, positions)
+        attended = self.attention(modulate(self.norm1(x_NSd), shift1, scale1), positions, bias)
         x_NSd = x_NSd + gate1.unsqueeze(1) * self.dropout(attended)
         out: Tensor = x_NSd + gate2.unsqueeze(1) * self.dropout(self.mlp(modulate(self.norm2(x_NSd), shift2, scale2)))
         return out
@@ -107,7 +107,7 @@ class MDM(Network):
         """Initial values (D26, D29)."""
         config = self.config
         if name.endswith("distance.table"):
-            return local
+            return local(causal=False)
         if "modulation" in name:
             gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
             return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)

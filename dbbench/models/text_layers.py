@@ -1,4 +1,4 @@
-"""Parts of the language models: rotary positions, attention, SwiGLU.
+"""Parts of the language models: rotary positions, attention, SwiGLU, keys and values kept.
 
 Shapes: N batch, S tokens, d width, h heads, k width of a head.
 """
@@ -9,15 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dbbench.models import Fill
 
-def rotate(x_NhSk: Tensor, positions_S: Tensor, base: float = 10_000.0) -> Tensor:
-    """Rotary positions (Su et al. 2021): pairs (j, j + k/2) turned by position * base^(-2j/k)."""
-    half = x_NhSk.shape[-1] // 2
-    exponent = torch.arange(half, device=x_NhSk.device, dtype=torch.float32) / half
+
+def rotate(x_S_k: Tensor, positions_S: Tensor, base: float = 10_000.0) -> Tensor:
+    """Rotary positions (Su et al. 2021): pairs (j, j + k/2) turned by position * base^(-2j/k); [..., S, k]."""
+    half = x_S_k.shape[-1] // 2
+    exponent = torch.arange(half, device=x_S_k.device, dtype=torch.float32) / half
     angle_Sk = positions_S[:, None].float() * base**-exponent
-    cos, sin = angle_Sk.cos().to(x_NhSk.dtype), angle_Sk.sin().to(x_NhSk.dtype)
-    first, second = x_NhSk[..., :half], x_NhSk[..., half:]
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    cos, sin = angle_Sk.cos(), angle_Sk.sin()
+    along, across = torch.cat([cos, cos], dim=-1).to(x_S_k.dtype), torch.cat([-sin, sin], dim=-1).to(x_S_k.dtype)
+    # whole rows: the gradient of a slice would be padded with zeros to the whole, twice
+    return x_S_k * along + x_S_k.roll(half, dims=-1) * across
 
 
 class Attention(nn.Module):
@@ -32,8 +35,9 @@ class Attention(nn.Module):
     def split(self, x_NSd: Tensor, positions_S: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [N, h, S, k]; the first two rotated."""
         n, s, d = x_NSd.shape
-        q, k, v = self.qkv(x_NSd).view(n, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        return rotate(q, positions_S), rotate(k, positions_S), v
+        queries_keys, values = self.qkv(x_NSd).view(n, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).split([2, 1])
+        q, k = rotate(queries_keys, positions_S).unbind()
+        return q, k, values.squeeze(0)
 
     def join(self, x_NhSk: Tensor) -> Tensor:
         """The output [N, S, d] of the attended values."""
@@ -43,10 +47,7 @@ class Attention(nn.Module):
     def forward(self, x_NSd: Tensor, positions_S: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attention of every token to every other; `bias` [h, S, S] is added to the scores."""
         q, k, v = self.split(x_NSd, positions_S)
-        if bias is None:
-            return self.join(F.scaled_dot_product_attention(q, k, v))
-        # written out: with a trained bias the fused kernel falls back to a path that is slower than this on a CPU
-        return self.join((q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias).softmax(-1) @ v)
+        return self.join(F.scaled_dot_product_attention(q, k, v) if bias is None else attend_biased(q, k, v, bias))
 
 
 class SwiGLU(nn.Module):
@@ -65,28 +66,47 @@ class SwiGLU(nn.Module):
 
 
 class DistanceBias(nn.Module):
-    """A learned number for each head and distance, added to the attention scores."""
+    """A learned number for each head and distance, added to the attention scores; distances past the window share the last.
 
-    def __init__(self, heads: int, window: int) -> None:
-        super().__init__()
-        self.window = window
-        self.table = nn.Parameter(torch.empty(heads, 2 * window - 1))
-
-    def forward(self, length: int) -> Tensor:
-        """The scores' bias [h, S, S] for sequences of `length` tokens, at most the window."""
-        at = torch.arange(length, device=self.table.device)
-        return self.table[:, at[None] - at[:, None] + self.window - 1]
-
-
-def local(t: Tensor, g: torch.Generator) -> None:
-    """Initial values of a DistanceBias: heads look at the token before and at the token after in turn, and less at others.
-
-    A head that favours both sides alike has to learn first which is which, on which short runs would be spent.
+    Args:
+        causal: queries see no later key: its scores are minus infinity, and there are no numbers for them.
     """
-    heads, size = t.shape
-    side = torch.where(torch.arange(heads) % 2 == 0, -1, 1)[:, None]
-    distance = (torch.arange(size) - size // 2 - side).abs()
-    t.copy_(-distance.float())
+
+    def __init__(self, heads: int, window: int, *, causal: bool = False) -> None:
+        super().__init__()
+        self.window, self.causal = window, causal
+        self.table = nn.Parameter(torch.empty(heads, window if causal else 2 * window - 1))
+
+    def forward(self, queries_S: Tensor, keys_P: Tensor) -> Tensor:
+        """The scores' bias [h, S, P] for queries and keys at these positions."""
+        ahead_SP = keys_P[None] - queries_S[:, None]
+        bias = self.table[:, (ahead_SP + self.window - 1).clamp(0, self.table.shape[1] - 1)]
+        return bias.masked_fill(ahead_SP > 0, float("-inf")) if self.causal else bias
+
+
+def local(*, causal: bool) -> Fill:
+    """Initial values of a DistanceBias: heads look at the token before (or, in turn, at the one after) and less at others.
+
+    A head that favours both sides alike has to learn first which is which, on which short runs would be spent. Causal heads
+    keep closer still: the query of a noisy token says nothing at first, so that a block has to learn first to look at the
+    token before, which an end-to-end network has before it without attention.
+    """
+
+    def fill(t: Tensor, g: torch.Generator) -> None:
+        heads, size = t.shape
+        ahead = torch.arange(size) - (size - 1 if causal else size // 2)
+        side = torch.where((torch.arange(heads) % 2 == 0) | causal, -1, 1)[:, None]
+        t.copy_((-2.0 if causal else -1.0) * (ahead - side).abs())
+
+    return fill
+
+
+def attend_biased(q: Tensor, k: Tensor, v: Tensor, bias_hSP: Tensor) -> Tensor:
+    """Attention with a bias on its scores.
+
+    Written out: with a trained bias the fused kernel falls back to a path that is slower than this on a CPU.
+    """
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias_hSP.to(q.dtype)).softmax(-1) @ v
 
 
 class Cache:
@@ -120,20 +140,26 @@ class Cache:
         return keys[:, :, : self.length], values[:, :, : self.length]
 
 
-def attend_to_clean(q: Tensor, k: Tensor, v: Tensor, clean_k: Tensor, clean_v: Tensor) -> Tensor:
+def attend_to_clean(
+    q: Tensor, k: Tensor, v: Tensor, clean_k: Tensor, clean_v: Tensor, distance: DistanceBias | None = None
+) -> Tensor:
     """Each of the last S queries attends to the clean tokens before it and to its own noisy token, and to nothing else.
 
     Args:
         q, k, v: of S noisy tokens, [N, h, S, k].
         clean_k, clean_v: of P clean tokens, P >= S, [N, h, P, k]; the last noisy token sees all of them, the one before it all
             but one, and so on.
+        distance: added to the scores; the clean tokens stand at 0 .. P - 1, the noisy ones at P - S + 1 .. P.
     """
     s, p = q.shape[2], clean_k.shape[2]
-    scale = q.shape[-1] ** -0.5
-    scores = q @ clean_k.transpose(-1, -2) * scale
-    if s > 1:
-        hidden = torch.ones(s, p, dtype=torch.bool, device=q.device).triu(p - s + 1)
-        scores = scores.masked_fill(hidden, float("-inf"))
-    own = (q * k).sum(-1, keepdim=True) * scale
+    q = q * q.shape[-1] ** -0.5
+    own = (q * k).sum(-1, keepdim=True)
+    place = torch.arange(p + 1, device=q.device)
+    bias = torch.zeros(s, p, device=q.device)
+    if distance is not None:
+        bias = distance(place[p - s + 1 :], place[:p])
+        own = own + distance(place[:1], place[:1]).to(q.dtype)
+    hidden = place[None, :p] >= place[p - s + 1 :, None]
+    scores = q @ clean_k.transpose(-1, -2) + bias.masked_fill(hidden, float("-inf")).to(q.dtype)
     weights = torch.cat([scores, own], dim=-1).softmax(-1)
     return weights[..., :p] @ clean_v + weights[..., p:] * v

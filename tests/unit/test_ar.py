@@ -15,14 +15,20 @@ from dbbench.models.text_layers import Cache
 
 V, S, D = 32, 10, 16
 BLOCKS = {"name": "diffusion_blocks", "blocks": 2, "gamma": 0.1, "weighting": "none"}
+SIZES = {"architecture": "ar", "width": D, "layers": 4, "heads": 2, "mlp_width": 24, "gates": "one"}
+
+
+@pytest.fixture(autouse=True, params=["rope", "rope_local"])
+def positions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of this module, with and without the bias over distances."""
+    monkeypatch.setitem(SIZES, "positions", request.param)
 
 
 def configuration(method: dict[str, Any], **model: Any) -> Configuration:
-    sizes = {"architecture": "ar", "width": D, "layers": 4, "heads": 2, "mlp_width": 24, "gates": "one"}
     return Configuration.model_validate(
         {
             "data": {"name": "cpython_bpe", "window": S},
-            "model": {**sizes, "initialisation": "xavier", **model},
+            "model": {**SIZES, "initialisation": "xavier", **model},
             "method": method,
             "training": {"batch_size": 3, "steps": 10, "learning_rate": 1e-3},
         }
@@ -170,7 +176,7 @@ def test_blockwise_with_a_cache_is_the_same(layers: list[int]) -> None:
 
 def test_parameters() -> None:
     d, m, v = 64, 160, 512
-    layer = 4 * d * d + 3 * d * m
+    layer = 4 * d * d + 3 * d * m + (2 * (S + 1) if SIZES["positions"] == "rope_local" else 0)  # the bias: heads x places
     plain = count_parameters(configuration({"name": "end_to_end"}, width=d, mlp_width=m))
     assert plain["per_layer"] == [layer + 2 * d] * 4
     assert plain["shared"] == v * d + d + d + v * d
