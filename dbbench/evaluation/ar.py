@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbbench.config import Configuration
     from dbbench.data.tokens import TextData
 
-LEVELS = (80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
+LEVELS = (80.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.1, 0.01)
 
 
 def evaluate(job: Job) -> Evaluation:

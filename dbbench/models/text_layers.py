@@ -106,7 +106,8 @@ def attend_biased(q: Tensor, k: Tensor, v: Tensor, bias_hSP: Tensor) -> Tensor:
 
     Written out: with a trained bias the fused kernel falls back to a path that is slower than this on a CPU.
     """
-    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias_hSP.to(q.dtype)).softmax(-1) @ v
+    scale: float = q.shape[-1] ** -0.5
+    return (q @ k.transpose(-1, -2) * scale + bias_hSP.to(q.dtype)).softmax(-1) @ v
 
 
 class Cache:
@@ -152,7 +153,8 @@ def attend_to_clean(
         distance: added to the scores; the clean tokens stand at 0 .. P - 1, the noisy ones at P - S + 1 .. P.
     """
     s, p = q.shape[2], clean_k.shape[2]
-    q = q * q.shape[-1] ** -0.5
+    scale: float = q.shape[-1] ** -0.5
+    q = q * scale
     own = (q * k).sum(-1, keepdim=True)
     place = torch.arange(p + 1, device=q.device)
     bias = torch.zeros(s, p, device=q.device)
