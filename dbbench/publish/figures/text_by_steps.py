@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = {"mauve": "MAUVE", "gen_ppl_teacher": "perplexity under the teacher", "distinct_2": "distinct 2-grams"}
-COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "scale", "dataset", "run")
+COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "drawn", "scale", "dataset", "run")
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-    """One row per blockwise arm, seed, number of steps and metric; `real` is the value of real text."""
+    """One row per blockwise arm, seed, steps and metric; `real`: of real text, `drawn`: of tokens drawn one by one."""
     import pandas as pd
 
     from dbbench.publish.runs import arm_label, runs_of
@@ -33,8 +33,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         values = {(r["metric"], r["variant"]): r["value"] for r in run.evaluation["rows"]}
         for metric in METRICS:
             for variant, steps in readings.items():
-                real = values[metric, "real_text"]
-                rows.append({**common, "metric": metric, "steps": steps, "value": values[metric, variant], "real": real})
+                controls = {"real": values[metric, "real_text"], "drawn": values[metric, "unconnected"]}
+                rows.append({**common, "metric": metric, "steps": steps, "value": values[metric, variant], **controls})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -43,7 +43,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     from dbbench.publish.style import PAGE, QUIET, band, canvas, over_seeds, palette, provenance
 
     looks = palette(list(dict.fromkeys(rows["arm"])))
-    figure = canvas(PAGE, 2.6, provenance(rows))
+    figure = canvas(PAGE, 2.8, provenance(rows))
     panels = figure.subplots(1, len(METRICS))
     for axes, (metric, title) in zip(panels, METRICS.items(), strict=True):
         mine = rows[rows["metric"] == metric]
@@ -51,6 +51,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
             one = mine[mine["arm"] == arm]
             band(axes, over_seeds(one, "steps", "value"), colour, one["label"].iloc[0], marker)
         axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="real text")
+        axes.axhline(mine["drawn"].mean(), color=QUIET, linewidth=0.9, linestyle=":", label="tokens drawn one by one")
         # perplexities of texts that have not been learned go into the thousands
         scale = "log" if metric.startswith("gen_ppl") else "linear"
         axes.set(xlabel="Euler steps a token", ylabel=title, xscale="log", yscale=scale)
@@ -59,7 +60,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.xaxis.minorticks_off()
         axes.grid(True, axis="y")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -68,9 +69,9 @@ FIGURE = Figure(
     draw,
     caption=(
         "Texts generated with more or fewer Euler steps for each token, greedy at the end. A text that repeats itself "
-        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text. Lines are means "
-        "over seeds, shaded their range."
+        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: tokens drawn "
+        "one by one by their frequency. Lines are means over seeds, shaded their range."
     ),
     needs=("evaluation.json",),
-    numbers=("seed", "steps", "value", "real"),
+    numbers=("seed", "steps", "value", "real", "drawn"),
 )
