@@ -24,42 +24,11 @@ from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.paths import data_folder
 from dbbench.tracking.store import HOW_TO_CREATE, MARKER, sqlite_file
+from dbbench.weights import WEIGHTS, Weights
 
 PROFILES = {"default": "every run", "gpu": "a host with GPUs", "slurm": "a SLURM cluster", "kubernetes": "a Kubernetes cluster"}
 INSTALL = "python -m pip install -c constraints.txt -e"
 GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Pretrained weights that some scales can use, and where they are looked for."""
-
-    name: str
-    use: str
-    path: str  # below the cache
-    variable: str = "HF_HOME"  # environment variable that names the cache
-    cache: str = ".cache/huggingface"  # the cache without it, below the home folder
-
-    @property
-    def place(self) -> Path:
-        """The file or folder on this machine."""
-        return Path(os.environ.get(self.variable) or Path.home() / self.cache) / self.path
-
-
-# nothing that the suite runs so far needs any of them
-WEIGHTS = (
-    Weights("gpt2-large", "MAUVE features", "hub/models--openai-community--gpt2-large"),
-    Weights("gpt2-xl", "generative perplexity", "hub/models--openai-community--gpt2-xl"),
-    Weights("Llama-2-7b", "generative perplexity", "hub/models--meta-llama--Llama-2-7b-hf"),
-    Weights("sd-vae-ft-ema", "ImageNet latents", "hub/models--stabilityai--sd-vae-ft-ema"),
-    Weights(
-        "Inception-v3",
-        "the Frechet distance",
-        "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth",
-        "TORCH_HOME",
-        ".cache/torch",
-    ),
-)
 
 
 @dataclass(frozen=True)

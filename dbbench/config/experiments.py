@@ -21,6 +21,7 @@ class Cell(Strict):
     split: str = "test"
     label: str = Field("", description="how the table names the row")
     not_run: str = Field("", description="why there is no number; the row says `not run yet`")
+    needs: str = Field("", description="what a machine may lack to measure it; a run that lacks the row is then no error")
 
     @model_validator(mode="after")
     def _run_or_not(self) -> Cell:

@@ -172,6 +172,9 @@ class TextConfig(Strict):
     length: int = Field(ge=4)
     mauve_scalings: tuple[float, ...] = Field((2.0, 0.2, 5.0), description="D17; the first is the one compared")
     mauve_seeds: int = Field(5, ge=1)
+    pretrained: tuple[Literal["gpt2_large", "gpt2_xl", "llama2_7b"], ...] = Field(
+        (), description="models of others that judge, too, where their weights are present"
+    )
     teacher: TeacherConfig
 
 

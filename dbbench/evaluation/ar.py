@@ -13,6 +13,7 @@ from torch import Tensor
 from dbbench.config import SamplerConfig
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.generation import Generate, by_chain, end_to_end, greedy, top_p
+from dbbench.evaluation.pretrained import Pretrained, present
 from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch, Network
@@ -75,6 +76,8 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
             spelled = [[i, data.spelled(p), data.spelled(c)] for i, (p, c) in enumerate(shown)]
             found.result.curve("samples", ["sample", "prompt", "continuation"], spelled)
     judge.add_controls(found.result, more, tokens.bincount())
+    for model in present(text.pretrained):  # one at a time: each may fill a device
+        judge.add_pretrained(found.result, model, Pretrained(model, tokens.device), data.spelled)
 
 
 class EndToEnd:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from dbbench.compat import import_mauve
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.evaluation.pretrained import Pretrained
 from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
@@ -113,9 +115,11 @@ class Judge:
     def __init__(self, teacher: Teacher, real: Tensor, prompt: int, scalings: tuple[float, ...], seeds: int) -> None:
         self.teacher, self.real, self.prompt, self.scalings, self.seeds = teacher, real, prompt, scalings, seeds
         self.features, self.nats = teacher.judge(real, prompt)
+        self.added: dict[str, Tensor] = {}
 
     def add(self, result: Evaluation, texts: Tensor, variant: str) -> None:
         """All measures of whole texts [N, P + L] whose continuations were generated."""
+        self.added[variant] = texts
         features, nats = self.teacher.judge(texts, self.prompt)
         n, m = len(texts), len(self.real)
         continued = texts[:, self.prompt :].cpu().numpy()
@@ -133,6 +137,28 @@ class Judge:
             result.add(f"distinct_{k}", distinct(continued, k), variant, evaluator=about)
         result.add("repetition_4", repetition(continued), variant, evaluator=about)
         result.add("entropy_bits", entropy_bits(continued), variant, evaluator=about)
+
+    def add_pretrained(self, result: Evaluation, model: str, judge: Pretrained, spelled: Callable[[Tensor], str]) -> None:
+        """The measures of a large model for all texts that were added: `mauve_<model>` and `gen_ppl_<model>`.
+
+        Args:
+            spelled: tokens [S] as text.
+        """
+
+        def measure(texts: Tensor) -> tuple[Tensor, Tensor]:
+            return judge.judge([spelled(t[: self.prompt]) for t in texts], [spelled(t) for t in texts])
+
+        real = measure(self.real)[0]
+        scaling = self.scalings[0]
+        for variant, texts in self.added.items():
+            features, nats = measure(texts)
+            about = (
+                f"MAUVE, {len(texts)} texts against {len(real)}, scaling {scaling:g}, {self.seeds} clusterings, "
+                f"last hidden state of {judge.name}"
+            )
+            result.add(f"mauve_{model}", mauve(features, real, scaling, self.seeds), variant, evaluator=about)
+            about = f"perplexity of the {len(nats)} tokens of {len(texts)} continuations under {judge.name}, prompts given"
+            result.add(f"gen_ppl_{model}", math.exp(nats.double().mean().item()), variant, evaluator=about)
 
     def add_controls(self, result: Evaluation, more_real: Tensor, counts_V: Tensor) -> None:
         """Real text beside other real text (the best to be had), the commonest token over and over, and unconnected tokens.

@@ -68,6 +68,18 @@ def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: 
     }
 
 
+def measured(experiment: Experiment, cells: pd.DataFrame) -> Experiment:
+    """The experiment as it was measured: a cell that `needs` what no run had is one that was not run."""
+    found = set(cells["cell"])
+
+    def settled(cell: Cell) -> Cell:
+        if not cell.needs or cell.arm is None or cell.cell in found:
+            return cell
+        return cell.model_copy(update={"arm": None, "not_run": f"needs {cell.needs}"})
+
+    return experiment.model_copy(update={"cells": tuple(settled(c) for c in experiment.cells)})
+
+
 def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     """One row per cell and seed, in the order of the experiment's cells; columns COLUMNS. Cells not run have no row.
 
@@ -83,6 +95,8 @@ def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
         configuration = plan.arms[experiment][cell.arm]
         for seed in plan.seeds_of(configuration):
             run = runs.setdefault((cell.arm, seed), run_of(plan, configuration, seed, root))
+            if cell.needs and not run.has(cell.metric, cell.variant, cell.split):
+                continue
             rows.append(_row(asked, cell, configuration, run))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -104,7 +118,7 @@ def read_cells(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     frame = read_csv(root / path, numbers=("seed", "value"), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype(int)
     arms = plan.arms[experiment]
-    asked = [c for c in experiment_of(plan, experiment).cells if c.arm is not None]
+    asked = [c for c in measured(experiment_of(plan, experiment), frame).cells if c.arm is not None]
     wanted = {(c.cell, s) for c in asked for s in plan.seeds_of(arms[str(c.arm)])}
     present = list(zip(frame["cell"], frame["seed"], strict=True))
     if set(present) != wanted or len(present) != len(wanted):

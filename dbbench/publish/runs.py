@@ -60,6 +60,10 @@ class Run:
         curve = self.evaluation["curves"].get(name)
         return [] if curve is None else [dict(zip(curve["columns"], row, strict=True)) for row in curve["rows"]]
 
+    def has(self, metric: str, variant: str, split: str) -> bool:
+        """Whether the evaluation has such a row."""
+        return (metric, variant, split) in {(r["metric"], r["variant"], r["split"]) for r in self.evaluation["rows"]}
+
     def value(self, metric: str, variant: str, split: str, wanted_by: str) -> tuple[float, str]:
         """The number of one row of the evaluation and the evaluator that measured it.
 

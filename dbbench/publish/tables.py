@@ -14,7 +14,7 @@ import pandas as pd
 
 from dbbench.config import Cell, Plan
 from dbbench.files import write_text
-from dbbench.publish.cells import dataset_title, experiment_of, read_cells
+from dbbench.publish.cells import dataset_title, experiment_of, measured, read_cells
 from dbbench.publish.frames import distinct, read_csv, unique, write_csv
 from dbbench.publish.intervals import t_interval
 from dbbench.publish.places import HERE, table_file
@@ -61,7 +61,7 @@ def _measured_row(cell: Cell, rows: pd.DataFrame) -> dict[str, Any]:
 
 def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
     """The table of an experiment from its cells (columns of `cells.COLUMNS`): one row per cell; columns COLUMNS."""
-    asked = experiment_of(plan, experiment)
+    asked = measured(experiment_of(plan, experiment), cells)
     verdicts = claim_verdicts(plan, experiment, cells)
     rows = []
     for cell in asked.cells:
@@ -148,7 +148,7 @@ def header(table: pd.DataFrame) -> dict[str, str]:
 
 def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """What a reader must know beside a table, as lines of Markdown: sources, cells not run, seeds that agree."""
-    asked = plan.experiments[experiment]
+    asked = measured(plan.experiments[experiment], cells)
     papers = [p for c in asked.cells if (p := published(c.cell)) is not None]
     at = ", ".join(unique(dataset_title(p.dataset) for p in papers))
     lines = ["Intervals: 95 % t over seeds, the seed being the statistical unit."]

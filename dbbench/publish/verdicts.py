@@ -13,7 +13,7 @@ import pandas as pd
 from dbbench.config import SCALES, Claim, Experiment, Plan, Scale
 from dbbench.errors import UserError
 from dbbench.files import write_text
-from dbbench.publish.cells import dataset_title, read_cells
+from dbbench.publish.cells import dataset_title, measured, read_cells
 from dbbench.publish.frames import distinct, unique, write_csv
 from dbbench.publish.intervals import t_interval
 from dbbench.publish.places import HERE, cells_file, verdicts_file
@@ -127,7 +127,7 @@ def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale
 
 def claim_verdicts(plan: Plan, experiment: str, cells: pd.DataFrame) -> dict[str, Verdict]:
     """Claim -> verdict of one experiment."""
-    asked = plan.experiments[experiment]
+    asked = measured(plan.experiments[experiment], cells)
     return {c.claim: judge_claim(c, asked, cells, plan.scale) for c in asked.claims}
 
 

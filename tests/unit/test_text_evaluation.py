@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dbbench.evaluation import mdm as mdm_evaluation
 from dbbench.evaluation import recurrent as recurrent_evaluation
 from dbbench.evaluation.texts import Teacher
 from dbbench.models import build, materialise
+from dbbench.weights import JUDGES
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES: dict[str, Any] = {"mdm": mdm_evaluation, "ar": ar_evaluation, "recurrent": recurrent_evaluation}
@@ -45,6 +47,19 @@ def asked() -> list[tuple[str, str]]:
     return [(experiment, arm) for experiment, arms in pairs.items() for arm in arms]
 
 
+class Stranger:
+    """In the place of a large model: random features, and nats that grow with the text."""
+
+    name = "a stranger"
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.random = torch.Generator().manual_seed(len(name))
+
+    def judge(self, prompts: Sequence[str], texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        assert all(text.startswith(prompt) for prompt, text in zip(prompts, texts, strict=True))
+        return torch.randn(len(texts), 8, generator=self.random), torch.tensor([float(len(t)) / 100 for t in texts])
+
+
 @pytest.mark.parametrize(("name", "arm"), asked())
 def test_an_evaluation_has_every_row_that_its_cells_ask_for(
     corpora: Path, monkeypatch: pytest.MonkeyPatch, name: str, arm: str
@@ -55,6 +70,10 @@ def test_an_evaluation_has_every_row_that_its_cells_ask_for(
     plain = experiment.arms[arm].model_copy(update={"at": {}})
     if name == "table11":
         smoke["model"]["layers"] = 4
+    if "text" in smoke["evaluation"]:
+        smoke["evaluation"]["text"]["pretrained"] = list(JUDGES)
+        monkeypatch.setattr(ar_evaluation, "present", list)
+        monkeypatch.setattr(ar_evaluation, "Pretrained", Stranger)
     configuration = c.resolve(smoke, experiment, plain, "smoke", {}, name)
     data = load(corpora / configuration.data.name, configuration)
     network = materialise(build(configuration), 0).eval()
