@@ -23,10 +23,10 @@ def import_torchvision(name: str = "torchvision") -> Any:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-    import torch
+    from torch import library
 
     for operator in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{operator}", _NMS)
+        library.define(f"torchvision::{operator}", _NMS)
     for loaded in [m for m in sys.modules if m.partition(".")[0] in ("torchvision", name.partition(".")[0])]:
         del sys.modules[loaded]
     return importlib.import_module(name)

@@ -172,10 +172,9 @@ def _data(card: Card, root: Path) -> Check:
 
 
 def _weights(weights: Weights) -> Check:
-    if weights.place.exists():
+    if weights.place is not None:
         return Check(weights.name, "present")
-    where = f"${weights.variable} (default ~/{weights.cache})/{weights.path}"
-    return Check(weights.name, None, f"not needed yet; for {weights.use}, looked for in {where}")
+    return Check(weights.name, None, f"for {weights.use} at scales gpu and paper; looked for in {weights.where}")
 
 
 def _tracking(root: Path) -> Check:

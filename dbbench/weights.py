@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of others: `path` is below the cache that `variable` names, or below `cache` in the home folder."""
+    """Weights of others: `path` is below the folder that `variable` names; without it below `cache` in the home folder, if given."""
 
     name: str
     use: str
@@ -18,9 +18,19 @@ class Weights:
     cache: str = ".cache/huggingface"
 
     @property
-    def place(self) -> Path:
-        """The file or folder on this machine."""
-        return Path(os.environ.get(self.variable) or Path.home() / self.cache) / self.path
+    def where(self) -> str:
+        """For messages: the place, whichever machine it is."""
+        default = f" (default ~/{self.cache})" if self.cache else ""
+        return f"${self.variable}{default}/{self.path}"
+
+    @property
+    def place(self) -> Path | None:
+        """The file or folder on this machine; None where it is not there."""
+        given = os.environ.get(self.variable)
+        if not given and not self.cache:
+            return None
+        path = Path(given or Path.home() / self.cache) / self.path
+        return path if path.exists() else None
 
 
 #: language models that judge texts, by the name that metrics give them
@@ -29,14 +39,8 @@ JUDGES = {
     "gpt2_xl": Weights("gpt2-xl", "generative perplexity", "hub/models--openai-community--gpt2-xl"),
     "llama2_7b": Weights("Llama-2-7b", "generative perplexity", "hub/models--meta-llama--Llama-2-7b-hf"),
 }
-WEIGHTS = (
-    *JUDGES.values(),
-    Weights("sd-vae-ft-ema", "ImageNet latents", "hub/models--stabilityai--sd-vae-ft-ema"),
-    Weights(
-        "Inception-v3",
-        "the Frechet distance",
-        "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth",
-        "TORCH_HOME",
-        ".cache/torch",
-    ),
+AUTOENCODER = Weights("sd-vae-ft-ema", "ImageNet latents", "sd-vae-ft-ema", "DBBENCH_DATA", "")
+INCEPTION = Weights(
+    "Inception-v3", "the Frechet distance", "inception/weights-inception-2015-12-05-6726825d.pth", "DBBENCH_DATA", ""
 )
+WEIGHTS = (*JUDGES.values(), AUTOENCODER, INCEPTION)

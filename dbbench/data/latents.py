@@ -19,6 +19,7 @@ from torch import Tensor
 from dbbench.compat import import_torchvision
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
+from dbbench.weights import AUTOENCODER
 
 SCALE = 0.18215
 SIZE = 256
@@ -76,7 +77,7 @@ def data_folder() -> Path:
 
 def autoencoder_folder() -> Path:
     """Where the autoencoder's files are to be."""
-    return data_folder() / "sd-vae-ft-ema"
+    return data_folder() / AUTOENCODER.path
 
 
 def centre_crop(image: Any, size: int) -> NDArray[np.uint8]:

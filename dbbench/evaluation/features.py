@@ -7,7 +7,6 @@ bring. What an extractor is (kind, accuracy, hash of its weights) stands in the 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -28,14 +27,14 @@ from dbbench.models.classifier import build as build_classifier
 from dbbench.provenance import command, commit, device_name, now, versions
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_tensors, save_tensors
+from dbbench.weights import INCEPTION
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration, FeaturesConfig
 
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d"  # the first digits, from the file's name
 INCEPTION_HELP = (
-    f"Inception-v3 needs $DBBENCH_DATA/inception/{INCEPTION} (from the release v0.2.0 of toshas/torch-fidelity on GitHub) and "
+    f"Inception-v3 needs {INCEPTION.where} (from the release v0.2.0 of toshas/torch-fidelity on GitHub) and "
     "the extra: python -m pip install -c constraints.txt -e '.[images]'"
 )
 
@@ -50,29 +49,22 @@ class Features(NamedTuple):
     real: dict[str, Tensor]
 
 
-def inception_file() -> Path | None:
-    """Inception's weights, if they are where they are looked for."""
-    given = os.environ.get("DBBENCH_DATA")
-    path = Path(given) / "inception" / INCEPTION if given else None
-    return path if path is not None and path.exists() else None
-
-
 def chosen_kind(config: FeaturesConfig) -> str:
     """`classifier` or `inception`; which one it is goes into every table.
 
     Raises:
         UserError: Inception is asked for and its weights are not there.
     """
-    if config.kind == "inception" and inception_file() is None:
+    if config.kind == "inception" and INCEPTION.place is None:
         raise UserError(INCEPTION_HELP)
-    if config.kind == "inception_if_present" and inception_file() is None:
+    if config.kind == "inception_if_present" and INCEPTION.place is None:
         print(f"features come from the in-suite classifier, not from Inception-v3: {INCEPTION_HELP}", file=sys.stderr)
-    return "classifier" if config.kind == "classifier" or inception_file() is None else "inception"
+    return "classifier" if config.kind == "classifier" or INCEPTION.place is None else "inception"
 
 
 def inception(device: torch.device) -> Extract:
     """The 2048 features of Inception-v3, with the weights and the resizing of the original FID code."""
-    path = inception_file()
+    path = INCEPTION.place
     if path is None:
         raise UserError(INCEPTION_HELP)
     # torch-fidelity unpickles the file, so it must be the published one

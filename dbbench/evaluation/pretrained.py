@@ -32,7 +32,7 @@ def snapshot(name: str) -> Path | None:
         UserError: the cache knows the judge, but its files are not there.
     """
     place = JUDGES[name].place
-    if not place.exists():
+    if place is None:
         return None
     reference = place / "refs" / "main"
     folder = place / "snapshots" / (reference.read_text().strip() if reference.exists() else "")
@@ -49,7 +49,7 @@ def present(names: Sequence[str]) -> list[str]:
             found.append(name)
         else:
             weights = JUDGES[name]
-            print(f"not judged by {weights.name} ({weights.use}): no weights at {weights.place}", file=sys.stderr)
+            print(f"not judged by {weights.name} ({weights.use}): no weights at {weights.where}", file=sys.stderr)
     return found
 
 
@@ -63,7 +63,7 @@ class Pretrained:
     def __init__(self, name: str, device: torch.device, batch_size: int = 16) -> None:
         folder = snapshot(name)
         if folder is None:
-            raise UserError(f"no weights of {JUDGES[name].name} at {JUDGES[name].place}")
+            raise UserError(f"no weights of {JUDGES[name].name} at {JUDGES[name].where}")
         import_torchvision()  # which transformers imports
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -86,6 +86,15 @@ def test_weights_are_looked_for_in_their_cache(tmp_path: Path, monkeypatch: pyte
     }
 
 
+def test_weights_are_looked_for_where_the_suite_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
+    assert "looked for in $DBBENCH_DATA/inception/" in check(doctor(), "weights", "Inception-v3")["do"]
+    write(tmp_path / "inception/weights-inception-2015-12-05-6726825d.pth", "")
+    write(tmp_path / "sd-vae-ft-ema/config.json", "")
+    for name in ("Inception-v3", "sd-vae-ft-ema"):
+        assert check(doctor(), "weights", name)["found"] == "present"
+
+
 def test_a_gpu_with_a_cpu_build_of_torch_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert check(doctor(), "machine", "GPU")["found"] is None

@@ -107,7 +107,7 @@ def test_inception_asks_for_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_pat
         features.chosen_kind(FeaturesConfig(kind="inception"))
     assert features.chosen_kind(FeaturesConfig(kind="inception_if_present")) == "classifier"
     assert "not from Inception-v3" in capsys.readouterr().err
-    path = tmp_path / "inception" / features.INCEPTION
+    path = tmp_path / features.INCEPTION.path
     path.parent.mkdir()
     path.write_bytes(b"not the weights")
     assert features.chosen_kind(FeaturesConfig(kind="inception_if_present")) == "inception"

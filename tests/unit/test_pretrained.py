@@ -33,7 +33,7 @@ def test_no_weights_are_named_and_nothing_is_judged(
 
 def test_a_cache_without_its_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    JUDGES["gpt2_xl"].place.mkdir(parents=True)
+    (tmp_path / JUDGES["gpt2_xl"].path).mkdir(parents=True)
     with pytest.raises(UserError, match="holds no snapshot of gpt2-xl"):
         snapshot("gpt2_xl")
 
@@ -49,7 +49,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    place = JUDGES["gpt2_xl"].place
+    place = tmp_path / JUDGES["gpt2_xl"].path
     folder = place / "snapshots" / "0123456789"
     folder.mkdir(parents=True)
     (place / "refs").mkdir()
