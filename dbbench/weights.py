@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of others: `path` is below the folder that `variable` names; without it below `cache` in the home folder, if given."""
+    """Weights of others: `path` lies below the folder that `variable` names, else below `cache` (if any) in the home folder."""
 
     name: str
     use: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +70,14 @@ class TextData:
         """Tokens [S] as text."""
         if "tokenizer" not in self.card:
             return spelled(tokens.tolist())
+        return str(self.tokenizer.decode(tokens.tolist()))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer of a corpus of byte pairs."""
         from tokenizers import Tokenizer
 
-        return str(Tokenizer.from_str(self.card["tokenizer"]).decode(tokens.tolist()))
+        return Tokenizer.from_str(self.card["tokenizer"])
 
     @property
     def facts(self) -> dict[str, Any]:

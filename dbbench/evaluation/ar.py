@@ -18,7 +18,6 @@ from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Batch, Network
 from dbbench.models.table_targets import token_error
-from dbbench.models.text_layers import Cache
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
@@ -76,8 +75,10 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
             spelled = [[i, data.spelled(p), data.spelled(c)] for i, (p, c) in enumerate(shown)]
             found.result.curve("samples", ["sample", "prompt", "continuation"], spelled)
     judge.add_controls(found.result, more, tokens.bincount())
-    for model in present(text.pretrained):  # one at a time: each may fill a device
-        judge.add_pretrained(found.result, model, Pretrained(model, tokens.device), data.spelled)
+    models = present(text.pretrained)
+    spelled_out = judge.spelled(data.spelled) if models else {}
+    for model in models:  # one at a time: each may fill a device
+        judge.add_pretrained(found.result, model, Pretrained(model, tokens.device), spelled_out)
 
 
 class EndToEnd:
@@ -156,23 +157,19 @@ class Blockwise:
             evaluator="block 0 at sigma_max, text of another window",
         )
 
-    def context(self, block: int) -> Cache:
-        """Keys and values of the windows in the layers of a block, the same at every noise level."""
-        network: Any = self.chain.network(block)
-        cache = Cache()
-        network.causal(network.begun(self.windows[:, :-1]), cache, self.chain.partition[block].layers, output=False)
-        return cache
-
     def errors_at_fixed_levels(self) -> None:
         """Cross-entropy of every block at fixed levels, and at the middle of each block's range the block at the other end."""
         blocks, labels = range(len(self.chain.partition)), self.windows
-        contexts, eps = [self.context(b) for b in blocks], self.unit()
+        networks: list[Any] = [self.chain.network(b) for b in blocks]
+        layers = [self.chain.partition[b].layers for b in blocks]
+        # the same at every noise level
+        contexts = [network.context(labels, own) for network, own in zip(networks, layers, strict=True)]
+        eps = self.unit()
 
         def error(block: int, sigma: float) -> float:
-            network: Any = self.chain.network(block)
-            z = network.target(Batch(labels, labels)) + sigma * eps
+            z = networks[block].target(Batch(labels, labels)) + sigma * eps
             levels = torch.full((len(z),), sigma, device=z.device)
-            output = network.denoise_after(contexts[block], z, levels, self.chain.partition[block].layers)
+            output = networks[block].denoise_after(contexts[block], z, levels, layers[block])
             return token_error(output.logits, labels).mean().item()
 
         rows = [[b, s, self.chain.partition.owner(s) == b, error(b, s)] for b in blocks for s in LEVELS]

@@ -29,6 +29,9 @@ from dbbench.paths import teacher_folder
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_networks
 
+REFERENCES = "references"
+Spelled = dict[str, tuple[list[str], list[str]]]
+
 
 class Teacher:
     """An autoregressive network of the suite that judges texts: trained once, end to end, on the training part.
@@ -138,26 +141,28 @@ class Judge:
         result.add("repetition_4", repetition(continued), variant, evaluator=about)
         result.add("entropy_bits", entropy_bits(continued), variant, evaluator=about)
 
-    def add_pretrained(self, result: Evaluation, model: str, judge: Pretrained, spelled: Callable[[Tensor], str]) -> None:
-        """The measures of a large model for all texts that were added: `mauve_<model>` and `gen_ppl_<model>`.
+    def spelled(self, spell: Callable[[Tensor], str]) -> Spelled:
+        """The real texts, under the variant REFERENCES, and all that were added: by variant the prompts and the whole texts.
 
         Args:
-            spelled: tokens [S] as text.
+            spell: tokens [S] as text.
         """
+        sets = {REFERENCES: self.real, **self.added}
+        return {v: ([spell(t[: self.prompt]) for t in texts], [spell(t) for t in texts]) for v, texts in sets.items()}
 
-        def measure(texts: Tensor) -> tuple[Tensor, Tensor]:
-            return judge.judge([spelled(t[: self.prompt]) for t in texts], [spelled(t) for t in texts])
-
-        real = measure(self.real)[0]
+    def add_pretrained(self, result: Evaluation, model: str, judge: Pretrained, spelled: Spelled) -> None:
+        """The measures of a large model for all texts that were added: `mauve_<model>` and `gen_ppl_<model>`."""
+        real = judge.judge(*spelled[REFERENCES])[0]
         scaling = self.scalings[0]
-        for variant, texts in self.added.items():
-            features, nats = measure(texts)
+        for variant in self.added:
+            features, nats = judge.judge(*spelled[variant])
+            n = len(features)
             about = (
-                f"MAUVE, {len(texts)} texts against {len(real)}, scaling {scaling:g}, {self.seeds} clusterings, "
+                f"MAUVE, {n} texts against {len(real)}, scaling {scaling:g}, {self.seeds} clusterings, "
                 f"last hidden state of {judge.name}"
             )
             result.add(f"mauve_{model}", mauve(features, real, scaling, self.seeds), variant, evaluator=about)
-            about = f"perplexity of the {len(nats)} tokens of {len(texts)} continuations under {judge.name}, prompts given"
+            about = f"perplexity of the {len(nats)} tokens of {n} continuations under {judge.name}, prompts given"
             result.add(f"gen_ppl_{model}", math.exp(nats.double().mean().item()), variant, evaluator=about)
 
     def add_controls(self, result: Evaluation, more_real: Tensor, counts_V: Tensor) -> None:

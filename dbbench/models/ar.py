@@ -181,12 +181,15 @@ class AR(TokenTargets):
 
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
         """One block on noisy targets z [N, S, d] at sigma [N]; token i sees those of `inputs` before it."""
-        clean = self.begun(inputs[:, :-1])
         if self.config.halves == "concat":
-            return self._concatenated(clean, z, sigma, layers)
+            return self._concatenated(self.begun(inputs[:, :-1]), z, sigma, layers)
+        return self.denoise_after(self.context(inputs, layers), z, sigma, layers)
+
+    def context(self, inputs: Tensor, layers: Sequence[int]) -> Cache:
+        """Keys and values of what stands before each token of `inputs` [N, S], in the layers of a block."""
         context = Cache()
-        self.causal(clean, context, layers, output=False)
-        return self.denoise_after(context, z, sigma, layers)
+        self.causal(self.begun(inputs[:, :-1]), context, layers, output=False)
+        return context
 
     def denoise_after(self, context: Cache, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Denoised:
         """One block on noisy targets z [N, S, d], the last S places after the context."""
