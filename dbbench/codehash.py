@@ -1,9 +1,9 @@
 """A hash of just the modules that a job really runs, so that an edit elsewhere reruns nothing.
 
-Modules are followed through their imports, inside the package, from the entry points of a job; the registries import by
-name, so the architecture, the method and the like are named by the caller. Comments, docstrings and formatting do not count,
-nor do imports for type checking; neither do the configuration schema, whose values are in the run's name, and the data cards,
-of which the rules carry the one they use.
+Modules are followed through their imports, inside the package and registered ones (`dbbench.plugins`), from the entry
+points of a job; the registries import by name, so the architecture, the method and the like are named by the caller. Comments,
+docstrings and formatting do not count, nor do imports for type checking; neither do the configuration schema, whose values are
+in the run's name, and the data cards, of which the rules carry the one they use.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import ast
 import hashlib
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dbbench import plugins
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
 
-PACKAGE = Path(__file__).resolve().parent
 #: what a job reads through these is in its configuration, or says nothing about its numbers
 OUTSIDE = (
     "dbbench",
@@ -27,6 +27,7 @@ OUTSIDE = (
     "dbbench.errors",
     "dbbench.files",
     "dbbench.paths",
+    "dbbench.plugins",
     "dbbench.progress",
     "dbbench.provenance",
     "dbbench.tracking",
@@ -46,33 +47,26 @@ def reachable(*entries: str) -> list[str]:
     found: set[str] = set()
     todo = list(entries)
     for module in entries:
-        if _path(module) is None:
+        if plugins.file(module) is None:
             raise FileNotFoundError(f"no module {module}")
     while todo:
         module = todo.pop()
-        if module in found or module in OUTSIDE or _path(module) is None:
+        if module in found or _outside(module) or plugins.file(module) is None:
             continue
         found.add(module)
         todo.extend(_parsed(module)[1])
     return sorted(found)
 
 
-def _path(module: str) -> Path | None:
-    """The file of a module of this package, or None if it is none of ours."""
-    first, *rest = module.split(".")
-    if first != PACKAGE.name:
-        return None
-    base = PACKAGE.joinpath(*rest)
-    for path in (base.with_suffix(".py") if rest else base, base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
+def _outside(module: str) -> bool:
+    """Whether a module is left out; the schema of a registered package is, as that of dbbench."""
+    return module in OUTSIDE or module.partition(".")[2].startswith("config.")
 
 
 @cache
 def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     """The code of a module without comments and docstrings, and the modules it imports."""
-    path = _path(module)
+    path = plugins.file(module)
     assert path is not None
     tree = ast.parse(path.read_text())
     imported: list[str] = []
@@ -99,23 +93,23 @@ def _visit(node: ast.AST, imported: list[str]) -> None:
 def training_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of a training job."""
     architecture, method = configuration.architecture, configuration.method_module
-    data = f"dbbench.data.{configuration.data_module}"
-    return ("dbbench.training.run", data, f"dbbench.models.{architecture}", f"dbbench.methods.{method}")
+    data = plugins.path("data", configuration.data_module)
+    return ("dbbench.training.run", data, plugins.path("models", architecture), plugins.path("methods", method))
 
 
 def profile_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of a profiling job."""
     assert configuration.profile is not None
-    own = ("dbbench.profiling.run", f"dbbench.profiling.{configuration.profile.kind}_rows")
+    own = ("dbbench.profiling.run", plugins.path("profiling", f"{configuration.profile.kind}_rows"))
     return (*own, *training_entries(configuration)[1:])
 
 
 def evaluation_entries(configuration: Configuration) -> tuple[str, ...]:
     """The entry points of an evaluation job."""
-    own = ("dbbench.evaluation.run", f"dbbench.evaluation.{configuration.architecture}")
+    own = ("dbbench.evaluation.run", plugins.path("evaluation", configuration.architecture))
     return (*own, *training_entries(configuration)[1:])
 
 
 def data_entries(name: str) -> tuple[str, ...]:
     """The entry points of preparing a data set."""
-    return ("dbbench.data.prepare", f"dbbench.data.sources.{name}")
+    return ("dbbench.data.prepare", plugins.path("data.sources", name))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from dbbench import plugins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,5 +16,4 @@ if TYPE_CHECKING:
 
 def load(folder: Path, configuration: Configuration, device: str | torch.device = "cpu") -> Any:
     """A prepared data set on a device; the module that the configuration names makes its batches."""
-    module = importlib.import_module(f"dbbench.data.{configuration.data_module}")
-    return module.load(folder, configuration.data, device)
+    return plugins.module("data", configuration.data_module).load(folder, configuration.data, device)

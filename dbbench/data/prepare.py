@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from dbbench import plugins
 from dbbench.data.cards import CARDS, Card
 from dbbench.errors import UserError
 from dbbench.files import read_json, replacing, write_json
@@ -70,7 +71,7 @@ def prepare(name: str, folder: Path) -> None:
     if name not in CARDS:
         raise UserError(f"unknown data set {name!r}; known: {', '.join(sorted(CARDS))}")
     card = CARDS[name]
-    source = importlib.import_module(f"dbbench.data.sources.{name}")
+    source = plugins.module("data.sources", name)
     if card.kind == "text":
         # by name: what images are made of does not depend on the reading of texts
         importlib.import_module("dbbench.data.text").prepare(card, source, folder)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbbench import plugins
 from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.evaluation import Job
@@ -29,7 +29,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     average = configuration.training.ema is not None
     networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
     data = load(data_folder, configuration, device)
-    module = importlib.import_module(f"dbbench.evaluation.{configuration.architecture}")
+    module = plugins.module("evaluation", configuration.architecture)
     result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
     write_json(
         folder / "evaluation.json",

@@ -5,10 +5,11 @@ A method module offers `build(configuration, block)`, which returns a `Method`.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torch import Tensor
+
+from dbbench import plugins
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -37,6 +38,5 @@ class Method(Protocol):
 
 def build(configuration: Configuration, block: int | None = None) -> Method:
     """The method of a configuration; `block` is set in the process of an isolated block."""
-    module = importlib.import_module(f"dbbench.methods.{configuration.method_module}")
-    method: Method = module.build(configuration, block)
+    method: Method = plugins.module("methods", configuration.method_module).build(configuration, block)
     return method

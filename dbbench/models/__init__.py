@@ -6,7 +6,6 @@ splits into its layers, owned by blocks, and its ends (embeddings, noise embeddi
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from dbbench import plugins
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     Args:
         layers: build these layers only (an isolated block); default all.
     """
-    module = importlib.import_module(f"dbbench.models.{configuration.architecture}")
+    module = plugins.module("models", configuration.architecture)
     with torch.device("meta"), Unfilled():
         network: Network = module.build(configuration, layers)
     return network

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dbbench import plugins
 from dbbench.config import digest
 from dbbench.data.cards import CARDS
 from dbbench.devices import choose_device
@@ -38,7 +38,7 @@ def profile_run(configuration: Configuration, scale: str, seed: int, folder: Pat
     assert configuration.profile is not None
     started, clock, device = now(), time.perf_counter(), choose_device()
     data, result = random_data(configuration), Evaluation("")
-    module = importlib.import_module(f"dbbench.profiling.{configuration.profile.kind}_rows")
+    module = plugins.module("profiling", f"{configuration.profile.kind}_rows")
     module.measure(configuration, result, folder)
     about = {**describe(configuration, scale, seed, None), "dataset": data, "started": started, "ended": now()}
     seconds = round(time.perf_counter() - clock, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import BLOCKS, small
 
-from dbbench import codehash
+from dbbench import codehash, plugins
 from dbbench.codehash import code_hash, data_entries, evaluation_entries, training_entries
 
 FIGURE = ("dbbench.publish.figures.learning_curves", "dbbench.publish.figures")
@@ -18,8 +18,8 @@ FIGURE = ("dbbench.publish.figures.learning_curves", "dbbench.publish.figures")
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package, free to edit."""
     target = tmp_path / "dbbench"
-    shutil.copytree(codehash.PACKAGE, target, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(codehash, "PACKAGE", target)
+    shutil.copytree(plugins.PACKAGE, target, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(plugins, "packages", lambda: {"dbbench": target})
     codehash._parsed.cache_clear()
     yield target
     codehash._parsed.cache_clear()

@@ -8,12 +8,12 @@ matplotlib inside functions: the workflow asks them for `needs` alone.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dbbench import plugins
 from dbbench.config import Plan
 from dbbench.errors import UserError
 from dbbench.paths import block_folder, run_folder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
+KIND = "publish.figures"
 Need = Literal["cells", "metrics.jsonl", "evaluation.json"]
 
 
@@ -43,7 +44,7 @@ class Figure:
 
 def known_figures() -> list[str]:
     """The names of all figures of the suite."""
-    return [m.name for m in pkgutil.iter_modules(__path__)]
+    return plugins.names(KIND)
 
 
 def owner(plan: Plan, name: str) -> str:
@@ -66,11 +67,8 @@ def module_of(name: str, experiment: str = "") -> str:
     Raises:
         UserError: there is no such figure.
     """
-    known = known_figures()
-    module = name if name in known else name.removeprefix(f"{experiment}_")
-    if module not in known:
-        raise UserError(f"unknown figure {name!r}; known: {', '.join(known)}")
-    return f"{__name__}.{module}"
+    shared = name if name in known_figures() else name.removeprefix(f"{experiment}_")
+    return plugins.path(KIND, shared)
 
 
 def get_figure(name: str, experiment: str = "") -> Figure:

@@ -1,0 +1,112 @@
+"""Modules are found by name in dbbench and in packages that other distributions register."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dbbench import codehash, plugins
+from dbbench.codehash import code_hash, reachable
+from dbbench.errors import UserError
+
+Register = Callable[..., Path]
+
+
+def distribution(site: Path, package: str, files: dict[str, str]) -> Path:
+    """What an installation leaves in site-packages: a package and the record that registers it. Gives the package's folder."""
+    record = site / f"{package}-1.0.dist-info"
+    record.mkdir(parents=True)
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text(f"[{plugins.GROUP}]\n{package} = {package}\n")
+    for name, text in {"__init__.py": "", **files}.items():
+        path = site / package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return site / package
+
+
+@pytest.fixture
+def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(package: str, files: dict[str, str]) -> Path:
+        folder = distribution(tmp_path, package, files)
+        plugins.packages.cache_clear()
+        return folder
+
+    yield make
+    plugins.packages.cache_clear()
+    for name in [n for n in sys.modules if n.split(".")[0] in ("outside", "other")]:
+        del sys.modules[name]
+
+
+def test_names_are_the_modules_of_a_folder() -> None:
+    assert plugins.names("methods") == ["diffusion_blocks", "end_to_end"]
+    assert plugins.path("methods", "end_to_end") == "dbbench.methods.end_to_end"
+    assert plugins.names("no.such.kind") == []
+
+
+def test_a_registered_package_adds_its_modules(register: Register) -> None:
+    register("outside", {"methods/outside.py": "VALUE = 7", "methods/_private.py": "", "methods/.hidden.py": ""})
+    assert plugins.names("methods") == ["diffusion_blocks", "end_to_end", "outside"]
+    assert plugins.module("methods", "outside").VALUE == 7
+    assert plugins.module("methods", "end_to_end").__name__ == "dbbench.methods.end_to_end"
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("nothing", {}, "unknown method 'nothing'; known: diffusion_blocks, end_to_end"),
+        (
+            "end_to_end",
+            {"methods/end_to_end.py": ""},
+            "method 'end_to_end' is in two packages, dbbench and outside",
+        ),
+    ],
+)
+def test_what_cannot_be_found_is_one_line(register: Register, name: str, files: dict[str, str], message: str) -> None:
+    register("outside", files)
+    with pytest.raises(UserError) as error:
+        plugins.module("methods", name)
+    assert str(error.value).removesuffix("; rename one") == message
+
+
+def test_an_entry_point_of_no_package_is_one_line(register: Register) -> None:
+    folder = register("outside", {})
+    (folder / "__init__.py").unlink()
+    folder.rmdir()
+    with pytest.raises(UserError, match=r"entry point 'outside' of dbbench\.plugins: no package 'outside' can be imported"):
+        plugins.names("methods")
+
+
+def test_the_code_hash_follows_registered_modules_and_leaves_their_schema_out(register: Register) -> None:
+    folder = register(
+        "outside",
+        {
+            "methods/outside.py": "import dbbench.partition\nimport outside.rule\nimport outside.config.methods.x",
+            "config/methods/x.py": "",
+            "rule.py": "rule = 1",
+        },
+    )
+    entry = "outside.methods.outside"
+    found = reachable(entry)
+    assert {entry, "outside.rule", "dbbench.partition"} <= set(found)
+    assert "outside.config.methods.x" not in found
+    hashes = []
+    for text in ("rule = 1", "rule = 2"):
+        (folder / "rule.py").write_text(text)
+        codehash._parsed.cache_clear()
+        hashes.append(code_hash(entry))
+    assert hashes[0] != hashes[1]
+
+
+def test_looking_names_up_imports_no_torch() -> None:
+    code = (
+        "import sys; from dbbench import plugins; plugins.names('models'); plugins.path('models', 'vit'); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
