@@ -7,6 +7,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from dbbench.config.base import SCALES, Scale, Strict
+from dbbench.errors import UserError
+from dbbench.metrics import metric_of
+
+
+def _known_metric(cell: str, metric: str) -> None:
+    try:
+        metric_of(metric)
+    except UserError as error:
+        raise ValueError(f"cell {cell}: {error}") from None
+
 
 SEEDS: dict[Scale, int] = {"smoke": 1, "laptop": 3, "gpu": 3, "paper": 3}
 
@@ -27,6 +37,8 @@ class Cell(Strict):
     def _run_or_not(self) -> Cell:
         if (self.arm is None) == (not self.not_run):
             raise ValueError(f"cell {self.cell}: give either arm and metric, or not_run")
+        if self.arm is not None:
+            _known_metric(self.cell, self.metric)
         return self
 
 

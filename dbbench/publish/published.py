@@ -6,9 +6,7 @@ import csv
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-COUNTED = ("chain_layer_evaluations", "largest_batch", "parameters_of_several_blocks")
 SOURCE = "the paper (arXiv 2506.14202v4)"
 
 
@@ -26,7 +24,6 @@ class PublishedCell:
     split: str
     value: float
     decimals: int
-    better: Literal["higher", "lower"]
     note: str
 
     @property
@@ -43,19 +40,11 @@ def all_published() -> dict[str, PublishedCell]:
 
 
 def _cell(row: dict[str, str]) -> PublishedCell:
-    better: Literal["higher", "lower"] = "lower" if row["better"] == "lower" else "higher"
     same = ("table", "cell", "architecture", "dataset", "method", "variant", "metric", "split", "note")
     text = {key: row[key] for key in same}
-    return PublishedCell(**text, value=float(row["value"]), decimals=int(row["decimals"]), better=better)
+    return PublishedCell(**text, value=float(row["value"]), decimals=int(row["decimals"]))
 
 
 def published(cell: str) -> PublishedCell | None:
     """The published number of a cell, or None for a cell of our own."""
     return all_published().get(cell)
-
-
-def decimals_of(metric: str) -> int:
-    """Decimals to show of a metric: as many as the paper prints of it, 2 where it has none, 0 of what is counted."""
-    if metric in COUNTED:
-        return 0
-    return max((c.decimals for c in all_published().values() if c.metric == metric), default=2)

@@ -14,11 +14,12 @@ import pandas as pd
 
 from dbbench.config import Cell, Plan
 from dbbench.files import write_text
+from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of, measured, read_cells
 from dbbench.publish.frames import distinct, read_csv, unique, write_csv
 from dbbench.publish.intervals import t_interval
 from dbbench.publish.places import HERE, table_file
-from dbbench.publish.published import SOURCE, decimals_of, published
+from dbbench.publish.published import SOURCE, published
 from dbbench.publish.verdicts import RULE, claim_verdicts, decimals_of_claim, describe
 
 COLUMNS = (
@@ -28,7 +29,6 @@ COLUMNS = (
 NUMBERS = ("mean", "ci_low", "ci_high", "seeds")
 #: the paper's rule for distances, a column of the experiments that ask for it
 MINIMUM, MINIMUM_OF = "minimum_of_3", 3
-COUNTED = ("layer_evaluations", "layer_ratio")
 NOT_RUN = "not run yet"
 
 
@@ -79,7 +79,7 @@ def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
     """A line per cell in which some seeds agree to the last digit, by chance or as repeats that do not differ; one for all
     cells in which every seed does."""
     lines, same = [], []
-    for cell, rows in cells[~cells["metric"].isin(COUNTED)].groupby("cell", sort=False):
+    for cell, rows in cells[[not metric_of(m).counted for m in cells["metric"]]].groupby("cell", sort=False):
         if len(rows) > 1 and rows["value"].nunique() == 1:
             same.append(f"`{cell}`")
             continue
@@ -120,7 +120,7 @@ def readable(plan: Plan, experiment: str, table: pd.DataFrame) -> list[Line]:
     letters = evaluators(table)
     lines = []
     for row in table.to_dict("records"):
-        places = decimals_of(row["metric"])
+        places = metric_of(row["metric"]).decimals if row["metric"] else 2
         ours = "" if math.isnan(row["mean"]) else f"{row['mean']:.{places}f}"
         interval = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{places}f}, {row['ci_high']:.{places}f}]"
         seeds = "" if pd.isna(row["seeds"]) else str(int(row["seeds"]))

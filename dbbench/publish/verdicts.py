@@ -13,11 +13,11 @@ import pandas as pd
 from dbbench.config import SCALES, Claim, Experiment, Plan, Scale
 from dbbench.errors import UserError
 from dbbench.files import write_text
+from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, measured, read_cells
 from dbbench.publish.frames import distinct, unique, write_csv
 from dbbench.publish.intervals import t_interval
 from dbbench.publish.places import HERE, cells_file, verdicts_file
-from dbbench.publish.published import decimals_of
 
 Word = Literal["REPRODUCED", "PARTIAL", "NOT REPRODUCED", "UNTESTABLE AT SCALE", "NOT RUN YET"]
 
@@ -150,7 +150,7 @@ def describe(claim: Claim, verdict: Verdict, decimals: int) -> str:
 
 def decimals_of_claim(claim: Claim, experiment: Experiment) -> int:
     """Decimals to show of a claim's difference."""
-    return max(decimals_of(c.metric) for c in experiment.cells if c.cell in claim.cells)
+    return max(metric_of(c.metric).decimals for c in experiment.cells if c.cell in claim.cells and c.metric)
 
 
 def _rows(plan: Plan, name: str, root: Path) -> list[dict[str, Any]]:

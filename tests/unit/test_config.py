@@ -68,7 +68,7 @@ def test_a_layer_distribution_frees_b_from_dividing_l() -> None:
         ("title: [", "not valid YAML"),
         ("- a list", "expected a mapping"),
         ("title: x\narmz: {}", r"armz: .*may be one of: .*arms"),
-        ("title: x\ncells: [{cell: a, arm: b, metric: m}]", "unknown arm 'b'"),
+        ("title: x\ncells: [{cell: a, arm: b, metric: mauve}]", "unknown arm 'b'"),
         ("title: x\ncells: [{cell: a, not_run: w}, {cell: a, not_run: w}]", "cell a appears twice"),
         ("title: x\nclaims: [{claim: C1, statement: s, left: l, right: r}]", "unknown cell 'l'"),
     ],

@@ -12,7 +12,7 @@ from dbbench.config import Plan
 from dbbench.errors import UserError
 from dbbench.publish.cells import COLUMNS as CELL_COLUMNS
 from dbbench.publish.cells import collect, read_cells, write_cells
-from dbbench.publish.published import all_published, decimals_of, published
+from dbbench.publish.published import all_published, published
 from dbbench.publish.runs import runs_of
 from dbbench.publish.tables import COLUMNS, agreeing_seeds, read_table, write_table
 from dbbench.publish.verdicts import write_verdicts
@@ -46,9 +46,8 @@ def evaluation(plan: Plan, project: Path, arm: str, seed: int) -> Path:
 def test_published_numbers_keep_their_digits():
     cell = published("t1.db")
     assert cell is not None
-    assert (cell.text, cell.value, cell.better, cell.dataset) == ("59.30", 59.3, "higher", "cifar100")
+    assert (cell.text, cell.value, cell.dataset) == ("59.30", 59.3, "cifar100")
     assert published("control.shallow") is None
-    assert decimals_of("seconds_per_iteration") == 4
 
 
 def test_every_published_cell_is_read():

@@ -126,7 +126,7 @@ def test_equal_arms_are_rarely_called_reproduced():
 
 
 def test_a_claim_of_another_scale_is_untestable_and_keeps_its_numbers():
-    cells = tuple(Cell(cell=name, arm="a", metric="m") for name in ("left", "right"))
+    cells = tuple(Cell(cell=name, arm="a", metric="mauve") for name in ("left", "right"))
     claim = Claim(
         claim="C0",
         statement="",
