@@ -1,0 +1,42 @@
+"""The command line: `dbbench <command>`, a module for each group of commands, each command beside its arguments.
+
+Commands import what they need when they run, so that a short job waits for nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from dbbench.cli import jobs, memory, published, show, views
+from dbbench.cli.commands import Commands
+from dbbench.errors import UserError
+
+DESCRIPTION = "A reproducibility benchmark of DiffusionBlocks. `snakemake --cores 8 all` runs it by means of these commands."
+GROUPS = (show, jobs, memory, published, views)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="dbbench", description=DESCRIPTION)
+    parser.set_defaults(json=False)
+    commands = Commands(parser)
+    for group in GROUPS:
+        group.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; bad input is one line on stderr and exit status 2."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the workflow's jobs, so that a command typed by hand gives their bytes
+    try:
+        args = build_parser().parse_args(argv)
+        args.run(args)
+    except UserError as error:
+        print(f"dbbench: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    return 0

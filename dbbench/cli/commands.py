@@ -1,0 +1,81 @@
+"""What the commands share: their common arguments, choices taken from the schema, the plan they work on, and printing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from dbbench.config import Plan
+
+
+class Commands:
+    """The commands of a parser, and the arguments that several of them share."""
+
+    def __init__(self, parser: argparse.ArgumentParser, metavar: str = "command") -> None:
+        self.made = parser.add_subparsers(metavar=metavar, required=True)
+
+    def group(self, name: str, help: str, metavar: str) -> Commands:
+        """A command that has commands of its own, as `show`."""
+        return Commands(self.made.add_parser(name, help=help), metavar)
+
+    def add(
+        self,
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        *,
+        scaled: bool = False,
+        of_run: bool = False,
+        of_plan: bool = False,
+        json: bool = False,
+    ) -> argparse.ArgumentParser:
+        """A command with the arguments of what it works on; its help is the docstring of `run`."""
+        from dbbench.config import SCALES, SuiteConfig
+
+        made = self.made.add_parser(name, help=run.__doc__, description=run.__doc__)
+        made.set_defaults(run=run)
+        if scaled or of_run or of_plan:
+            made.add_argument("--scale", choices=SCALES, default=default(SuiteConfig, "scale"))
+        if of_run:
+            made.add_argument("--configuration", required=True, help="name of a configuration, or experiment/arm")
+            made.add_argument("--seed", type=int, required=True)
+        if of_plan:
+            made.add_argument("--seeds", type=int, help="number of seeds (default: config/config.yaml)")
+            made.add_argument("--experiments", nargs="+", help="experiments in play (default: config/config.yaml)")
+        if json:
+            made.add_argument("--json", action="store_true", help="print JSON")
+        return made
+
+
+def choices(model: type[BaseModel], field: str) -> list[str]:
+    """The values that a field of the schema may have: those of its Literal."""
+    found = list(get_args(model.model_fields[field].annotation))
+    assert found, f"{model.__name__}.{field} is no Literal"
+    return found
+
+
+def default(model: type[BaseModel], field: str) -> Any:
+    """The value that a field of the schema has where nothing is said."""
+    return model.model_fields[field].get_default()
+
+
+def planned(args: argparse.Namespace, experiment: str | None = None) -> Plan:
+    """The plan of the scale, seeds and experiments that the command names; of `experiment` where it names none."""
+    from dbbench.config import load_plan, load_suite
+
+    over: dict[str, Any] = {"scale": args.scale}
+    if args.seeds:
+        over["seeds"] = {args.scale: args.seeds}
+    names = args.experiments or ([experiment] if experiment else None)
+    if names:
+        over["experiments"] = names
+    return load_plan(load_suite(over))
+
+
+def print_result(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
+    """Print a result as JSON or as text for a reader."""
+    print(json.dumps(value) if as_json else text(value))

@@ -1,0 +1,125 @@
+"""The commands that the workflow calls to make runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbbench.cli.commands import Commands
+from dbbench.errors import UserError
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
+
+def add_commands(commands: Commands) -> None:
+    """From the data and the tracking store to the evaluation of a run."""
+    commands.add("data", data).add_argument("name")
+    commands.add("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
+    commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
+    commands.add("teacher", teacher, of_run=True)
+    commands.add("assemble", assemble, of_run=True)
+    made = commands.add("features", features, scaled=True)
+    made.add_argument("--configuration", required=True, help="one that the extractor is for")
+    commands.add("evaluate", evaluate, of_run=True)
+    commands.add("profile", profile, of_run=True)
+
+
+def _find(args: argparse.Namespace) -> tuple[Configuration, Path, Path]:
+    """The configuration a run folder or name stands for, its folder, and its data."""
+    from dbbench.config import find_configuration
+    from dbbench.paths import data_folder, run_folder
+
+    configuration = find_configuration(args.scale, args.configuration)
+    return (
+        configuration,
+        run_folder(args.scale, configuration.name, args.seed),
+        data_folder(configuration.data.name),
+    )
+
+
+def data(args: argparse.Namespace) -> None:
+    """Prepare a data set."""
+    from dbbench.data.prepare import prepare
+    from dbbench.paths import data_folder
+
+    prepare(args.name, data_folder(args.name))
+
+
+def store(args: argparse.Namespace) -> None:
+    """Create the tracking store."""
+    from dbbench.config import load_suite
+    from dbbench.tracking import create_store
+
+    create_store(args.uri or load_suite({}).tracking_uri)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train a run or one isolated block of it."""
+    configuration, folder, source = _find(args)
+    from dbbench.jobs import train_tracked
+    from dbbench.paths import block_folder
+
+    if args.block is not None:
+        if not 0 <= args.block < configuration.method.blocks:
+            raise UserError(f"--block must be 0 to {configuration.method.blocks - 1}, got {args.block}")
+        folder = block_folder(args.scale, configuration.name, args.seed, args.block)
+    train_tracked(configuration, args.scale, args.seed, folder, source, args.block)
+
+
+def teacher(args: argparse.Namespace) -> None:
+    """Train the network that judges the texts of a configuration."""
+    configuration, _, source = _find(args)
+    from dbbench.paths import teacher_folder
+    from dbbench.training.run import train as run
+
+    if configuration.teacher is None:
+        raise UserError(f"{configuration.name} generates no text and has no teacher")
+    judge = configuration.teacher
+    run(judge, args.scale, args.seed, teacher_folder(args.scale, judge.name), source)
+
+
+def assemble(args: argparse.Namespace) -> None:
+    """Join the isolated blocks of a run."""
+    configuration, folder, _ = _find(args)
+    from dbbench.paths import block_folder
+    from dbbench.training.run import assemble_run
+
+    blocks = range(configuration.method.blocks)
+    parts = [block_folder(args.scale, configuration.name, args.seed, b) for b in blocks]
+    assemble_run(configuration, args.scale, args.seed, folder, parts)
+
+
+def features(args: argparse.Namespace) -> None:
+    """Make the feature extractor that measures a configuration's images."""
+    from dbbench.config import find_configuration
+    from dbbench.data import load
+    from dbbench.devices import choose_device
+    from dbbench.evaluation.features import make_features
+    from dbbench.paths import data_folder, features_folder
+
+    configuration = find_configuration(args.scale, args.configuration)
+    if not configuration.generates:
+        raise UserError(f"{configuration.name} generates no images")
+    device, folder = choose_device(), features_folder(args.scale, configuration.features_name)
+    data = load(data_folder(configuration.data.name), configuration, device)
+    make_features(configuration, args.scale, folder, data, device)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluate a trained run."""
+    configuration, folder, source = _find(args)
+    from dbbench.evaluation.run import evaluate as run
+
+    run(configuration, args.scale, args.seed, folder, source)
+
+
+def profile(args: argparse.Namespace) -> None:
+    """Measure memory or time in place of training and evaluating."""
+    configuration, folder, _ = _find(args)
+    from dbbench.profiling.run import profile_run
+
+    if configuration.profile is None:
+        raise UserError(f"{configuration.name} is no profile; train and evaluate it")
+    profile_run(configuration, args.scale, args.seed, folder)

@@ -1,0 +1,59 @@
+"""The commands that make of the runs what is published."""
+
+from __future__ import annotations
+
+import argparse
+
+from dbbench.cli.commands import Commands, planned, print_result
+
+
+def add_commands(commands: Commands) -> None:
+    """Cells, tables, figures, verdicts, the report, and the tracking store brought up to the files."""
+    for name, run in (("cells", cells), ("table", table)):
+        commands.add(name, run, of_plan=True).add_argument("--experiment", required=True)
+    commands.add("figure", figure, of_plan=True).add_argument("name")
+    for name, run in (("verdicts", verdicts), ("report", report)):
+        commands.add(name, run, of_plan=True)
+    commands.add("sync", sync, of_plan=True, json=True)
+
+
+def cells(args: argparse.Namespace) -> None:
+    """Collect the cells of an experiment."""
+    from dbbench.publish.cells import write_cells
+
+    write_cells(planned(args, args.experiment), args.experiment)
+
+
+def table(args: argparse.Namespace) -> None:
+    """Write the table of an experiment."""
+    from dbbench.publish.tables import write_table
+
+    write_table(planned(args, args.experiment), args.experiment)
+
+
+def figure(args: argparse.Namespace) -> None:
+    """Draw a figure."""
+    from dbbench.publish.figures import make_figure
+
+    make_figure(planned(args), args.name)
+
+
+def verdicts(args: argparse.Namespace) -> None:
+    """Judge the claims."""
+    from dbbench.publish.verdicts import write_verdicts
+
+    write_verdicts(planned(args))
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the report."""
+    from dbbench.publish.report import write_report
+
+    write_report(planned(args))
+
+
+def sync(args: argparse.Namespace) -> None:
+    """Bring the tracking store up to the files."""
+    from dbbench.tracking import sync as run
+
+    print_result(run(planned(args)), args.json, lambda v: ", ".join(f"{k}: {x}" for k, x in v.items()))

@@ -1,0 +1,52 @@
+"""The commands that only look."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dbbench.cli.commands import Commands, planned, print_result
+
+
+def add_commands(commands: Commands) -> None:
+    """What is behind a table, MLflow's page, what is installed, and how far the workflow is."""
+    commands.add("why", why, json=True).add_argument("artifact", help="a table, figure, cells file or report")
+    made = commands.add("ui", ui)
+    made.add_argument("--port", type=int, default=5000)
+    made.add_argument("--no-browser", action="store_true", help="print the address only")
+    commands.add("doctor", doctor, json=True)
+    made = commands.add("progress", progress, of_plan=True, json=True)
+    made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
+    made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
+    made.add_argument("--parent", type=int, help="end with this process")
+
+
+def why(args: argparse.Namespace) -> None:
+    """Print what is behind a table or a figure."""
+    from dbbench.publish.why import render
+    from dbbench.publish.why import why as explain
+
+    print_result(explain(Path(args.artifact)), args.json, render)
+
+
+def ui(args: argparse.Namespace) -> None:
+    """Open MLflow's page."""
+    from dbbench.config import load_suite
+    from dbbench.ui import ui as run
+
+    run(load_suite({}), args.port, not args.no_browser)
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """Say what is installed and present."""
+    from dbbench.doctor import doctor as examine
+    from dbbench.doctor import render
+
+    print_result(examine(), args.json, render)
+
+
+def progress(args: argparse.Namespace) -> None:
+    """Say how far a run of the workflow is."""
+    from dbbench.progress import main as run
+
+    run(planned(args), args)
