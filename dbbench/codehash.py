@@ -26,10 +26,11 @@ OUTSIDE = (
     "dbbench.data.cards",
     "dbbench.errors",
     "dbbench.files",
-    "dbbench.paths",
     "dbbench.plugins",
     "dbbench.progress",
-    "dbbench.provenance",
+    "dbbench.runs",
+    "dbbench.runs.places",
+    "dbbench.runs.provenance",
     "dbbench.tracking",
 )
 

@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from dbbench.data.cards import CARDS, Card
 from dbbench.errors import UserError
 from dbbench.files import read_json
-from dbbench.paths import data_folder
+from dbbench.runs.places import data_folder
 from dbbench.tracking.store import HOW_TO_CREATE, MARKER, sqlite_file
 from dbbench.weights import WEIGHTS, Weights
 

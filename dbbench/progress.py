@@ -21,7 +21,7 @@ from typing import Any
 
 from dbbench.config import Configuration, Plan, Scale
 from dbbench.partition import split_layers
-from dbbench.paths import block_folder, run_folder
+from dbbench.runs.places import block_folder, run_folder
 
 LOGS = Path(".snakemake/log")
 TRAINING_RULES = ("train", "train_block")

@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
 def _find(args: argparse.Namespace) -> tuple[Configuration, Path, Path]:
     """The configuration a run folder or name stands for, its folder, and its data."""
     from dbbench.config import find_configuration
-    from dbbench.paths import data_folder, run_folder
+    from dbbench.runs.places import data_folder, run_folder
 
     configuration = find_configuration(args.scale, args.configuration)
     return (
@@ -42,7 +42,7 @@ def _find(args: argparse.Namespace) -> tuple[Configuration, Path, Path]:
 def data(args: argparse.Namespace) -> None:
     """Prepare a data set."""
     from dbbench.data.prepare import prepare
-    from dbbench.paths import data_folder
+    from dbbench.runs.places import data_folder
 
     prepare(args.name, data_folder(args.name))
 
@@ -59,7 +59,7 @@ def train(args: argparse.Namespace) -> None:
     """Train a run or one isolated block of it."""
     configuration, folder, source = _find(args)
     from dbbench.jobs import train_tracked
-    from dbbench.paths import block_folder
+    from dbbench.runs.places import block_folder
 
     if args.block is not None:
         if not 0 <= args.block < configuration.method.blocks:
@@ -71,7 +71,7 @@ def train(args: argparse.Namespace) -> None:
 def teacher(args: argparse.Namespace) -> None:
     """Train the network that judges the texts of a configuration."""
     configuration, _, source = _find(args)
-    from dbbench.paths import teacher_folder
+    from dbbench.runs.places import teacher_folder
     from dbbench.training.run import train as run
 
     if configuration.teacher is None:
@@ -83,7 +83,7 @@ def teacher(args: argparse.Namespace) -> None:
 def assemble(args: argparse.Namespace) -> None:
     """Join the isolated blocks of a run."""
     configuration, folder, _ = _find(args)
-    from dbbench.paths import block_folder
+    from dbbench.runs.places import block_folder
     from dbbench.training.run import assemble_run
 
     blocks = range(configuration.method.blocks)
@@ -97,7 +97,7 @@ def features(args: argparse.Namespace) -> None:
     from dbbench.data import load
     from dbbench.devices import choose_device
     from dbbench.evaluation.features import make_features
-    from dbbench.paths import data_folder, features_folder
+    from dbbench.runs.places import data_folder, features_folder
 
     configuration = find_configuration(args.scale, args.configuration)
     if not configuration.generates:

@@ -22,7 +22,7 @@ from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network, build, materialise
 from dbbench.noise import precondition, weight
 from dbbench.partition import make_partition
-from dbbench.paths import features_folder
+from dbbench.runs.places import features_folder
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_networks
 

@@ -24,7 +24,7 @@ from dbbench.files import read_json, write_json
 from dbbench.models import allocate, materialise
 from dbbench.models.classifier import Classifier
 from dbbench.models.classifier import build as build_classifier
-from dbbench.provenance import command, commit, device_name, now, versions
+from dbbench.runs.provenance import command, commit, device_name, now, versions
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_tensors, save_tensors
 from dbbench.weights import INCEPTION

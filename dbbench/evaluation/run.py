@@ -11,7 +11,7 @@ from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.evaluation import Job
 from dbbench.files import write_json
-from dbbench.provenance import command, commit, now
+from dbbench.runs.provenance import command, commit, now
 from dbbench.training.checkpoint import load_networks
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from dbbench.evaluation.pretrained import Pretrained
 from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
-from dbbench.paths import teacher_folder
+from dbbench.runs.places import teacher_folder
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_networks
 

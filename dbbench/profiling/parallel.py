@@ -10,7 +10,7 @@ from dbbench.devices import choose_device
 from dbbench.methods import build
 from dbbench.profiling.fresh import in_fresh_processes
 from dbbench.profiling.step import random_batch
-from dbbench.provenance import peak_rss_bytes
+from dbbench.runs.provenance import peak_rss_bytes
 from dbbench.training.loop import Trainer
 from dbbench.training.run import make_network
 

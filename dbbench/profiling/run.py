@@ -14,7 +14,7 @@ from dbbench.data.cards import CARDS
 from dbbench.devices import choose_device
 from dbbench.evaluation import Evaluation
 from dbbench.files import write_json
-from dbbench.provenance import commit, device_name, now, peak_rss_bytes
+from dbbench.runs.provenance import commit, device_name, now, peak_rss_bytes
 from dbbench.training.run import describe
 
 if TYPE_CHECKING:

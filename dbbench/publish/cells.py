@@ -11,8 +11,8 @@ from dbbench.config import Cell, Configuration, EndToEndConfig, Experiment, Plan
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.publish.frames import read_csv, write_csv
-from dbbench.publish.places import HERE, cells_file
 from dbbench.publish.runs import Run, run_of
+from dbbench.runs.places import HERE, cells_file
 
 COLUMNS = (
     *("cell", "label", "arm", "configuration", "seed", "method", "variant", "metric", "split", "value"),

@@ -17,16 +17,15 @@ from markupsafe import Markup, escape
 from dbbench.config import Plan
 from dbbench.errors import UserError
 from dbbench.files import read_json, write_text
-from dbbench.paths import run_folder, scale_folder
 from dbbench.publish import tables
 from dbbench.publish.cells import read_cells
 from dbbench.publish.figures import get_figure
 from dbbench.publish.frames import read_csv
-from dbbench.publish.places import HERE, figure_file, verdicts_file
 from dbbench.publish.runs import commit_of
 from dbbench.publish.style import STYLE
 from dbbench.publish.verdicts import COLUMNS as VERDICT_COLUMNS
 from dbbench.publish.verdicts import RULE
+from dbbench.runs.places import HERE, figure_file, run_folder, scale_folder, verdicts_file
 
 SCREEN_DPI = 142  # a figure of page width fills the column of text
 MEASURED = ("margin", "upper", "difference", "ci_low", "ci_high", "seeds")

@@ -12,7 +12,7 @@ from typing import Any
 from dbbench.config import Configuration, Plan
 from dbbench.errors import UserError
 from dbbench.files import read_json
-from dbbench.paths import run_folder
+from dbbench.runs.places import run_folder
 
 
 def commit_of(record: dict[str, Any]) -> str:

@@ -13,10 +13,9 @@ from typing import Any
 from dbbench.config import SCALES
 from dbbench.errors import UserError
 from dbbench.files import read_json
-from dbbench.paths import scale_folder
 from dbbench.publish.frames import distinct, read_csv, unique
-from dbbench.publish.places import HERE, REFERENCE, cells_file, figure_file, kept_as, kept_from, verdicts_file
 from dbbench.publish.runs import commit_of
+from dbbench.runs.places import HERE, REFERENCE, cells_file, figure_file, kept_as, kept_from, scale_folder, verdicts_file
 
 KINDS = "results/<scale>/{cells,tables}/<experiment>.*, verdicts.*, report.html, paper_figures/<scale>/<figure>.*"
 Locate = Callable[[Path], Path]  # from a path of the workflow to where the file lies

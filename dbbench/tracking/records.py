@@ -18,8 +18,8 @@ from dbbench.config import Plan
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.files import read_json
-from dbbench.paths import scale_folder
-from dbbench.publish import places
+from dbbench.runs import places
+from dbbench.runs.places import scale_folder
 from dbbench.tracking.store import TABLES
 
 LONGEST_NOTE = 7000  # MLflow keeps at most 8000 characters of a tag

@@ -18,7 +18,7 @@ from dbbench.files import read_json, write_json
 from dbbench.methods import build as build_method
 from dbbench.models import Network, count_parameters, materialise
 from dbbench.models import build as build_network
-from dbbench.provenance import command, commit, device_name, now, peak_rss_bytes, versions
+from dbbench.runs.provenance import command, commit, device_name, now, peak_rss_bytes, versions
 from dbbench.training.checkpoint import assemble, save_weights
 from dbbench.training.loop import Metrics, Trainer, fit
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dbbench.config import Configuration, Plan, load_plan, load_suite
-from dbbench.paths import run_folder
-from dbbench.publish import places
+from dbbench.runs import places
+from dbbench.runs.places import run_folder
 
 STARTED, ENDED = "2026-01-02T03:04:05.000+00:00", "2026-01-02T03:05:05.000+00:00"
 METRICS = ("train/loss", "learning_rate", "gradient_norm", "validation/accuracy_percent", "train/accuracy_percent")

@@ -17,7 +17,7 @@ from dbbench.errors import UserError
 from dbbench.evaluation import features, sampling
 from dbbench.evaluation import run as evaluation_run
 from dbbench.evaluation.dit import count_layers
-from dbbench.paths import features_folder
+from dbbench.runs.places import features_folder
 from dbbench.training import run
 from dbbench.training.checkpoint import load_tensors
 

@@ -11,12 +11,12 @@ import pytest
 from synthetic_runs import write, write_run
 
 from dbbench.config import Configuration, Plan, load_plan, load_suite
-from dbbench.paths import run_folder
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import make_figure
 from dbbench.publish.pictures import grid, picture
 from dbbench.publish.tables import MINIMUM, read_table, write_table
 from dbbench.publish.verdicts import collect_verdicts
+from dbbench.runs.places import run_folder
 
 TABLES = ("table2", "table7", "table8", "table10")
 LEVELS = (0.1, 0.5, 2.0)

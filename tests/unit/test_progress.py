@@ -14,8 +14,8 @@ import pytest
 from synthetic_runs import make_plan, write
 
 from dbbench.config import Plan, load_plan, load_suite
-from dbbench.paths import block_folder, run_folder
 from dbbench.progress import Training, duration, main, progress, read_workflow, render, trainings_of, watch
+from dbbench.runs.places import block_folder, run_folder
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5).timestamp()
 PLANNED = """Job stats:

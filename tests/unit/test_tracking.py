@@ -16,7 +16,7 @@ from synthetic_runs import ENDED, METRICS, STARTED, make_plan, metric_lines, wri
 
 from dbbench.config import Plan
 from dbbench.errors import UserError
-from dbbench.paths import run_folder
+from dbbench.runs.places import run_folder
 from dbbench.tracking import create_store, sync
 from dbbench.tracking.records import flattened, milliseconds, read_points, run_key
 from dbbench.tracking.store import ARTIFACTS, MARKER, RUN_TAG, connect

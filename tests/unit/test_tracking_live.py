@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from synthetic_runs import DATASET, METRICS, make_plan, metric_lines, write, write_run
 
-from dbbench.paths import run_folder
+from dbbench.runs.places import run_folder
 from dbbench.tracking import LiveLog, create_store, sync
 from dbbench.tracking.live import follow, main
 from dbbench.tracking.store import RUN_TAG, connect

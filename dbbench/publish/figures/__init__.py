@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbbench import plugins
 from dbbench.config import Plan
 from dbbench.errors import UserError
-from dbbench.paths import block_folder, run_folder
-from dbbench.publish.places import HERE, cells_file, figure_file
+from dbbench.runs.places import HERE, block_folder, cells_file, figure_file, run_folder
 
 if TYPE_CHECKING:
     import matplotlib.figure
