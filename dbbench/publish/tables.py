@@ -18,12 +18,7 @@ from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of, measured, read_cells
 from dbbench.publish.frames import distinct, read_csv, unique, write_csv
 from dbbench.publish.intervals import t_interval
-<<<<<<< HEAD
-from dbbench.runs.places import HERE, table_file
 from dbbench.publish.published import SOURCE, published
-=======
-from dbbench.publish.published import SOURCE, decimals_of, published
->>>>>>> 26be6ff (dbbench/runs: one place for where files lie, and provenance)
 from dbbench.publish.verdicts import RULE, claim_verdicts, decimals_of_claim, describe
 from dbbench.runs.places import HERE, table_file
 

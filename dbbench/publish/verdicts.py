@@ -17,12 +17,7 @@ from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, measured, read_cells
 from dbbench.publish.frames import distinct, unique, write_csv
 from dbbench.publish.intervals import t_interval
-<<<<<<< HEAD
 from dbbench.runs.places import HERE, cells_file, verdicts_file
-=======
-from dbbench.publish.published import decimals_of
-from dbbench.runs.places import HERE, cells_file, verdicts_file
->>>>>>> 26be6ff (dbbench/runs: one place for where files lie, and provenance)
 
 Word = Literal["REPRODUCED", "PARTIAL", "NOT REPRODUCED", "UNTESTABLE AT SCALE", "NOT RUN YET"]
 
