@@ -96,7 +96,9 @@ class TrainingConfig(Strict):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float | None = Field(1.0, gt=0)
-    ema: float | None = Field(None, gt=0, lt=1)
+    ema_horizon: float | None = Field(
+        None, gt=0, description="moving average of the weights: the mean age of what it averages, as a share of the run"
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpointing: bool = Field(False, description="run layers again in the backward pass instead of keeping activations")
     optimizer: Literal["fused", "foreach", "loop"] = Field("fused", description="implementation of AdamW")

@@ -26,7 +26,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     """
     started, clock = now(), time.perf_counter()
     device = choose_device()
-    average = configuration.training.ema is not None
+    average = configuration.training.ema_horizon is not None
     networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
     data = load(data_folder, configuration, device)
     module = plugins.module("evaluation", configuration.architecture)

@@ -67,7 +67,7 @@ def load_teacher(job: Job) -> Teacher | None:
     if configuration is None:
         return None
     path = teacher_folder(job.scale, configuration.name) / "model.safetensors"
-    network = load_networks(configuration, path, job.device, average=configuration.training.ema is not None)[0]
+    network = load_networks(configuration, path, job.device, average=configuration.training.ema_horizon is not None)[0]
     assert isinstance(network, AR)
     weights = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     return Teacher(network, f"the suite's teacher {weights}")

@@ -131,10 +131,10 @@ class PhasedTrainer(Trainer):
         self._enter("backward")
         super().backward(loss)
 
-    def update(self) -> Tensor:
+    def update(self, step: int) -> Tensor:
         """Clip and step."""
         self._enter("optimizer_step")
-        return super().update()
+        return super().update(step)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def closed_form(configuration: Configuration) -> ClosedForm:
     if configuration.blockwise:
         trained = [layers[i] for i in configuration.partition[heaviest_block(configuration)].layers]
     held = sum(trained if configuration.isolated else layers) + shared
-    moments = 2 + (configuration.training.ema is not None)
+    moments = 2 + (configuration.training.ema_horizon is not None)
     gradients = sum(trained) + shared
     ends, activations = saved_bytes(configuration)
     kept = ends + activations * (1 if configuration.training.checkpointing else len(trained))

@@ -63,7 +63,8 @@ class Trainer:
         if self.config.checkpointing:
             checkpoint_layers(self.network)
         self.optimizer = make_optimizer(self.network, self.config)
-        self.average = MovingAverage(self.network, self.config.ema) if self.config.ema else None
+        share = self.config.ema_horizon
+        self.average = MovingAverage(self.network, share * self.steps) if share else None
 
     def train_step(self, batch: Batch, step: int) -> tuple[Step, Tensor]:
         """Forward, backward, clip, optimizer step. Returns what the method said and the gradient norm."""
@@ -75,7 +76,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         outcome = self.forward(batch, step)
         self.backward(outcome.loss)
-        return outcome, self.update()
+        return outcome, self.update(step)
 
     def forward(self, batch: Batch, step: int) -> Step:
         """What the method says of the batch."""
@@ -87,11 +88,11 @@ class Trainer:
         with attention_kernel(self.config):  # checkpointing runs layers again
             loss.backward()
 
-    def update(self) -> Tensor:
+    def update(self, step: int) -> Tensor:
         """Clip, step, average; the gradient norm before clipping."""
         norm = clip_and_step(self.optimizer, self.config)
         if self.average is not None:
-            self.average.update()
+            self.average.update(step)
         return norm
 
 

@@ -65,14 +65,22 @@ def clip_and_step(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> T
 
 
 class MovingAverage:
-    """Exponential moving average of the trainable parameters."""
+    """Exponential moving average of the parameters, corrected for its start.
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
+    The average after n steps is sum_t d^(n - t) theta_t / sum_t d^(n - t) over t = 1..n with d = exp(-1 / horizon): the initial
+    weights have no part in it. A horizon that is a share of the run makes the averages of N and of B x N steps alike.
+
+    Args:
+        horizon: mean age of what is averaged, in steps.
+    """
+
+    def __init__(self, network: nn.Module, horizon: float) -> None:
+        self.horizon = horizon
         self.parameters = dict(network.named_parameters())
         self.values = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move towards the present weights by 1 - decay."""
-        torch._foreach_lerp_(list(self.values.values()), [self.parameters[n] for n in self.values], 1 - self.decay)
+    def update(self, step: int) -> None:
+        """Take in the weights after step `step` (from 0), which replace the average at step 0."""
+        share = math.expm1(-1 / self.horizon) / math.expm1(-(step + 1) / self.horizon)
+        torch._foreach_lerp_(list(self.values.values()), [self.parameters[n] for n in self.values], share)

@@ -152,7 +152,7 @@ SAMPLERS = {"evaluation": {"images": {"timing": 4}, "samplers": {"last": {"weigh
 
 @pytest.mark.parametrize("over", [END_TO_END, BLOCKS, ISOLATED], ids=["end_to_end", "joint", "isolated"])
 def test_a_run_is_evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = {**SAMPLERS, "training": {"ema": 0.5}} if over is BLOCKS else {}
+    extra = {**SAMPLERS, "training": {"ema_horizon": 0.1}} if over is BLOCKS else {}
     found = evaluated({**over, **extra}, digits, tmp_path, monkeypatch)
     rows = {(r["metric"], r["variant"], r["split"]): r for r in found["rows"]}
     assert len(rows) == len(found["rows"])

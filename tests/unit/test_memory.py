@@ -120,7 +120,7 @@ def test_ends_keep_the_reduction_below_the_number_of_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "less"), [({"optimizer": "foreach"}, False), ({"ema": 0.99}, False), ({"precision": "bfloat16"}, True)]
+    ("training", "less"), [({"optimizer": "foreach"}, False), ({"ema_horizon": 0.1}, False), ({"precision": "bfloat16"}, True)]
 )
 def test_settings_of_the_step_count(training: dict[str, object], less: bool) -> None:
     plain, other = profile(END_TO_END), profile(changed(END_TO_END, training=training))

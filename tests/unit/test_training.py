@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,11 @@ from dbbench.models import build, count_parameters, materialise
 from dbbench.training import loop, run
 from dbbench.training.checkpoint import load_networks, load_tensors
 from dbbench.training.loop import Trainer, TrainingDivergedError
-from dbbench.training.optimizer import AdamW, learning_rate
+from dbbench.training.optimizer import AdamW, MovingAverage, learning_rate
 
 CPU = torch.device("cpu")
 ISOLATED = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
-DROPOUT_EMA = {"model": {"dropout": 0.1}, "training": {"ema": 0.9}}
+DROPOUT_EMA = {"model": {"dropout": 0.1}, "training": {"ema_horizon": 0.2}}
 
 
 def trainer(configuration: Configuration, seed: int = 0, block: int | None = None) -> Trainer:
@@ -100,6 +101,43 @@ def test_divergence_names_step_and_block(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingDivergedError, match=r"block \d is (nan|inf) at step \d"):
         run.train(configuration, "smoke", 0, tmp_path, digits)
     assert not (tmp_path / "model.safetensors").exists()
+
+
+# --- the moving average --------------------------------------------------------------------------------------------------
+
+
+def averaged(weights: list[float], share: float) -> float:
+    """The moving average, with a horizon of `share` of the run, of a parameter that has these values after its steps."""
+    network = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    average = MovingAverage(network, share * len(weights))
+    for step, weight in enumerate(weights):
+        network.weight.data.fill_(weight)
+        average.update(step)
+    return average.values["weight"].item()
+
+
+def test_the_moving_average_is_the_corrected_sum_of_its_definition() -> None:
+    weights, horizon = [3.0, -1.0, 2.0, 5.0], 1.2
+    shares = [math.exp(-(len(weights) - 1 - t) / horizon) for t in range(len(weights))]
+    expected = sum(s * w for s, w in zip(shares, weights, strict=True)) / sum(shares)
+    assert averaged(weights, horizon / len(weights)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 6])
+@pytest.mark.parametrize("share", [0.02, 0.1, 1.0])
+def test_equal_trajectories_have_equal_averages(blocks: int, share: float) -> None:
+    """N steps of an isolated block or end to end, and B x N joint steps of which each block takes one in B."""
+    path = torch.randn(50, generator=torch.Generator().manual_seed(0)).tolist()
+    joint = [weight for weight in path for _ in range(blocks)]
+    assert averaged(joint, share) == pytest.approx(averaged(path, share), rel=1e-12)
+
+
+@pytest.mark.parametrize("over", [BLOCKS, ISOLATED, {"method": {"name": "end_to_end", "updates_times": 3}}])
+def test_the_horizon_is_a_share_of_each_process_s_run(over: dict[str, Any]) -> None:
+    configuration = small(over, {"training": {"ema_horizon": 0.2}})
+    average = trainer(configuration, block=0 if configuration.isolated else None).average
+    assert average is not None
+    assert average.horizon == pytest.approx(0.2 * configuration.steps_per_process)
 
 
 # --- isolation -----------------------------------------------------------------------------------------------------------
