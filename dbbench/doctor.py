@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from dbbench.config import scales_that_need_a_gpu
 from dbbench.data.cards import CARDS, Card
 from dbbench.errors import UserError
 from dbbench.files import read_json
@@ -144,7 +145,7 @@ def _gpu() -> Check:
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
-        return Check("GPU", None, "not needed at scales smoke and laptop; scales gpu and paper train on a CUDA device")
+        return Check("GPU", None, f"scales {scales_that_need_a_gpu()} train on a CUDA device; others need none")
     found = "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip())
     cpu_build = "+cpu" in (installed("torch") or "")
     do = "torch is a CPU build: install the CUDA build of the same version" if cpu_build else None
@@ -174,7 +175,7 @@ def _data(card: Card, root: Path) -> Check:
 def _weights(weights: Weights) -> Check:
     if weights.place is not None:
         return Check(weights.name, "present")
-    return Check(weights.name, None, f"for {weights.use} at scales gpu and paper; looked for in {weights.where}")
+    return Check(weights.name, None, f"for {weights.use} at scales {scales_that_need_a_gpu()}; looked for in {weights.where}")
 
 
 def _tracking(root: Path) -> Check:

@@ -52,12 +52,17 @@ def _normal_quantile(value: Any) -> Any:
     return ndtri(value)
 
 
+#: below this, a range of the law is cut by rounding rather than by the law
+LEAST_MASS = 1e-9
+
+
 @dataclass(frozen=True)
 class LogNormal:
     """ln(sigma) ~ N(p_mean, p_std^2), truncated to [sigma_min, sigma_max] (paper section 3.3, EDM's defaults).
 
     Raises:
-        UserError: if the range is empty or not positive, or p_std is not positive.
+        UserError: if the range is empty, not positive or without mass, p_std or sigma_data is not positive, or a number is not
+            finite.
     """
 
     p_mean: float = -1.2
@@ -70,12 +75,22 @@ class LogNormal:
     level_name = "sigma"
 
     def __post_init__(self) -> None:
+        for name in ("p_mean", "p_std", "sigma_min", "sigma_max", "sigma_data"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name} must be finite, got {getattr(self, name)}")
         if not 0 < self.sigma_min < self.sigma_max:
             raise UserError(
                 f"sigma_min must be positive and below sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
             )
         if self.p_std <= 0:
             raise UserError(f"p_std must be positive, got {self.p_std}")
+        if self.sigma_data <= 0:
+            raise UserError(f"sigma_data must be positive, got {self.sigma_data}")
+        if self.q_max - self.q_min < LEAST_MASS:
+            raise UserError(
+                f"sigma_min={self.sigma_min} to sigma_max={self.sigma_max} has no mass: nearly every level of the law with "
+                f"p_mean={self.p_mean}, p_std={self.p_std} lies outside"
+            )
 
     def cdf(self, sigma: Any) -> Any:
         """Untruncated cumulative probability q of `sigma`."""

@@ -139,6 +139,10 @@ def split_layers(layers: int, blocks: int, distribution: Sequence[int] | None = 
     return [tuple(range(int(a), int(b))) for a, b in pairwise(ends)]
 
 
+#: from here on a block would train on ranges that lie beyond its neighbours'
+LARGEST_GAMMA = 1.0
+
+
 def make_partition(
     process: NoiseProcess,
     blocks: int,
@@ -155,8 +159,8 @@ def make_partition(
         strategy: how the noise range is cut (D8).
         distribution: layers per block, first layers first (Table 7).
     """
-    if gamma < 0:
-        raise UserError(f"gamma must not be negative, got {gamma}")
+    if not 0 <= gamma <= LARGEST_GAMMA:
+        raise UserError(f"gamma must lie between 0 and {LARGEST_GAMMA:g}, got {gamma}")
     groups = split_layers(layers, blocks, distribution) if layers is not None else [()] * blocks
     if blocks < 1:
         raise UserError(f"blocks must be at least 1, got {blocks}")

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dbbench.config import Configuration, Plan, Scale
+from dbbench.config import Configuration, Plan, ScaleName
 from dbbench.partition import split_layers
 from dbbench.runs.places import block_folder, run_folder
 
@@ -93,7 +93,7 @@ def read_workflow(root: Path) -> Workflow | None:
     return None
 
 
-def trainings_of(configuration: Configuration, scale: Scale, seed: int, root: Path) -> list[Training]:
+def trainings_of(configuration: Configuration, scale: ScaleName, seed: int, root: Path) -> list[Training]:
     """The training jobs of a run."""
     name, batch = configuration.name, configuration.training.batch_size
     if not configuration.isolated:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
+from dbbench.errors import UserError
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -38,8 +40,9 @@ class Commands:
 
         made = self.made.add_parser(name, help=run.__doc__, description=run.__doc__)
         made.set_defaults(run=run)
+        scales = "; ".join(f"{s.name}: {s.description}" for s in SCALES.values())
         if scaled or of_run or of_plan:
-            made.add_argument("--scale", choices=SCALES, default=default(SuiteConfig, "scale"))
+            made.add_argument("--scale", choices=SCALES, default=default(SuiteConfig, "scale"), help=scales)
         if of_run:
             made.add_argument("--configuration", required=True, help="name of a configuration, or experiment/arm")
             made.add_argument("--seed", type=int, required=True)
@@ -64,11 +67,17 @@ def default(model: type[BaseModel], field: str) -> Any:
 
 
 def planned(args: argparse.Namespace, experiment: str | None = None) -> Plan:
-    """The plan of the scale, seeds and experiments that the command names; of `experiment` where it names none."""
+    """The plan of the scale, seeds and experiments that the command names; of `experiment` where it names none.
+
+    Raises:
+        UserError: fewer than one seed, or what `load_plan` raises.
+    """
     from dbbench.config import load_plan, load_suite
 
     over: dict[str, Any] = {"scale": args.scale}
-    if args.seeds:
+    if args.seeds is not None:
+        if args.seeds < 1:
+            raise UserError(f"--seeds must be at least 1, got {args.seeds}")
         over["seeds"] = {args.scale: args.seeds}
     names = args.experiments or ([experiment] if experiment else None)
     if names:

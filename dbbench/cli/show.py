@@ -18,8 +18,9 @@ def add_commands(commands: Commands) -> None:
     made.add_argument("--blocks", type=int, required=True)
     made.add_argument("--gamma", type=float, default=default(law, "gamma"))
     made.add_argument("--strategy", default=default(law, "strategy"), choices=choices(law, "strategy"))
-    made.add_argument("--sigma-min", type=float, default=default(law, "sigma_min"))
-    made.add_argument("--sigma-max", type=float, default=default(law, "sigma_max"))
+    for end in ("sigma_min", "sigma_max"):
+        told = f"an end of the range of noise levels (default: {default(law, end):g})"
+        made.add_argument(f"--{end.replace('_', '-')}", type=float, help=told)
     schedules = choices(MDMConfig, "mask_schedule")
     made.add_argument("--schedule", choices=schedules, help="blocks of a mask schedule instead of noise levels")
     made = kinds.add("grid", show_grid, json=True)
@@ -38,11 +39,14 @@ def show_partition(args: argparse.Namespace) -> None:
     from dbbench.noise import LogNormal
     from dbbench.partition import make_partition
 
+    ends = {name: value for name in ("sigma_min", "sigma_max") if (value := getattr(args, name)) is not None}
     if args.schedule is not None:
+        if ends:
+            raise UserError(f"--{next(iter(ends)).replace('_', '-')} is of noise levels; a mask schedule has none")
         rows = _mask_rows(args)
         print_result({"blocks": rows}, args.json, lambda v: _table(v["blocks"]))
         return
-    law = LogNormal(sigma_min=args.sigma_min, sigma_max=args.sigma_max)
+    law = LogNormal(**ends)
     partition = make_partition(law, args.blocks, gamma=args.gamma, strategy=args.strategy)
     rows = [
         {

@@ -19,10 +19,11 @@ from dbbench.config.architectures import (
     RecurrentConfig,
     ViTConfig,
 )
-from dbbench.config.base import SCALES, Scale, Strict, digest, overlay, read_yaml, validated
+from dbbench.config.base import Strict, digest, overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
 from dbbench.config.experiments import Arm, Cell, Claim, Experiment, SuiteConfig
 from dbbench.config.plan import Plan, config_root, find_configuration, load_experiment, load_plan, load_suite, resolve
+from dbbench.config.scales import SCALES, Scale, ScaleName, ScaleNames, scales_that_need_a_gpu
 from dbbench.config.settings import (
     DataConfig,
     DenoisingConfig,
@@ -65,6 +66,8 @@ __all__ = [
     "RecurrentConfig",
     "SamplerConfig",
     "Scale",
+    "ScaleName",
+    "ScaleNames",
     "Strict",
     "SuiteConfig",
     "TeacherConfig",
@@ -80,5 +83,7 @@ __all__ = [
     "overlay",
     "read_yaml",
     "resolve",
+    "scales_that_need_a_gpu",
     "validated",
+    "yaml_files",
 ]

@@ -1,26 +1,41 @@
-"""What every part of the configuration shares: scales, strict models, overlays, YAML files, one-line errors."""
+"""What every part of the configuration shares: strict models, overlays, YAML files, one-line errors."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from dbbench.errors import UserError
 
-Scale = Literal["smoke", "laptop", "gpu", "paper"]
-SCALES: tuple[Scale, ...] = ("smoke", "laptop", "gpu", "paper")
-
 
 class Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
+    """Frozen; an unknown key, a number that is not finite, and true or false in place of a number are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, given: Any) -> Any:
+        """Python counts true as 1, and so would pydantic."""
+        for key, value in given.items() if isinstance(given, Mapping) else ():
+            values = value if isinstance(value, list | tuple) else [value]
+            if key in cls.model_fields and any(isinstance(v, bool) for v in values):
+                types = _types_in(cls.model_fields[key].annotation)
+                if types & {int, float} and not types & {bool, Any}:
+                    raise ValueError(f"{key}: Input should be a number, not true or false")
+        return given
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The plain types that an annotation is made of."""
+    inner = get_args(annotation)
+    return set[Any]().union(*(_types_in(a) for a in inner)) if inner else {annotation}
 
 
 def digest(value: Any) -> str:
@@ -39,17 +54,50 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+class _KeyTwice(yaml.YAMLError):
+    """A mapping with two values for a key, of which YAML would silently take the last."""
+
+
+# the parser of libyaml where it is built in: each short job reads all files, and the one in Python takes a second
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Plain values, and each key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping of a node.
+
+        Raises:
+            _KeyTwice: naming both lines.
+        """
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
+                raise _KeyTwice(f"key {key.value!r} is given twice, on lines {lines[key.value]} and {line}; keep one")
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def yaml_files(folder: Path) -> list[Path]:
+    """The YAML files of a folder by name, without hidden ones (macOS archives put a `._table1.yaml` beside table1.yaml)."""
+    return sorted(p for p in folder.glob("*.yaml") if not p.name.startswith("."))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping.
 
     Raises:
-        UserError: missing file, broken YAML, or no mapping; the message names the file and the line.
+        UserError: missing file, no UTF-8, broken YAML, a key twice, or no mapping; the message names the file and the line.
     """
     try:
-        # the parser of libyaml where it is built in: each short job reads all files, and the one in Python takes a second
-        value = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except _KeyTwice as error:
+        raise UserError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):

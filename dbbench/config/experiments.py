@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from dbbench.config.base import SCALES, Scale, Strict
+from dbbench.config.base import Strict
+from dbbench.config.scales import SCALES, ScaleName, ScaleNames
 from dbbench.errors import UserError
 from dbbench.metrics import metric_of
 
@@ -16,9 +17,6 @@ def _known_metric(cell: str, metric: str) -> None:
         metric_of(metric)
     except UserError as error:
         raise ValueError(f"cell {cell}: {error}") from None
-
-
-SEEDS: dict[Scale, int] = {"smoke": 1, "laptop": 3, "gpu": 3, "paper": 3}
 
 
 class Cell(Strict):
@@ -42,6 +40,9 @@ class Cell(Strict):
         return self
 
 
+Bound = Annotated[float, Field(allow_inf_nan=True)]
+
+
 class Claim(Strict):
     """left - right compared with a margin, or left / right with a range; paired by seed.
 
@@ -57,18 +58,18 @@ class Claim(Strict):
     others: tuple[str, ...] = ()
     margin: float = 0.0
     better: Literal["higher", "lower"] = "higher"
-    within: tuple[float, float] | None = None
+    within: tuple[Bound, Bound] | None = Field(None, description="[low, high]; .inf leaves a side open")
     exact: bool = False
-    scales: tuple[Scale, ...] = Field(SCALES, description="where it is judged; elsewhere it is untestable")
+    scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it is judged, untestable elsewhere")
     elsewhere: str = Field("", description="why it is not judged at the other scales")
 
     @model_validator(mode="after")
     def _has_sides(self) -> Claim:
         if not self.right and self.within is None:
             raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
-        if self.within is not None and (self.others or self.within[0] > self.within[1]):
+        if self.within is not None and (self.others or not self.within[0] <= self.within[1]):
             raise ValueError(f"claim {self.claim}: a range is [low, high] and has no `others`")
-        if (self.scales == SCALES) == bool(self.elsewhere):
+        if (self.scales == tuple(SCALES)) == bool(self.elsewhere):
             raise ValueError(f"claim {self.claim}: give scales and, in `elsewhere`, why not the others; or neither")
         return self
 
@@ -82,8 +83,8 @@ class Arm(Strict):
     """One configuration of an experiment: overrides over the architecture's settings, and over those what `at` a scale says."""
 
     variant: str | None = None
-    scales: tuple[Scale, ...] = Field(SCALES, description="where this arm runs; elsewhere its cells say so")
-    at: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
+    scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it runs; elsewhere its cells say so")
+    at: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
@@ -98,9 +99,9 @@ class Experiment(Strict):
     name: str
     title: str
     architecture: str | None = None
-    settings: Scale | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
+    settings: ScaleName | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
     default: bool = Field(True, description="part of `all`")
-    scales: dict[Scale, dict[str, Any]] = Field(default_factory=dict)
+    scales: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
     arms: dict[str, Arm] = Field(default_factory=dict)
     cells: tuple[Cell, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -121,7 +122,7 @@ class Experiment(Strict):
                     raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
         return self
 
-    def at_scale(self, scale: Scale) -> Experiment:
+    def at_scale(self, scale: ScaleName) -> Experiment:
         """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
         cells = tuple(
@@ -134,7 +135,21 @@ class Experiment(Strict):
 class SuiteConfig(Strict):
     """config/config.yaml, and what `--config` lays over it."""
 
-    scale: Scale = "laptop"
-    seeds: dict[Scale, int] = Field(default_factory=SEEDS.copy)
-    experiments: list[str] | None = Field(None, description="default: every experiment with `default: true`")
+    scale: ScaleName = "laptop"
+    seeds: dict[ScaleName, Annotated[int, Field(strict=True, ge=1)]] = Field(
+        default_factory=dict, description="root seeds 0..n-1 of a scale; default: the scale's own number"
+    )
+    experiments: list[str] | None = Field(None, min_length=1, description="default: every experiment with `default: true`")
     tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _by_scale(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"Input should give the number by scale, such as {{laptop: 5}}, got {value!r}")
+        return value
+
+    @property
+    def seeds_here(self) -> int:
+        """The number of root seeds at the scale that is run."""
+        return self.seeds.get(self.scale, SCALES[self.scale].seeds)

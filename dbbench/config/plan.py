@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dbbench.config.base import Scale, overlay, read_yaml, validated
+from dbbench.config.base import overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
 from dbbench.config.experiments import Arm, Experiment, SuiteConfig
+from dbbench.config.scales import ScaleName
 from dbbench.config.settings import EndToEndConfig
 from dbbench.errors import UserError
 
@@ -19,7 +20,7 @@ from dbbench.errors import UserError
 class Plan:
     """What a scale runs: the experiments, and every configuration once."""
 
-    scale: Scale
+    scale: ScaleName
     seeds: int
     experiments: dict[str, Experiment]
     arms: dict[str, dict[str, Configuration]]  # experiment -> arm -> configuration
@@ -81,7 +82,7 @@ def load_experiment(path: Path) -> Experiment:
 
 
 def resolve(
-    base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: Scale, variants: Mapping[str, Any], where: str
+    base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: ScaleName, variants: Mapping[str, Any], where: str
 ) -> Configuration:
     """The configuration of an arm at a scale."""
     merged = overlay(base, experiment.scales.get(scale, {}))
@@ -106,7 +107,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
         UserError: one line that names file and key.
     """
     root = root or config_root()
-    files = {p.stem: p for p in sorted((root / "experiments").glob("*.yaml"))}
+    files = {p.stem: p for p in yaml_files(root / "experiments")}
     loaded = {name: load_experiment(path) for name, path in files.items()}
     every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
     # by default, an experiment whose arms are all of other scales is left out
@@ -133,7 +134,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
             where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
             arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
     experiments = {n: loaded[n] for n in wanted}
-    return Plan(suite.scale, suite.seeds[suite.scale], experiments, arms, suite.tracking_uri, files)
+    return Plan(suite.scale, suite.seeds_here, experiments, arms, suite.tracking_uri, files)
 
 
 def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> SuiteConfig:
@@ -144,7 +145,7 @@ def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = N
     return suite
 
 
-def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Configuration:
+def find_configuration(scale: ScaleName, name: str, root: Path | None = None) -> Configuration:
     """The configuration of a name (vit-end_to_end-...) or of experiment/arm, over all experiments at `scale`.
 
     The name of a teacher or of a feature extractor finds one of the configurations that are measured by it.
@@ -153,7 +154,7 @@ def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Con
         UserError: if there is none.
     """
     root = root or config_root()
-    names = [p.stem for p in sorted((root / "experiments").glob("*.yaml"))]
+    names = [p.stem for p in yaml_files(root / "experiments")]
     scaled = [n for n in names if _has_scale(root, n, scale)]
     plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root)
     experiment, _, arm = name.partition("/")
@@ -167,6 +168,6 @@ def find_configuration(scale: Scale, name: str, root: Path | None = None) -> Con
     raise UserError(f"unknown configuration {name!r} at scale {scale}; name one by experiment/arm, e.g. table1/db")
 
 
-def _has_scale(root: Path, experiment: str, scale: Scale) -> bool:
+def _has_scale(root: Path, experiment: str, scale: ScaleName) -> bool:
     architecture = load_experiment(root / "experiments" / f"{experiment}.yaml").architecture
     return architecture is None or scale in read_yaml(root / "architectures" / f"{architecture}.yaml")

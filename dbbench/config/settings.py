@@ -11,6 +11,7 @@ from dbbench.config.base import Strict
 from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.noise import LogNormal
+from dbbench.partition import LARGEST_GAMMA
 
 
 class DataConfig(Strict):
@@ -36,11 +37,11 @@ class DenoisingConfig(Strict):
     """What a denoising loss is made of; an end-to-end classifier has no use for it."""
 
     weighting: Literal["none", "batch_mean", "per_sample"] = "batch_mean"  # D3
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
-    p_mean: float = -1.2
-    p_std: float = 1.2
-    sigma_data: float = Field(0.5, gt=0)  # D18
+    sigma_min: float = LogNormal.sigma_min
+    sigma_max: float = LogNormal.sigma_max
+    p_mean: float = LogNormal.p_mean
+    p_std: float = LogNormal.p_std
+    sigma_data: float = LogNormal.sigma_data  # D18
     target_norm: float = Field(1.0, gt=0)  # D27
     condition_dropout: float = Field(0.0, ge=0, lt=1)
 
@@ -75,7 +76,7 @@ class DiffusionBlocksConfig(DenoisingConfig):
     blocks: int = Field(ge=1)
     layer_distribution: tuple[int, ...] | None = None
     strategy: Literal["equi_probability", "log_uniform", "linear"] = "equi_probability"  # D8
-    gamma: float = Field(0.05, ge=0)  # D10
+    gamma: float = Field(0.05, ge=0, le=LARGEST_GAMMA)  # D10
     residency: Literal["joint", "isolated"] = "joint"  # D7
     block_choice: Literal["uniform", "round_robin"] = "uniform"  # D11
 

@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from dbbench.config import Plan
+from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
 from dbbench.files import read_json, write_text
 from dbbench.publish import tables
@@ -128,6 +128,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
     datasets = {run["dataset"]["name"]: run["dataset"] for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,
+        scale=SCALES[plan.scale],
         planned_runs=sum(len(plan.seeds_of(c)) for c in plan.configurations.values()),
         rule=RULE,
         sections=sections,

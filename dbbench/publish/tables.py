@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from dbbench.config import Cell, Plan
+from dbbench.config import SCALES, Cell, Plan
 from dbbench.files import write_text
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of, measured, read_cells
@@ -154,7 +154,7 @@ def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame)
     lines = ["Intervals: 95 % t over seeds, the seed being the statistical unit."]
     if papers:
         lines.append(f"Published: {SOURCE}, measured on {at} by its authors. Ours: the data and scale named above.")
-    if papers and plan.scale != "paper":
+    if papers and not SCALES[plan.scale].comparable_to_paper:
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
     lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(table).items()]
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.arm is None]

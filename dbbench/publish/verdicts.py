@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from dbbench.config import SCALES, Claim, Experiment, Plan, Scale
+from dbbench.config import SCALES, Claim, Experiment, Plan, ScaleName
 from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.metrics import metric_of
@@ -31,7 +31,7 @@ RULE = (
     "interval. REPRODUCED: the interval lies above the margin. PARTIAL: only the mean does (the direction). NOT "
     "REPRODUCED: the mean does not. Of a ratio, left over right, or a value, the interval must lie in the range from margin to "
     "upper. An exact count has no seeds and no interval: it is within, or it is not. UNTESTABLE AT SCALE: fewer than three "
-    "seeds of a number that seeds change, or the scale smoke. "
+    "seeds of a number that seeds change, or a scale that only checks the code path. "
     "Intervals are of single claims, not corrected for their number."
 )
 
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def judge(
-    left: Sequence[float], right: Sequence[float], margin: float, *, better: Literal["higher", "lower"], scale: Scale
+    left: Sequence[float], right: Sequence[float], margin: float, *, better: Literal["higher", "lower"], scale: ScaleName
 ) -> Verdict:
     """The verdict on `left` being better than `right` by more than `margin`; seed k is number k of both sides.
 
@@ -61,8 +61,8 @@ def judge(
         return Verdict("NOT RUN YET", "no numbers")
     mean, low, high, count = t_interval(pairs)
     word, reason = _word(mean, low, high, margin)
-    if scale == "smoke":
-        word, reason = "UNTESTABLE AT SCALE", "smoke checks the code path only"
+    if not SCALES[scale].judged:
+        word, reason = "UNTESTABLE AT SCALE", f"{scale} checks the code path only"
     elif count < FEWEST_SEEDS:
         word, reason = "UNTESTABLE AT SCALE", f"{count} seed{'s' * (count > 1)}; at least {FEWEST_SEEDS} are needed"
     return Verdict(word, reason, mean, low, high, count)
@@ -78,7 +78,7 @@ def _word(mean: float, low: float, high: float, margin: float) -> tuple[Word, st
     return "NOT REPRODUCED", "the mean is not above the margin"
 
 
-def judge_within(values: Sequence[float], within: tuple[float, float], *, exact: bool, scale: Scale) -> Verdict:
+def judge_within(values: Sequence[float], within: tuple[float, float], *, exact: bool, scale: ScaleName) -> Verdict:
     """The verdict on a quantity lying in a range; number k is that of seed k.
 
     PARTIAL where only the mean lies in it. Counts are `exact`: one value, no interval, the same at every scale.
@@ -87,8 +87,8 @@ def judge_within(values: Sequence[float], within: tuple[float, float], *, exact:
         return Verdict("NOT RUN YET", "no numbers")
     mean, low, high, count = t_interval(values)
     inside = within[0] <= mean <= within[1]
-    if scale == "smoke":
-        return Verdict("UNTESTABLE AT SCALE", "smoke checks the code path only", mean, low, high, count)
+    if not SCALES[scale].judged:
+        return Verdict("UNTESTABLE AT SCALE", f"{scale} checks the code path only", mean, low, high, count)
     if exact:
         if len(set(values)) > 1:
             raise UserError(f"a claim calls a number exact that differs between seeds: {sorted(set(values))}")
@@ -104,14 +104,14 @@ def judge_within(values: Sequence[float], within: tuple[float, float], *, exact:
     return Verdict("NOT REPRODUCED", "the mean lies outside the range", mean, low, high, count)
 
 
-def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale: Scale) -> Verdict:
+def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale: ScaleName) -> Verdict:
     """The verdict of a claim from the cells of its experiment (columns of `cells.COLUMNS`)."""
     for cell in experiment.cells:
         if cell.cell in claim.cells and cell.arm is None:
             return Verdict("NOT RUN YET", f"{cell.cell}: {cell.not_run}")
     values = cells.set_index(["cell", "seed"])["value"].sort_index()
     if scale not in claim.scales:
-        judged = judge_claim(claim.model_copy(update={"scales": SCALES}), experiment, cells, scale)
+        judged = judge_claim(claim.model_copy(update={"scales": tuple(SCALES)}), experiment, cells, scale)
         return replace(judged, word="UNTESTABLE AT SCALE", reason=claim.elsewhere)
     left = values.loc[claim.left]
     if claim.within is not None:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import BLOCKS, small
 
 from dbbench.cli import build_parser, main
+from dbbench.config import DiffusionBlocksConfig
+from dbbench.partition import make_partition
 
 PROJECT = Path(__file__).parents[2]
 
@@ -60,8 +63,15 @@ def test_showing_numbers_loads_no_torch() -> None:
     ("argv", "says"),
     [
         (["show", "partition", "--blocks", "0"], "blocks must be at least 1"),
-        (["show", "partition", "--blocks", "3", "--gamma", "-1"], "gamma must not be negative"),
+        (["show", "partition", "--blocks", "3", "--gamma", "-1"], "gamma must lie between 0 and 1"),
         (["show", "partition", "--blocks", "3", "--sigma-min", "90"], "sigma_min must be positive and below sigma_max"),
+        (["show", "partition", "--blocks", "3", "--gamma", "nan"], "gamma must lie between 0 and 1"),
+        (["show", "partition", "--blocks", "3", "--sigma-max", "inf"], "sigma_max must be finite"),
+        (["show", "partition", "--blocks", "3", "--sigma-min", "1e6", "--sigma-max", "2e6"], "has no mass"),
+        (["show", "partition", "--blocks", "3", "--schedule", "cosine", "--sigma-min", "1"], "--sigma-min is of noise levels"),
+        (["show", "partition", "--blocks", "3", "--schedule", "cosine", "--sigma-max", "0"], "--sigma-max is of noise levels"),
+        (["verdicts", "--seeds", "-3"], "--seeds must be at least 1, got -3"),
+        (["report", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["show", "grid", "--steps", "0", "--blocks", "3"], "at least 1 step"),
         (["show", "parameters", "--experiment", "table1", "--method", "noprop_dt"], "has no arm 'noprop_dt'; arms: vit, db"),
         (["show", "parameters", "--experiment", "table0", "--method", "end_to_end"], "unknown experiment 'table0'; known: "),
@@ -96,3 +106,10 @@ def test_help_is_one_page() -> None:
     assert len(page.splitlines()) < 45
     for name in ("show", "train", "evaluate", "sync", "why", "ui", "doctor"):
         assert f"\n    {name} " in page
+
+
+def test_show_partition_says_what_a_configuration_would_use(capsys: pytest.CaptureFixture[str]) -> None:
+    law = small(BLOCKS).method.process
+    shown = printed(capsys, "show", "partition", "--blocks", "3")["blocks"]
+    expected = make_partition(law, 3, gamma=DiffusionBlocksConfig.model_fields["gamma"].default).blocks
+    assert [(b["train_sigma_min"], b["train_sigma_max"]) for b in shown] == [(b.train_low, b.train_high) for b in expected]

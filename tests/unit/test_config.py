@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dbbench.config import (
     SCALES,
+    Claim,
     Configuration,
     Experiment,
     SuiteConfig,
@@ -171,3 +172,31 @@ def test_a_judge_is_found_by_its_own_name_whatever_experiments_are_in_play() -> 
                 assert judge in find_configuration("laptop", judge).judges
                 found.add(judge)
     assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"training": {"learning_rate": float("nan")}}, r"training\.learning_rate: .*finite|greater than 0"),
+        ({"training": {"steps": True}}, "training: steps: Input should be a number, not true or false"),
+        ({"evaluation": {"votes": [True, 4]}}, "evaluation: votes: Input should be a number, not true or false"),
+        ({**BLOCKS, "method": {**BLOCKS["method"], "gamma": float("inf")}}, "gamma: .*(finite|less than or equal to 1)"),
+        ({**BLOCKS, "method": {**BLOCKS["method"], "gamma": float("nan")}}, "gamma: "),
+        ({**BLOCKS, "method": {**BLOCKS["method"], "gamma": 500}}, "gamma: Input should be less than or equal to 1"),
+        ({**BLOCKS, "method": {**BLOCKS["method"], "sigma_max": float("inf")}}, "sigma_max: Input should be a finite number"),
+        ({**BLOCKS, "method": {**BLOCKS["method"], "sigma_min": 1e6, "sigma_max": 2e6}}, "has no mass"),
+    ],
+)
+def test_numbers_are_finite_and_sensible(over: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        validated(Configuration, overlay(SMALL, over), "here.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_margin_is_finite(value: float) -> None:
+    about = {"claim": "C", "statement": "s", "left": "a", "right": "b"}
+    with pytest.raises(UserError, match="margin: Input should be a finite number"):
+        validated(Claim, {**about, "margin": value}, "here.yaml")
+    with pytest.raises(UserError, match="a range is"):
+        validated(Claim, {**about, "within": [float("nan"), value]}, "here.yaml")

@@ -172,3 +172,16 @@ def test_euler_on_a_gaussian(steps: int, expected: float) -> None:
 def test_bad_range(bad: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(bad))):
         LogNormal(**bad)
+
+
+@pytest.mark.parametrize("name", ["p_mean", "p_std", "sigma_min", "sigma_max", "sigma_data"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_law_has_finite_numbers(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{name} must be finite"):
+        LogNormal(**{name: value})
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e6, 2e6), (1e-12, 1e-11)])
+def test_a_range_without_mass(low: float, high: float) -> None:
+    with pytest.raises(UserError, match="has no mass"):
+        LogNormal(sigma_min=low, sigma_max=high)

@@ -89,6 +89,7 @@ def test_bad_splits(layers: int, blocks: int, distribution: list[int] | None, sa
         split_layers(layers, blocks, distribution)
 
 
-def test_negative_gamma() -> None:
-    with pytest.raises(UserError, match="gamma"):
-        make_partition(LAW, 3, gamma=-0.1)
+@pytest.mark.parametrize("gamma", [-0.1, 1.1, 1e300, float("nan"), float("inf")])
+def test_gamma_is_a_share(gamma: float) -> None:
+    with pytest.raises(UserError, match="gamma must lie between 0 and 1"):
+        make_partition(LAW, 3, gamma=gamma)

@@ -39,7 +39,7 @@ LAYOUT = {
 }
 
 
-def scales_of(experiment: c.Experiment) -> list[c.Scale]:
+def scales_of(experiment: c.Experiment) -> list[c.ScaleName]:
     """The scales that an experiment has settings for."""
     settings = ARCHITECTURES[experiment.architecture] if experiment.architecture else c.SCALES
     return [scale for scale in c.SCALES if scale in settings]
@@ -58,7 +58,7 @@ def tracked() -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "scale"), [(n, s) for n, e in EXPERIMENTS.items() for s in scales_of(e)])
-def test_every_experiment_resolves_at_every_scale(name: str, scale: c.Scale) -> None:
+def test_every_experiment_resolves_at_every_scale(name: str, scale: c.ScaleName) -> None:
     suite = c.load_suite({"scale": scale, "experiments": [name]}, ROOT / "config")
     plan = c.load_plan(suite, ROOT / "config")
     assert set(plan.arms[name]) == {arm for arm, settings in EXPERIMENTS[name].arms.items() if scale in settings.scales}

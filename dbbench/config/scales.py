@@ -1,0 +1,68 @@
+"""What a scale is: one object per scale, asked by all that depends on it. A new one is an entry here and its yaml settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale changes data, sizes and steps, never code paths."""
+
+    name: str
+    description: str
+    #: root seeds 0..n-1 unless config.yaml says otherwise
+    seeds: int = 3
+    #: training needs a CUDA device
+    needs_gpu: bool = False
+    #: claims get verdicts; elsewhere numbers say nothing about the method
+    judged: bool = True
+    #: data, sizes and steps are the paper's, so published values are comparable
+    comparable_to_paper: bool = False
+
+
+SCALES: dict[str, Scale] = {
+    scale.name: scale
+    for scale in (
+        Scale("smoke", "checks the code path in minutes; says nothing about the method", seeds=1, judged=False),
+        Scale("laptop", "small data and networks; a CPU suffices"),
+        Scale("gpu", "small real data sets; one GPU", needs_gpu=True),
+        Scale("paper", "data, sizes and steps of the paper; GPUs", needs_gpu=True, comparable_to_paper=True),
+    )
+}
+
+
+def _listed(names: list[str]) -> str:
+    """Names as a sentence lists them: 'a', 'b' or 'c'."""
+    *head, last = (repr(name) for name in names)
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def _known(name: str) -> str:
+    if name not in SCALES:
+        raise ValueError(f"Input should be {_listed(list(SCALES))}, got {name!r}")
+    return name
+
+
+def _with_property(value: Any) -> Any:
+    """The names of the scales that have a property, where its name stands for them."""
+    words = [field.name for field in fields(Scale) if field.type == "bool"]
+    if not isinstance(value, str):
+        return value
+    if value not in words:
+        raise ValueError(f"Input should be a list of scales, or a property of theirs: {_listed(words)}, got {value!r}")
+    return tuple(name for name, scale in SCALES.items() if getattr(scale, value))
+
+
+#: the name of a scale in the configuration; looked up when it is read, so an entry of SCALES is all there is to add
+ScaleName = Annotated[str, AfterValidator(_known)]
+#: names of scales, or the property they share: `judged` stands for every scale whose claims get verdicts
+ScaleNames = Annotated[tuple[ScaleName, ...], BeforeValidator(_with_property), Field(min_length=1)]
+
+
+def scales_that_need_a_gpu() -> str:
+    """For sentences: 'gpu and paper'."""
+    return " and ".join(name for name, scale in SCALES.items() if scale.needs_gpu)
