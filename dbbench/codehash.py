@@ -23,7 +23,7 @@ OUTSIDE = (
     "dbbench",
     "dbbench.codehash",
     "dbbench.config",
-    "dbbench.data.cards",
+    "dbbench.cards",
     "dbbench.errors",
     "dbbench.files",
     "dbbench.plugins",

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from dbbench.cards import CARDS, Card
 from dbbench.config import scales_that_need_a_gpu
-from dbbench.data.cards import CARDS, Card
 from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.runs.places import data_folder

@@ -27,7 +27,7 @@ def add_commands(commands: Commands) -> None:
 def memory(args: argparse.Namespace) -> None:
     """Count the memory of one training step on fake tensors: any experiment, any scale, no GPU."""
     from dbbench.profiling.ask import asked_configuration, render
-    from dbbench.profiling.memory import profile as count
+    from dbbench.profiling.tracker import profile as count
 
     configuration = asked_configuration(args)
     print_result(count(configuration).as_dict(), args.json, lambda found: render(configuration, found))

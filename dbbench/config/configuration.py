@@ -6,6 +6,7 @@ from functools import cached_property
 
 from pydantic import model_validator
 
+from dbbench.cards import CARDS
 from dbbench.config.architectures import DENOISERS, IMAGE_GENERATORS, DiTConfig, MDMConfig, ModelConfig, RecurrentConfig
 from dbbench.config.base import Strict, digest
 from dbbench.config.settings import (
@@ -17,7 +18,6 @@ from dbbench.config.settings import (
     ProfileConfig,
     TrainingConfig,
 )
-from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.masking import MaskSchedule
 from dbbench.partition import NoiseProcess, Partition, make_partition, split_layers

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from dbbench.cards import CARDS
 from dbbench.config.architectures import ARConfig
 from dbbench.config.base import Strict
-from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.noise import LogNormal
 from dbbench.partition import LARGEST_GAMMA

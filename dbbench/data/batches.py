@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
 from dbbench.data.augment import augment
-from dbbench.data.cards import CARDS
 from dbbench.data.prepare import load_arrays
-from dbbench.models import Batch
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbbench.data.cards import CARDS
+from dbbench.cards import CARDS
 from dbbench.data.prepare import Arrays
 from dbbench.errors import UserError
 

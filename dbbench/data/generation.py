@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
 from dbbench.data.batches import ImageData
-from dbbench.data.cards import CARDS
-from dbbench.models import Batch
 
 if TYPE_CHECKING:
     from dbbench.config import DataConfig

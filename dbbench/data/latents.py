@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dbbench.cards import CARDS
 from dbbench.compat import import_torchvision
-from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.weights import AUTOENCODER
 

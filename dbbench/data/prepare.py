@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from dbbench import plugins
-from dbbench.data.cards import CARDS, Card
+from dbbench.cards import CARDS, Card
 from dbbench.errors import UserError
 from dbbench.files import read_json, replacing, write_json
 

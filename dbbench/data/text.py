@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbbench.data.cards import CARDS, Card
+from dbbench.cards import CARDS, Card
 from dbbench.errors import UserError
 from dbbench.files import replacing, write_json
 

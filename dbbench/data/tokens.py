@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
 from dbbench.data.text import map_tokens, spelled
 from dbbench.errors import UserError
 from dbbench.files import read_json
-from dbbench.models import Batch
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
 from dbbench.config import SamplerConfig
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.generation import Generate, by_chain, end_to_end, greedy, top_p
 from dbbench.evaluation.pretrained import Pretrained, present
 from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
-from dbbench.models import Batch, Network
+from dbbench.models import Network
 from dbbench.models.table_targets import token_error
 from dbbench.seeding import generator
 

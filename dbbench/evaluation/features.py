@@ -21,11 +21,12 @@ from dbbench.data.augment import augment
 from dbbench.errors import UserError
 from dbbench.evaluation import EVALUATION_SEED
 from dbbench.files import read_json, write_json
-from dbbench.models import allocate, materialise
+from dbbench.models import materialise
 from dbbench.models.classifier import Classifier
 from dbbench.models.classifier import build as build_classifier
 from dbbench.runs.provenance import command, commit, device_name, now, versions
 from dbbench.seeding import generator
+from dbbench.startup import allocate
 from dbbench.training.checkpoint import load_tensors, save_tensors
 from dbbench.weights import INCEPTION
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
 from dbbench.config import RecurrentConfig, SamplerConfig
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.ar import generate, percent
 from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
 from dbbench.evaluation.texts import load_teacher
 from dbbench.methods.diffusion_blocks import Chain
-from dbbench.models import Batch
 from dbbench.models.recurrent import Recurrence
 from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache

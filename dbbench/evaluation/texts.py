@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dbbench.compat import import_mauve
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.pretrained import Pretrained
 from dbbench.models.ar import AR
@@ -27,6 +26,7 @@ from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
 from dbbench.runs.places import teacher_folder
 from dbbench.seeding import generator
+from dbbench.startup import import_mauve
 from dbbench.training.checkpoint import load_networks
 
 REFERENCES = "references"

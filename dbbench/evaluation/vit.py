@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dbbench.batch import Batch
 from dbbench.config import SamplerConfig
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.methods.diffusion_blocks import Call, Chain
-from dbbench.models import Batch, Network
+from dbbench.models import Network
 from dbbench.noise import euler_step
 from dbbench.seeding import generator
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from dbbench import plugins
 
 if TYPE_CHECKING:
+    from dbbench.batch import Batch
     from dbbench.config import Configuration
-    from dbbench.models import Batch, Network
+    from dbbench.models import Network
 
 
 class Step(NamedTuple):

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
 from dbbench.config import SamplerConfig
 from dbbench.errors import UserError
 from dbbench.methods import Step
-from dbbench.models import Batch, Network
+from dbbench.models import Network
 from dbbench.noise import LogNormal, euler_step, euler_step_as_printed, initial_scale
 from dbbench.partition import NoiseProcess, Partition, as_float32, route_as_code
 from dbbench.seeding import derive, generator

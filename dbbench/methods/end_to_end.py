@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from dbbench.methods import Step
 
 if TYPE_CHECKING:
+    from dbbench.batch import Batch
     from dbbench.config import Configuration
-    from dbbench.models import Batch, Network
+    from dbbench.models import Network
 
 
 class EndToEnd:

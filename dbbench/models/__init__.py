@@ -7,26 +7,20 @@ splits into its layers, owned by blocks, and its ends (embeddings, noise embeddi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from dbbench import plugins
+from dbbench.batch import Batch
 from dbbench.seeding import generator
+from dbbench.startup import Unfilled, allocate
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
 
 Fill = Callable[[Tensor, torch.Generator], Any]
-
-
-class Batch(NamedTuple):
-    """Training or evaluation samples: `inputs` is what the network is conditioned on, `labels` what it predicts."""
-
-    inputs: Tensor
-    labels: Tensor
 
 
 class Network(nn.Module):
@@ -86,19 +80,6 @@ class Network(nn.Module):
         raise NotImplementedError
 
 
-class Unfilled(TorchFunctionMode):
-    """Leaves out the random fills of layers under construction: a meta tensor has no values.
-
-    PyTorch would look each fill up among its decompositions, which brings in its compiler: over a second of each short job.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Hand back the tensor that one of torch.nn.init's functions was to fill."""
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return kwargs["tensor"]
-        return func(*args, **kwargs or {})
-
-
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> Network:
     """The network of a configuration on the meta device: no memory, no values.
 
@@ -109,19 +90,6 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     with torch.device("meta"), Unfilled():
         network: Network = module.build(configuration, layers)
     return network
-
-
-def allocate(network: nn.Module, device: str | torch.device) -> None:
-    """Give a meta network memory, with no values yet.
-
-    As `Module.to_empty`, which goes by PyTorch's decompositions; their import takes most of a second.
-    """
-    for module in network.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            value = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
-            setattr(module, name, nn.Parameter(value, parameter.requires_grad))
-        for name, buffer in list(module.named_buffers(recurse=False)):
-            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
 
 
 def materialise(network: Network, seed: int, device: str | torch.device = "cpu") -> Network:

@@ -23,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
+from dbbench.models import Fill
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
 from dbbench.models.text_layers import Attention, Cache, DistanceBias, SwiGLU, attend_biased, attend_to_clean, local

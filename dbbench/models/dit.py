@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dbbench.compat import import_timm_layers
-from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill, Network
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
+from dbbench.models import Fill, Network
 from dbbench.models.layers import (
     Layer,
     Modulation,
@@ -32,6 +32,7 @@ from dbbench.models.layers import (
     xavier,
 )
 from dbbench.noise import precondition
+from dbbench.startup import import_timm_layers
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration, DiTConfig

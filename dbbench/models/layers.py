@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
-from dbbench.compat import import_timm_layers
 from dbbench.models import Fill
+from dbbench.startup import import_timm_layers
 
 Order = Literal["linear_silu", "silu_linear"]
 
@@ -107,6 +109,12 @@ class NoiseEmbedding(nn.Module):
         """The embedding before the last SiLU, for architectures that add other conditions to it."""
         out: Tensor = self.second(F.silu(self.first(sinusoid(self.scale * c_noise_N))))
         return out
+
+
+def with_values() -> AbstractContextManager[None]:
+    """A context outside all dispatch modes, some of whose tensors have no values: for numbers that decide what runs next."""
+    context: AbstractContextManager[None] = _disable_current_modes()
+    return context
 
 
 # --- initial values ----------------------------------------------------------------------------------------------------

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, arange, nn
 
-from dbbench.data.cards import CARDS
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
 from dbbench.masking import MASK
-from dbbench.models import Batch, Fill, Network
+from dbbench.models import Fill, Network
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
 from dbbench.models.text_layers import Attention, DistanceBias, local
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _disable_current_modes
 
-from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill
-from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, trunc_normal, xavier
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
+from dbbench.models import Fill
+from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, trunc_normal, with_values, xavier
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
 from dbbench.models.text_layers import Attention, Cache, SwiGLU
 from dbbench.noise import precondition
@@ -46,7 +46,7 @@ def draw_recurrence(mean: int, kept: int, g: torch.Generator | None = None) -> R
     """
     if mean == 1:
         return Recurrence(0, 1)
-    with _disable_current_modes():  # a number, also where a profile has tensors without values
+    with with_values():  # the number decides how the step goes on
         rate = torch.exp(math.log(mean) - 0.125 + 0.5 * torch.randn((), generator=g))
         runs = int(torch.poisson(rate, generator=g).item()) + 1
     return Recurrence(max(runs - kept, 0), min(kept, runs))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dbbench.models import Batch, Network
+from dbbench.batch import Batch
+from dbbench.models import Network
 
 
 class Denoised(NamedTuple):

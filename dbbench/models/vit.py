@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dbbench.compat import import_timm_layers
-from dbbench.data.cards import CARDS
-from dbbench.models import Batch, Fill
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
+from dbbench.models import Fill
 from dbbench.models.layers import (
     Layer,
     Modulation,
@@ -34,6 +34,7 @@ from dbbench.models.layers import (
 )
 from dbbench.models.table_targets import Denoised, TableTargets
 from dbbench.noise import precondition
+from dbbench.startup import import_timm_layers
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration, ViTConfig

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbbench.models import count_parameters
-from dbbench.profiling.memory import CATEGORIES, LargestBatch, Profile, Profiles, closed_form
+from dbbench.profiling.closed_form import closed_form
+from dbbench.profiling.largest_batch import LargestBatch, Profiles
 from dbbench.profiling.real import GPU
 from dbbench.profiling.real import measure as measure_real
 from dbbench.profiling.step import changed, heaviest_block
+from dbbench.profiling.tracker import CATEGORIES, Profile
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration

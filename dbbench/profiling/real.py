@@ -50,8 +50,8 @@ def on_cpu(configuration: Configuration) -> dict[str, Any]:
     """The step on the CPU."""
     import torch
 
-    from dbbench.profiling.memory import PhasedTrainer, track
     from dbbench.profiling.step import changed, prepare
+    from dbbench.profiling.tracker import PhasedTrainer, track
 
     device = torch.device("cpu")
     small = changed(configuration, model={"layers": configuration.method.blocks}, training={"batch_size": 1})
@@ -72,8 +72,8 @@ def on_gpu(configuration: Configuration, gpu: int, snapshot: str) -> dict[str, A
     """The step on a GPU. Never run where this suite was written; the counters are PyTorch's own."""
     import torch
 
-    from dbbench.profiling.memory import PhasedTrainer, track
     from dbbench.profiling.step import prepare
+    from dbbench.profiling.tracker import PhasedTrainer, track
 
     device = torch.device("cuda", gpu)
     torch.cuda.set_device(device)

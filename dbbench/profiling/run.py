@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dbbench import plugins
+from dbbench.cards import CARDS
 from dbbench.config import digest
-from dbbench.data.cards import CARDS
 from dbbench.devices import choose_device
 from dbbench.evaluation import Evaluation
 from dbbench.files import write_json

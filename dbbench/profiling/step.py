@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
 from dbbench.config import overlay, validated
-from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
-from dbbench.models import Batch, Network, allocate, count_parameters
+from dbbench.models import Network, count_parameters
 from dbbench.models import build as build_network
+from dbbench.startup import allocate
 from dbbench.training.loop import Trainer
 from dbbench.training.run import make_network
 

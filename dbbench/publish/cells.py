@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from dbbench.cards import CARDS
 from dbbench.config import Cell, Configuration, EndToEndConfig, Experiment, Plan
-from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.publish.frames import read_csv, write_csv
 from dbbench.publish.runs import Run, run_of

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dbbench.cards import CARDS
 from dbbench.config import Plan
-from dbbench.data.cards import CARDS
 from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.runs import places

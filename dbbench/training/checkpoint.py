@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dbbench.errors import UserError
 from dbbench.files import replacing
-from dbbench.models import Network, allocate, build
+from dbbench.models import Network, build
+from dbbench.startup import allocate
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration

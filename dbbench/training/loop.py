@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
+from dbbench.batch import Batch
 from dbbench.errors import UserError
 from dbbench.files import write_json, write_text
-from dbbench.models import Batch, Network
+from dbbench.models import Network
 from dbbench.seeding import derive
 from dbbench.training.checkpoint import load_tensors, save_tensors
 from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_rate, make_optimizer

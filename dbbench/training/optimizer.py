@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from dbbench.startup import AdamW
+
 if TYPE_CHECKING:
     from dbbench.config import TrainingConfig
-
-
-class AdamW(torch.optim.AdamW):
-    """PyTorch's AdamW without the wrappers that keep torch.compile out of it.
-
-    They import the compiler to do so, a second and a half of each short job, though nothing here is compiled.
-    """
-
-    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
-    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
-    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
-    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def make_optimizer(network: nn.Module, config: TrainingConfig) -> AdamW:

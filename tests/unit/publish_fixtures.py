@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from dbbench.cards import CARDS
 from dbbench.config import EndToEndConfig, Plan, load_plan, load_suite
-from dbbench.data.cards import CARDS
 from dbbench.files import write_json, write_text
 from dbbench.publish.runs import Run, runs_of
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from dbbench.batch import Batch
 from dbbench.config import Configuration
 from dbbench.methods import build as build_method
-from dbbench.models import Batch, Network, build, count_parameters, materialise
+from dbbench.models import Network, build, count_parameters, materialise
 from dbbench.models.ar import halves_mask
 from dbbench.models.text_layers import Cache
 

@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbbench.cards import CARDS
 from dbbench.config import DataConfig
 from dbbench.data.augment import augment, randaugment, random_crop, random_flip
 from dbbench.data.batches import load
-from dbbench.data.cards import CARDS
 from dbbench.data.prepare import check, content_digest, load_arrays, prepare
 from dbbench.errors import UserError
 

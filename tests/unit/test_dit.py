@@ -10,12 +10,13 @@ import torch
 from conftest import small
 from torch import Tensor
 
+from dbbench.batch import Batch
 from dbbench.config import SamplerConfig, load_plan, load_suite
 from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
 from dbbench.methods.diffusion_blocks import Chain, DiffusionBlocks
-from dbbench.models import Batch, build, count_parameters, materialise
+from dbbench.models import build, count_parameters, materialise
 from dbbench.models.dit import DiT
 from dbbench.noise import precondition, weight
 from dbbench.training import run

@@ -13,8 +13,8 @@ import pytest
 from synthetic_runs import write
 
 from dbbench import doctor as module
+from dbbench.cards import CARDS
 from dbbench.config import SuiteConfig
-from dbbench.data.cards import CARDS
 from dbbench.doctor import doctor, render
 from dbbench.errors import UserError
 from dbbench.ui import HOST, check_port, server_command, ui

@@ -8,11 +8,12 @@ import pytest
 import torch
 from conftest import BLOCKS, small
 
+from dbbench.batch import Batch
 from dbbench.config import SamplerConfig
 from dbbench.errors import UserError
 from dbbench.evaluation.vit import Classification, evaluate_end_to_end, shuffled
 from dbbench.methods.diffusion_blocks import Chain
-from dbbench.models import Batch, build, materialise
+from dbbench.models import build, materialise
 from dbbench.models.table_targets import Denoised
 from dbbench.noise import LogNormal
 from dbbench.partition import make_partition

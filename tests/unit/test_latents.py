@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from dbbench.cards import CARDS
 from dbbench.compat import import_torchvision
 from dbbench.config import DataConfig
-from dbbench.data.cards import CARDS
 from dbbench.data.generation import GenerationData
 from dbbench.data.prepare import prepare
 from dbbench.errors import UserError

@@ -11,13 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbbench.batch import Batch
 from dbbench.cli import main
 from dbbench.config import Configuration
 from dbbench.errors import UserError
 from dbbench.evaluation.mdm import bound, reconstruction, strata_of
 from dbbench.masking import MASK, MaskSchedule
 from dbbench.methods.diffusion_blocks import build as build_method
-from dbbench.models import Batch, build, materialise
+from dbbench.models import build, materialise
 from dbbench.partition import make_partition
 
 KINDS = ("linear", "cosine")

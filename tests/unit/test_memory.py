@@ -12,9 +12,11 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from dbbench.config import Configuration, config_root, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.models import count_parameters
-from dbbench.profiling.memory import PHASES, LargestBatch, Profile, Profiles, closed_form, largest, profile
+from dbbench.profiling.closed_form import closed_form
+from dbbench.profiling.largest_batch import LargestBatch, Profiles, largest
 from dbbench.profiling.real import measure
 from dbbench.profiling.step import changed, prepare, random_batch
+from dbbench.profiling.tracker import PHASES, Profile, profile
 
 BASE = {
     "data": {"name": "digits"},
@@ -242,7 +244,7 @@ def test_a_step_asked_for_twice_is_counted_once(monkeypatch: pytest.MonkeyPatch)
         counted.append(size := configuration.training.batch_size)
         return Profile(1000 + 10 * size, {}, {})
 
-    monkeypatch.setattr("dbbench.profiling.memory.profile", count)
+    monkeypatch.setattr("dbbench.profiling.largest_batch.profile", count)
     profiles = Profiles()
     search = LargestBatch(END_TO_END, profiles, (32, 128))
     # the swept ones that the line goes through, the border and the one beyond it: the line then answers for the smaller budget

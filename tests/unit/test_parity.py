@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dbbench.batch import Batch
 from dbbench.config import DiffusionBlocksConfig, SamplerConfig, TrainingConfig, ViTConfig
 from dbbench.methods.diffusion_blocks import Chain, DiffusionBlocks
-from dbbench.models import Batch
 from dbbench.models.vit import ViT
 from dbbench.partition import make_partition
 from dbbench.training.optimizer import clip_and_step, make_optimizer

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from dbbench.batch import Batch
 from dbbench.config import Configuration
 from dbbench.evaluation import EVALUATION_SEED
 from dbbench.evaluation.generation import greedy
 from dbbench.evaluation.recurrent import Denoising, Recurrent, cost
-from dbbench.models import Batch, build, count_parameters, materialise
+from dbbench.models import build, count_parameters, materialise
 from dbbench.models.recurrent import Recurrence, draw_recurrence
 from dbbench.seeding import derive
 

@@ -16,9 +16,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbbench.cards import CARDS
 from dbbench.config import DataConfig
 from dbbench.data import cpython
-from dbbench.data.cards import CARDS
 from dbbench.data.download import download, stand_in
 from dbbench.data.prepare import prepare
 from dbbench.data.sources import lm1b, openwebtext, text8

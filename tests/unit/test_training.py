@@ -19,10 +19,11 @@ from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
 from dbbench.models import build, count_parameters, materialise
+from dbbench.startup import AdamW
 from dbbench.training import loop, run
 from dbbench.training.checkpoint import load_networks, load_tensors
 from dbbench.training.loop import Trainer, TrainingDivergedError
-from dbbench.training.optimizer import AdamW, MovingAverage, learning_rate
+from dbbench.training.optimizer import MovingAverage, learning_rate
 
 CPU = torch.device("cpu")
 ISOLATED = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dbbench.data.cards import CARDS
+from dbbench.cards import CARDS
 from dbbench.data.cpython import documentation
 from dbbench.data.text import Corpus, bpe_corpus
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dbbench.data.cards import CARDS
+from dbbench.cards import CARDS
 from dbbench.data.prepare import Arrays
 
 

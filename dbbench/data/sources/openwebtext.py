@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from dbbench.data.cards import CARDS
+from dbbench.cards import CARDS
 from dbbench.data.download import chunks, download, stand_in
 from dbbench.data.text import Corpus, bpe_corpus, encode_to_file, train_tokenizer
 

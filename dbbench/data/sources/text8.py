@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from dbbench.data.cards import CARDS
+from dbbench.cards import CARDS
 from dbbench.data.download import download, stand_in
 from dbbench.data.text import Corpus, characters
 

@@ -21,7 +21,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
     import pandas as pd
 
-    from dbbench.data.cards import CARDS
+    from dbbench.cards import CARDS
     from dbbench.publish.runs import arm_label, runs_of
 
     rows = []

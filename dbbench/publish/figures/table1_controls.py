@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbbench.cards import CARDS
 from dbbench.config import EndToEndConfig, Plan
-from dbbench.data.cards import CARDS
 from dbbench.publish.figures import Figure
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import sys
 
 LAYERS_ALONE = """
 import sys
-from dbbench.compat import import_timm_layers, import_torchvision
+from dbbench.compat import import_torchvision
+from dbbench.startup import import_timm_layers
 
 layers = import_timm_layers()
 assert layers.Attention(8, 2) and layers.Mlp(8)
@@ -20,7 +21,8 @@ assert timm.create_model and import_timm_layers() is layers
 
 TORCHVISION_FIRST = """
 import sys
-from dbbench.compat import import_timm_layers, import_torchvision
+from dbbench.compat import import_torchvision
+from dbbench.startup import import_timm_layers
 
 whole = import_torchvision()
 import_timm_layers()
