@@ -23,6 +23,7 @@ from dbbench.cards import CARDS, Card
 from dbbench.config import scales_that_need_a_gpu
 from dbbench.errors import UserError
 from dbbench.files import read_json
+from dbbench.machine import processors
 from dbbench.runs.places import data_folder
 from dbbench.tracking.store import HOW_TO_CREATE, MARKER, sqlite_file
 from dbbench.weights import WEIGHTS, Weights
@@ -131,8 +132,7 @@ def _extra(name: str, lines: list[str]) -> Check:
 
 
 def _cpus() -> Check:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("CPU cores", str(count))
+    return Check("CPU cores", str(processors()))
 
 
 def _memory() -> Check:

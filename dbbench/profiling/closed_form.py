@@ -40,7 +40,7 @@ def closed_form(configuration: Configuration) -> ClosedForm:
     if configuration.blockwise:
         trained = [layers[i] for i in configuration.partition[heaviest_block(configuration)].layers]
     held = sum(trained if configuration.isolated else layers) + shared
-    moments = 2 + (configuration.training.ema is not None)
+    moments = 2 + (configuration.training.ema_horizon is not None)
     gradients = sum(trained) + shared
     ends, activations = saved_bytes(configuration)
     kept = ends + activations * (1 if configuration.training.checkpointing else len(trained))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbbench.devices import choose_device
+from dbbench.machine import peak_rss_bytes, processors
 from dbbench.methods import build
 from dbbench.profiling.fresh import in_fresh_processes
 from dbbench.profiling.step import random_batch
-from dbbench.runs.provenance import peak_rss_bytes
 from dbbench.training.loop import Trainer
 from dbbench.training.run import make_network
 
@@ -32,7 +31,7 @@ def measure(configuration: Configuration, result: Evaluation) -> None:
     settings = configuration.profile
     assert settings is not None
     blocks = configuration.method.blocks
-    cores = len(os.sched_getaffinity(0))
+    cores = processors()
     how = f"{settings.job_steps} steps a block, start-up not included, one thread a job, {cores} cores"
     in_turn = [job for block in range(blocks) for job in jobs(configuration, [block])]
     at_once = jobs(configuration, list(range(blocks)))

@@ -14,7 +14,8 @@ from dbbench.config import digest
 from dbbench.devices import choose_device
 from dbbench.evaluation import Evaluation
 from dbbench.files import write_json
-from dbbench.runs.provenance import commit, device_name, now, peak_rss_bytes
+from dbbench.machine import peak_rss_bytes
+from dbbench.runs.provenance import commit, device_name, now
 from dbbench.training.run import describe
 
 if TYPE_CHECKING:

@@ -128,10 +128,10 @@ class PhasedTrainer(Trainer):
         self._enter("backward")
         super().backward(loss)
 
-    def update(self) -> Tensor:
+    def update(self, step: int) -> Tensor:
         """Clip and step."""
         self._enter("optimizer_step")
-        return super().update()
+        return super().update(step)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -71,8 +70,3 @@ def device_name(device: torch.device) -> str:
         return "cpu: " + next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return f"cpu: {platform.processor() or platform.machine()}"
-
-
-def peak_rss_bytes() -> int:
-    """The peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

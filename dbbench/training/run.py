@@ -15,10 +15,11 @@ from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.errors import UserError
 from dbbench.files import read_json, write_json
+from dbbench.machine import peak_rss_bytes
 from dbbench.methods import build as build_method
 from dbbench.models import Network, count_parameters, materialise
 from dbbench.models import build as build_network
-from dbbench.runs.provenance import command, commit, device_name, now, peak_rss_bytes, versions
+from dbbench.runs.provenance import command, commit, device_name, now, versions
 from dbbench.training.checkpoint import assemble, save_weights
 from dbbench.training.loop import Metrics, Trainer, fit
 
