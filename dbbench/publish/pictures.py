@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
+from dbbench.publish.runs import Run, different_runs_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -49,17 +51,10 @@ def sample_rows(wanted: Callable[[Configuration], bool]) -> Callable[[Plan, str,
     """The first samples of seed 0 of the wanted arms, one row an image."""
 
     def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-        import pandas as pd
+        def points(configuration: Configuration, run: Run) -> list[dict[str, Any]]:
+            return run.curve("samples") if run.seed == 0 and wanted(configuration) else []
 
-        from dbbench.publish.runs import arm_label, different_runs_of
-
-        rows = []
-        for arm, configuration, run in different_runs_of(plan, experiment, root):
-            if run.seed == 0 and wanted(configuration):
-                common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-                common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-                rows += [common | point for point in run.curve("samples")]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return points_of_runs(plan, experiment, root, COLUMNS, points, different_runs_of)
 
     return data
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
+from dbbench.publish.figures import Figure
 from dbbench.publish.runs import runs_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ LABELS = {
     "isolated_checkpointing": "isolated, checkpointing",
 }
 CATEGORIES = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers")
+SWEPT_NUMBERS = ("value", "blocks", "layers", "batch_size", "peak_bytes", *CATEGORIES)
 
 
 def swept(plan: Plan, experiment: str, root: Path, axis: str) -> pd.DataFrame:
@@ -48,7 +50,7 @@ def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
     """Peak against `x`, a line per arm, and beside it how many times less than end to end at the same point."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
-    from dbbench.publish.style import PAGE, QUIET, canvas, palette
+    from dbbench.publish.style import PAGE, QUIET, canvas, legend_above, palette
 
     figure = canvas(PAGE, 2.7, footer(rows))
     left, right = figure.subplots(1, 2)
@@ -70,5 +72,16 @@ def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
         axes.set_xticks(sorted(set(rows[x])), [f"{v:g}" for v in sorted(set(rows[x]))])
         axes.minorticks_off()
         axes.grid(True)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    legend_above(figure, left, 3)
     return figure
+
+
+def swept_figure(sweep: str, x: str, label: str, caption: str) -> Figure:
+    """The figure of a sweep: peak and reduction of each arm against the column `x`, which the axis calls `label`."""
+    return Figure(
+        lambda plan, experiment, root: swept(plan, experiment, root, sweep),
+        lambda rows: lines(rows, x, label),
+        caption,
+        needs=("evaluation.json",),
+        numbers=SWEPT_NUMBERS,
+    )

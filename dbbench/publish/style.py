@@ -51,6 +51,12 @@ def canvas(width: float, height: float, footer: str) -> Figure:
     return figure
 
 
+def legend_above(figure: Figure, axes: Any, columns: int | None = None) -> None:
+    """One legend for all panels, above them, of what is labelled in `axes`; in one row unless `columns` are given."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels) or 1)
+
+
 def provenance(rows: pd.DataFrame) -> str:
     """The footer of measured numbers, from the columns scale, dataset and seed."""
     seeds = unique(rows["seed"].map(_whole))

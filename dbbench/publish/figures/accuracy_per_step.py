@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Configuration, EndToEndConfig, Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
 from dbbench.publish.runs import Run
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _reference(configuration: Configuration) -> str:
     return "shallow_long" if method.updates_times > 1 else ""
 
 
-def _rows(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
+def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
     """A run's points: calls counted from 1, the sweep over T, or a reference line."""
     reference = _reference(configuration)
     if reference:
@@ -52,16 +53,7 @@ def _rows(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm, seed and point; `panel` is chain (x: network call, from 1), sweep (x: T), votes or reference."""
-    import pandas as pd
-
-    from dbbench.publish.runs import arm_label, runs_of
-
-    rows = []
-    for arm, configuration, run in runs_of(plan, experiment, root):
-        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        rows += [common | row for row in _rows(configuration, run)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return points_of_runs(plan, experiment, root, COLUMNS, _points)
 
 
 def _references(axes: Any, rows: pd.DataFrame) -> None:
@@ -93,7 +85,7 @@ def _logarithmic(axes: Any, rows: pd.DataFrame) -> None:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Three panels over one axis of accuracy: the calls of the chain, the sweep over T, votes over draws."""
-    from dbbench.publish.style import PAGE, band, canvas, over_seeds, palette, provenance
+    from dbbench.publish.style import PAGE, band, canvas, legend_above, over_seeds, palette, provenance
 
     looks = palette(list(dict.fromkeys(rows["arm"])))
     figure = canvas(PAGE, 2.9, provenance(rows))
@@ -109,8 +101,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set(title=title, xlabel=x)
         axes.grid(True, axis="y")
     panels[0].set_ylabel("test accuracy (%)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    legend_above(figure, panels[0], 3)
     return figure
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dbbench.config import Plan
+from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
+from dbbench.publish.runs import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -15,24 +17,19 @@ if TYPE_CHECKING:
 COLUMNS = ("arm", "label", "seed", "block", "t_low", "t_high", "bits", "edges", "scale", "dataset", "run")
 
 
+def _points(configuration: Configuration, run: Run) -> list[dict[str, Any]]:
+    edges = " ".join(str(e) for e in configuration.partition.boundaries[1:-1])
+    return [point | {"edges": edges} for point in run.curve("bits_by_stratum")]
+
+
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm, seed and slice of t; `edges` are the inner boundaries of the arm's blocks, joined by spaces."""
-    import pandas as pd
-
-    from dbbench.publish.runs import arm_label, runs_of
-
-    rows = []
-    for arm, configuration, run in runs_of(plan, experiment, root):
-        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        common["edges"] = " ".join(str(e) for e in configuration.partition.boundaries[1:-1])
-        rows += [common | point for point in run.curve("bits_by_stratum")]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return points_of_runs(plan, experiment, root, COLUMNS, _points)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Left: bits per unit of t. Right: bits below t, which end at the bound."""
-    from dbbench.publish.style import PAGE, QUIET, band, canvas, over_seeds, palette, provenance
+    from dbbench.publish.style import PAGE, QUIET, band, canvas, legend_above, over_seeds, palette, provenance
 
     looks = palette(list(dict.fromkeys(rows["arm"])))
     figure = canvas(PAGE, 3.0, provenance(rows))
@@ -51,8 +48,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
             axes.axvline(edge, color=QUIET, linewidth=0.7, linestyle=(0, (4, 2)), zorder=0)
         axes.set(xlabel="t (0: nothing masked, 1: all)", ylabel=title, xlim=(0, 1))
         axes.grid(True, axis="y")
-    handles, labels = density.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    legend_above(figure, density, 2)
     return figure
 
 

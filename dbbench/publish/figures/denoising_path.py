@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dbbench.config import Plan
+from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
+from dbbench.publish.runs import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -17,19 +19,16 @@ COLUMNS = ("arm", "label", "seed", "index", "step", "sigma", "block", "shape", "
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm (the first end to end and the first blockwise, seed 0), sample and shown step."""
-    import pandas as pd
+    shown: set[bool] = set()
 
-    from dbbench.publish.runs import arm_label, runs_of
-
-    rows, shown = [], set()
-    for arm, configuration, run in runs_of(plan, experiment, root):
+    def points(configuration: Configuration, run: Run) -> list[dict[str, Any]]:
         whole = configuration.trained_layers == configuration.model.layers
-        if run.seed == 0 and whole and configuration.blockwise not in shown:
-            shown.add(configuration.blockwise)
-            common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-            common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-            rows += [common | point for point in run.curve("denoising_path")]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        if run.seed or not whole or configuration.blockwise in shown:
+            return []
+        shown.add(configuration.blockwise)
+        return run.curve("denoising_path")
+
+    return points_of_runs(plan, experiment, root, COLUMNS, points)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:

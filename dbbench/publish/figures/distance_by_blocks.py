@@ -43,7 +43,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours at the left, the paper's at the right, each over its own axis of distance."""
-    from dbbench.publish.style import COLOURS, INK, PAGE, QUIET, band, canvas, over_seeds, provenance
+    from dbbench.publish.style import COLOURS, INK, PAGE, QUIET, band, canvas, legend_above, over_seeds, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
@@ -65,8 +65,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set_ylim(bottom=0)
         axes.grid(True, axis="y")
     ours.set_ylabel("Frechet distance, test")
-    handles, labels = ours.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    legend_above(figure, ours, 3)
     return figure
 
 

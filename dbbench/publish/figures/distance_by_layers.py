@@ -38,7 +38,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours with every seed at the left, the paper's at the right."""
-    from dbbench.publish.style import COLOURS, MARKERS, PAGE, canvas, provenance
+    from dbbench.publish.style import COLOURS, MARKERS, PAGE, canvas, legend_above, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
@@ -58,7 +58,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set(title=title, xlabel="layers per block, most noise first", xlim=(-0.5, len(splits) - 0.5))
         axes.grid(True, axis="y")
     ours.set_ylabel("Frechet distance, test")
-    figure.legend(*ours.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    legend_above(figure, ours, 3)
     return figure
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbbench.config import Plan
+from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
+from dbbench.publish.runs import Run, different_runs_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
+COLUMNS = ("arm", "label", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
 METRICS = {"train/error": "training error", "validation/accuracy_percent": "validation accuracy (%)"}
 AXES = {"step": "optimizer steps of a process", "layer_evaluations": "layer evaluations, all processes"}
 
@@ -28,27 +32,21 @@ def _shown(metrics: dict[str, float], blocks: int) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
+    per_step = configuration.layer_evaluations / configuration.steps_per_process
+    for block, step, metrics in run.metrics():
+        at = {"block": "" if block is None else str(block), "step": step, "layer_evaluations": step * per_step}
+        blocks = len(configuration.partition) if block is None else 1
+        yield from ({**at, "metric": name, "value": value} for name, value in _shown(metrics, blocks).items())
+
+
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm, seed, block (isolated), logged step and metric.
 
     `layer_evaluations` counts layers run forward up to the step, all processes of the run together; a joint step runs
     L / B layers on average.
     """
-    import pandas as pd
-
-    from dbbench.publish.runs import arm_label, different_runs_of
-
-    rows = []
-    for arm, configuration, run in different_runs_of(plan, experiment, root):
-        per_step = configuration.layer_evaluations / configuration.steps_per_process
-        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        for block, step, metrics in run.metrics():
-            at = {"block": "" if block is None else str(block), "step": step, "layer_evaluations": step * per_step}
-            blocks = len(configuration.partition) if block is None else 1
-            rows += [{**common, **at, "metric": name, "value": value} for name, value in _shown(metrics, blocks).items()]
-    columns = ("arm", "label", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
-    return pd.DataFrame(rows, columns=list(columns))
+    return points_of_runs(plan, experiment, root, COLUMNS, _points, different_runs_of)
 
 
 def _panel(axes: Any, rows: pd.DataFrame, x: str, looks: dict[str, tuple[str, str]]) -> None:

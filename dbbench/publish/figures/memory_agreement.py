@@ -31,7 +31,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Bars beside each other for each arm; a way without numbers is named as such."""
-    from dbbench.publish.style import COLOURS, PAGE, canvas
+    from dbbench.publish.style import COLOURS, PAGE, canvas, legend_above
 
     shown = {way: text for way, text in WAYS.items() if rows[way].notna().any()}
     absent = [text for way, text in WAYS.items() if way not in shown]
@@ -51,7 +51,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     missing = f" (not measured: {'; '.join(absent)})" if absent else ""
     axes.set(ylabel="peak / fake tensors")
     axes.set_title(f"peak of a training step by several ways{missing}", fontsize=6.5)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    legend_above(figure, axes, 3)
     return figure
 
 

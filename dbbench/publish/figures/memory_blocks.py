@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
-from dbbench.publish.profiles import CATEGORIES, GB, LABELS, footer, swept
+from dbbench.publish.profiles import CATEGORIES, GB, LABELS, SWEPT_NUMBERS, footer, swept
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -40,7 +40,7 @@ def _bars(axes: Any, rows: pd.DataFrame, title: str, colours: dict[str, str]) ->
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Stacked bars for each way of training, and the reduction against B."""
-    from dbbench.publish.style import COLOURS, PAGE, QUIET, canvas, palette
+    from dbbench.publish.style import COLOURS, PAGE, QUIET, canvas, legend_above, palette
 
     figure = canvas(PAGE, 2.8, footer(rows))
     panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.2))
@@ -61,7 +61,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     panels[3].set_xticks(sorted(set(rows["blocks"])), [f"{b:g}" for b in sorted(set(rows["blocks"]))])
     panels[3].legend(fontsize=5, loc="upper left")
     panels[3].grid(True)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    legend_above(figure, panels[0], 6)
     return figure
 
 
@@ -74,5 +74,5 @@ FIGURE = Figure(
         "layer's backward pass, and in the joint process the weights and moments of all other blocks."
     ),
     needs=("evaluation.json",),
-    numbers=("value", "blocks", "layers", "batch_size", "peak_bytes", *CATEGORIES),
+    numbers=SWEPT_NUMBERS,
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
+from dbbench.publish.runs import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -15,26 +17,21 @@ if TYPE_CHECKING:
 COLUMNS = ("arm", "label", "seed", "cost", "core_only", "mauve", "scale", "dataset", "run")
 
 
+READ = {"cost": ("training_layer_runs", "train"), "core_only": ("training_core_runs", "train"), "mauve": ("mauve", "test")}
+
+
+def _point(run: Run) -> dict[str, float]:
+    return {name: run.value(metric, "default", split, "figure recurrent_cost")[0] for name, (metric, split) in READ.items()}
+
+
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm and seed."""
-    import pandas as pd
-
-    from dbbench.publish.runs import arm_label, runs_of
-
-    rows = []
-    for arm, _, run in runs_of(plan, experiment, root):
-        metrics = {"cost": "training_layer_runs", "core_only": "training_core_runs"}
-        found = {name: run.value(metric, "default", "train", "figure recurrent_cost")[0] for name, metric in metrics.items()}
-        value, _ = run.value("mauve", "default", "test", "figure recurrent_cost")
-        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        rows.append({**common, **found, "mauve": value})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return points_of_runs(plan, experiment, root, COLUMNS, lambda _, run: [_point(run)])
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Left the whole cost, right as the paper counts it."""
-    from dbbench.publish.style import PAGE, canvas, palette, provenance
+    from dbbench.publish.style import PAGE, canvas, legend_above, palette, provenance
 
     looks = palette(list(dict.fromkeys(rows["arm"])))
     figure = canvas(PAGE, 2.8, provenance(rows))
@@ -51,8 +48,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set(xlabel=title, xscale="log")
         axes.grid(True, axis="y")
     panels[0].set_ylabel("MAUVE")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    legend_above(figure, panels[0], 2)
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -18,18 +19,7 @@ COLUMNS = ("arm", "label", "seed", "sample", "prompt", "continuation", "scale", 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm and sample of seed 0."""
-    import pandas as pd
-
-    from dbbench.publish.runs import arm_label, runs_of
-
-    rows = []
-    for arm, _, run in runs_of(plan, experiment, root):
-        if run.seed != 0:
-            continue
-        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        rows += [common | sample for sample in run.curve("samples")]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return points_of_runs(plan, experiment, root, COLUMNS, lambda _, run: [] if run.seed else run.curve("samples"))
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:

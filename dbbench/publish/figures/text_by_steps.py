@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dbbench.config import Plan
+from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
+from dbbench.publish.points import points_of_runs
+from dbbench.publish.runs import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -16,31 +19,26 @@ METRICS = {"mauve": "MAUVE", "gen_ppl_teacher": "perplexity under the teacher", 
 COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "drawn", "scale", "dataset", "run")
 
 
+def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
+    if not configuration.blockwise:
+        return
+    default = configuration.evaluation.sampler.steps or len(configuration.partition)
+    readings = {"default": default} | {f"steps{s}": s for s in configuration.evaluation.step_sweep}
+    values = {(r["metric"], r["variant"]): r["value"] for r in run.evaluation["rows"]}
+    for metric in METRICS:
+        for variant, steps in readings.items():
+            controls = {"real": values[metric, "real_text"], "drawn": values[metric, "unconnected"]}
+            yield {"metric": metric, "steps": steps, "value": values[metric, variant], **controls}
+
+
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per blockwise arm, seed, steps and metric; `real`: of real text, `drawn`: of tokens drawn one by one."""
-    import pandas as pd
-
-    from dbbench.publish.runs import arm_label, runs_of
-
-    rows = []
-    for arm, configuration, run in runs_of(plan, experiment, root):
-        if not configuration.blockwise:
-            continue
-        common = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        common |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
-        default = configuration.evaluation.sampler.steps or len(configuration.partition)
-        readings = {"default": default} | {f"steps{s}": s for s in configuration.evaluation.step_sweep}
-        values = {(r["metric"], r["variant"]): r["value"] for r in run.evaluation["rows"]}
-        for metric in METRICS:
-            for variant, steps in readings.items():
-                controls = {"real": values[metric, "real_text"], "drawn": values[metric, "unconnected"]}
-                rows.append({**common, "metric": metric, "steps": steps, "value": values[metric, variant], **controls})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return points_of_runs(plan, experiment, root, COLUMNS, _points)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """A panel per metric."""
-    from dbbench.publish.style import PAGE, QUIET, band, canvas, over_seeds, palette, provenance
+    from dbbench.publish.style import PAGE, QUIET, band, canvas, legend_above, over_seeds, palette, provenance
 
     looks = palette(list(dict.fromkeys(rows["arm"])))
     figure = canvas(PAGE, 2.8, provenance(rows))
@@ -59,8 +57,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set_xticks(steps, [f"{s:.0f}" for s in steps], minor=False)
         axes.xaxis.minorticks_off()
         axes.grid(True, axis="y")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    legend_above(figure, panels[0], 2)
     return figure
 
 

@@ -1,0 +1,99 @@
+"""The look of figures that show every block at fixed noise levels, inside and outside the range it owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+from dbbench.publish.points import Runs, points_of_runs
+from dbbench.publish.runs import Run, runs_of
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+ACROSS = 3  # panels in a row
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What is shown at each noise level.
+
+    `value` and `reference` are columns: of the blocks' curves, and of the dashed curve that all blocks share. `points` takes
+    a run and gives its points, with `block`, `sigma` and `owns` (0 or 1) beside these two.
+    """
+
+    value: str
+    reference: str
+    reference_label: str
+    axis: str
+    points: Callable[[Run], list[dict[str, Any]]]
+    runs: Runs = runs_of
+    logarithmic: bool = False
+
+    def data(self, plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+        """One row per arm, seed, block and noise level."""
+        measured = ("arm", "label", "seed", "block", "sigma", "owns", self.value, self.reference)
+        columns = (*measured, "scale", "dataset", "run")
+        return points_of_runs(plan, experiment, root, columns, lambda _, run: self.points(run), self.runs)
+
+    def draw(self, rows: pd.DataFrame) -> matplotlib.figure.Figure:
+        """A panel per arm over shared axes."""
+        from dbbench.publish.style import PAGE, canvas, legend_above, provenance
+
+        arms = list(dict.fromkeys(rows["arm"]))
+        down, across = max(1, -(-len(arms) // ACROSS)), min(ACROSS, max(1, len(arms)))
+        figure = canvas(PAGE, 1.9 * down + 0.8, provenance(rows))
+        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        for axes, arm in zip(panels.flatten(), arms, strict=False):
+            self._panel(axes, rows[rows["arm"] == arm])
+        for axes in panels.flatten()[len(arms) :]:
+            axes.set_visible(False)
+        for line in panels:
+            line[0].set_ylabel(self.axis)
+        figure.supxlabel("noise level sigma", fontsize=7.5)
+        # arms differ in their number of blocks
+        legend_above(figure, max(panels.flatten(), key=lambda axes: len(axes.get_legend_handles_labels()[0])))
+        return figure
+
+    def _panel(self, axes: Any, rows: pd.DataFrame) -> None:
+        from dbbench.publish.style import COLOURS, QUIET, band, over_seeds
+
+        for block in sorted(set(rows["block"])):
+            mine, colour = rows[rows["block"] == block], COLOURS[int(block)]
+            curve = over_seeds(mine, "sigma", self.value)
+            band(axes, curve, colour, f"block {block:.0f}")
+            own = curve[curve["x"].isin(mine.loc[mine["owns"] == 1, "sigma"])]
+            axes.plot(own["x"], own["mean"], "o", color=colour)
+        shared = over_seeds(rows, "sigma", self.reference)
+        axes.plot(shared["x"], shared["mean"], color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label=self.reference_label)
+        axes.set(xscale="log", title="\n".join(wrap(rows["label"].iloc[0], 36)))
+        axes.grid(True, axis="y")
+        if self.logarithmic:
+            _less_than_two_decades(axes)
+
+
+def _less_than_two_decades(axes: Any) -> None:
+    """A logarithmic axis of values with numbers between the powers of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def levels_figure(levels: Levels, caption: str) -> Figure:
+    """The figure of what is shown at fixed noise levels."""
+    numbers = ("seed", "block", "sigma", "owns", levels.value, levels.reference)
+    return Figure(levels.data, levels.draw, caption, needs=("evaluation.json",), numbers=numbers)
+
+
+def at_levels(run: Run, curve: str) -> list[dict[str, Any]]:
+    """The points of a curve over noise levels, with `owns` as 0 or 1."""
+    return [point | {"owns": int(point["owns"])} for point in run.curve(curve)]

@@ -1,0 +1,36 @@
+"""The rows of a figure that come from runs: points of each run, with the columns that say of which run they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbbench.config import Configuration, Plan
+from dbbench.publish.runs import Run, arm_label, runs_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Points = Callable[[Configuration, Run], Iterable[dict[str, Any]]]
+Runs = Callable[[Plan, str, Path], Iterator[tuple[str, Configuration, Run]]]
+
+
+def points_of_runs(
+    plan: Plan, experiment: str, root: Path, columns: Sequence[str], points: Points, runs: Runs = runs_of
+) -> pd.DataFrame:
+    """One row per point of every run of an experiment; arm, label, seed, scale, dataset and run are added to each point.
+
+    Args:
+        columns: of the frame, in their order; what a point lacks is empty.
+        points: the points of a run.
+        runs: which runs, `runs_of` or `different_runs_of`.
+    """
+    import pandas as pd
+
+    rows = []
+    for arm, configuration, run in runs(plan, experiment, root):
+        about = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
+        about |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
+        rows += [about | point for point in points(configuration, run)]
+    return pd.DataFrame(rows, columns=list(columns))
