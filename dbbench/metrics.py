@@ -9,6 +9,7 @@ The smallest effect of interest D is declared here, once per metric, before it i
 | bits, nats | as they are | 0.03 |
 | perplexities | log | 0.03 nats |
 | distances, losses, times, memory, their ratios | log | log 1.1 |
+| integrals of the denoising loss, most of which no denoiser can take away | log | log 1.01 |
 | shares (distinct n-grams) | logit | log 1.1: the odds change by 10 % (from .500 to .524) |
 | MAUVE | logit | log 1.2 (from .500 to .545) |
 
@@ -19,7 +20,7 @@ percentage is made on the logit scale, so that it stays within 0 and 100 (`inter
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -29,7 +30,14 @@ from dbbench.errors import UserError
 AnalysisScale = Literal["identity", "log", "logit"]
 Direction = Literal["higher", "lower", "neither"]
 
-POINTS, BITS, NATS, RATIO, MAUVE_ODDS = 2.0, 0.03, 0.03, math.log(1.1), math.log(1.2)
+POINTS, BITS, NATS, RATIO, LOSS, MAUVE_ODDS = 2.0, 0.03, 0.03, math.log(1.1), math.log(1.01), math.log(1.2)
+
+#: analysis scale -> g and its inverse
+_SCALES: dict[AnalysisScale, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    "identity": (float, float),
+    "log": (math.log, math.exp),
+    "logit": (lambda p: math.log(p / (1 - p)), lambda x: 1 / (1 + math.exp(-x))),
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,12 @@ class Metric:
     def sign(self) -> int:
         """1 where higher is better (or neither), -1 where lower is."""
         return -1 if self.better == "lower" else 1
+
+    def mean(self, values: Sequence[float], weights: Sequence[float]) -> float:
+        """The weighted mean of values on the analysis scale, put back: arithmetic, geometric, or of log odds."""
+        forward, back = _SCALES[self.analysis]
+        total = sum(w * forward(v) for v, w in zip(values, weights, strict=True))
+        return back(total / sum(weights))
 
 
 def _percent(name: str, title: str, better: Direction = "higher", timed: bool = False) -> Metric:
@@ -149,6 +163,9 @@ register(
         _percent("precision_percent", "precision"),
         _percent("recall_percent", "recall"),
         _positive("weighted_loss", "weighted denoising loss", decimals=3),
+        _positive("loss_integral_training", "test loss, law of training and w(sigma)", decimals=4, effect=LOSS),
+        _positive("loss_integral_unweighted", "test loss, law of training, no weight", decimals=5, effect=LOSS),
+        _positive("loss_integral_likelihood", "test loss, weight of the likelihood", "nats/pixel", decimals=4, effect=LOSS),
         _positive("relative_speed", "sampling speed against all layers", "x", "higher", timed=True),
         _count("layer_evaluations", "layer evaluations of an image"),
         _count("layer_ratio", "layer evaluations of all layers / of the blocks", better="higher"),

@@ -20,7 +20,7 @@ def _known_metric(cell: str, metric: str) -> None:
 
 
 class Cell(Strict):
-    """One number of a table: which row of which arm's evaluation it is."""
+    """One number of a table: which row of which arm's evaluation it is, or a mean of other cells of the experiment."""
 
     cell: str = Field(description="a cell of published.csv, or a name of our own")
     arm: str | None = None
@@ -28,16 +28,34 @@ class Cell(Strict):
     variant: str = Field("default", description="which reading of the trained weights: a row of evaluation.json")
     split: str = "test"
     label: str = Field("", description="how the table names the row")
+    mean_of: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="cells and their weights (a main effect, a trend); seed by seed, on the scale of the metric",
+    )
     not_run: str = Field("", description="why there is no number; the row says `not run yet`")
     needs: str = Field("", description="what a machine may lack to measure it; a run that lacks the row is then no error")
 
     @model_validator(mode="after")
     def _run_or_not(self) -> Cell:
-        if (self.arm is None) == (not self.not_run):
-            raise ValueError(f"cell {self.cell}: give either arm and metric, or not_run")
-        if self.arm is not None:
+        if [self.arm is not None, bool(self.mean_of), bool(self.not_run)].count(True) != 1:
+            raise ValueError(f"cell {self.cell}: give either arm and metric, or mean_of and metric, or not_run")
+        if not self.not_run:
             _known_metric(self.cell, self.metric)
         return self
+
+    def left_out(self, reason: str) -> Cell:
+        """The same row of the table, without a number."""
+        return Cell(cell=self.cell, label=self.label, not_run=reason)
+
+
+def _check_mean(cell: Cell, above: tuple[Cell, ...]) -> None:
+    """Refuse a mean of cells that do not stand above it, are means themselves, or are of another metric."""
+    parts = {c.cell: c for c in above if not c.mean_of}
+    for part in cell.mean_of:
+        if part not in parts:
+            raise ValueError(f"cell {cell.cell}: a mean of {part!r}, which is no measured cell above it")
+        if not parts[part].not_run and parts[part].metric != cell.metric:
+            raise ValueError(f"cell {cell.cell}: a mean of {cell.metric} over {part}, which is of {parts[part].metric}")
 
 
 Bound = Annotated[float, Field(allow_inf_nan=True)]
@@ -113,9 +131,10 @@ class Experiment(Strict):
         cells = [c.cell for c in self.cells]
         for name in {c for c in cells if cells.count(c) > 1}:
             raise ValueError(f"cell {name} appears twice")
-        for cell in self.cells:
+        for at, cell in enumerate(self.cells):
             if cell.arm is not None and cell.arm not in self.arms:
                 raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
+            _check_mean(cell, self.cells[:at])
         for claim in self.claims:
             for side in claim.cells:
                 if side not in cells:
@@ -125,10 +144,9 @@ class Experiment(Strict):
     def at_scale(self, scale: ScaleName) -> Experiment:
         """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
-        cells = tuple(
-            c if c.arm is None or c.arm in arms else Cell(cell=c.cell, label=c.label, not_run=f"not part of scale {scale}")
-            for c in self.cells
-        )
+        run = {c.cell for c in self.cells if c.arm in arms}
+        run |= {c.cell for c in self.cells if c.mean_of and run.issuperset(c.mean_of)}
+        cells = tuple(c if c.not_run or c.cell in run else c.left_out(f"not part of scale {scale}") for c in self.cells)
         return self.model_copy(update={"arms": arms, "cells": cells})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dbbench.config.base import overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
-from dbbench.config.experiments import Arm, Experiment, SuiteConfig
+from dbbench.config.experiments import Arm, Cell, Experiment, SuiteConfig
 from dbbench.config.scales import ScaleName
 from dbbench.config.settings import EndToEndConfig
 from dbbench.errors import UserError
@@ -55,6 +55,13 @@ class Plan:
         """The seeds of a configuration: those of the plan, or one where nothing depends on it."""
         repeats = configuration.profile.repeats if configuration.profile else None
         return range(self.seeds if repeats is None else repeats)
+
+    def seeds_of_cell(self, experiment: str, cell: Cell) -> range:
+        """The seeds that have a number for a cell: those of its runs; of a mean, those that all its cells have."""
+        if cell.arm is not None:
+            return self.seeds_of(self.arms[experiment][cell.arm])
+        cells = {c.cell: c for c in self.experiments[experiment].cells}
+        return range(min((len(self.seeds_of_cell(experiment, cells[name])) for name in cell.mean_of), default=0))
 
 
 def _evaluated_together(first: Configuration, second: Configuration, experiment: str) -> Configuration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 from dbbench.cards import CARDS
 from dbbench.config import Cell, Configuration, EndToEndConfig, Experiment, Plan
 from dbbench.errors import UserError
-from dbbench.publish.frames import read_csv, write_csv
+from dbbench.metrics import metric_of
+from dbbench.publish.frames import distinct, read_csv, write_csv
 from dbbench.publish.runs import Run, run_of
 from dbbench.runs.places import HERE, cells_file
 
@@ -68,14 +70,29 @@ def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: 
     }
 
 
+def _mean_rows(cell: Cell, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of a weighted mean of cells, for the seeds that all of them have; none for a cell that is not run."""
+    if not cell.mean_of:
+        return
+    metric, weights = metric_of(cell.metric), cell.mean_of
+    parts = {name: {row["seed"]: row for row in rows if row["cell"] == name} for name in weights}
+    shared = ("method", "metric", "split", "scale", "dataset", "evaluator", "commit")
+    for seed in sorted(set.intersection(*(set(part) for part in parts.values()))):
+        found = {name: part[seed] for name, part in parts.items()}
+        value = metric.mean([row["value"] for row in found.values()], [weights[name] for name in found])
+        about = {column: distinct(row[column] for row in found.values()) for column in shared}
+        about |= {"arm": "", "configuration": "", "run": "", "variant": f"mean of {', '.join(found)}"}
+        yield {"cell": cell.cell, "label": cell.label or cell.cell, "seed": seed, "value": value, **about}
+
+
 def measured(experiment: Experiment, cells: pd.DataFrame) -> Experiment:
     """The experiment as it was measured: a cell that `needs` what no run had is one that was not run."""
     found = set(cells["cell"])
 
     def settled(cell: Cell) -> Cell:
-        if not cell.needs or cell.arm is None or cell.cell in found:
+        if not cell.needs or cell.not_run or cell.cell in found:
             return cell
-        return cell.model_copy(update={"arm": None, "not_run": f"needs {cell.needs}"})
+        return cell.left_out(f"needs {cell.needs}")
 
     return experiment.model_copy(update={"cells": tuple(settled(c) for c in experiment.cells)})
 
@@ -88,12 +105,13 @@ def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     """
     asked = experiment_of(plan, experiment)
     runs: dict[tuple[str, int], Run] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in asked.cells:
         if cell.arm is None:
+            rows += _mean_rows(cell, rows)
             continue
         configuration = plan.arms[experiment][cell.arm]
-        for seed in plan.seeds_of(configuration):
+        for seed in plan.seeds_of_cell(experiment, cell):
             run = runs.setdefault((cell.arm, seed), run_of(plan, configuration, seed, root))
             if cell.needs and not run.has(cell.metric, cell.variant, cell.split):
                 continue
@@ -117,9 +135,8 @@ def read_cells(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     path = cells_file(plan.scale, experiment)
     frame = read_csv(root / path, numbers=("seed", "value"), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype(int)
-    arms = plan.arms[experiment]
-    asked = [c for c in measured(experiment_of(plan, experiment), frame).cells if c.arm is not None]
-    wanted = {(c.cell, s) for c in asked for s in plan.seeds_of(arms[str(c.arm)])}
+    asked = [c for c in measured(experiment_of(plan, experiment), frame).cells if not c.not_run]
+    wanted = {(c.cell, s) for c in asked for s in plan.seeds_of_cell(experiment, c)}
     present = list(zip(frame["cell"], frame["seed"], strict=True))
     if set(present) != wanted or len(present) != len(wanted):
         odd = sorted(wanted.symmetric_difference(present))

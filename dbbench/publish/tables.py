@@ -69,7 +69,7 @@ def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
         spoken = [f"{c.claim}: {verdicts[c.claim].word}" for c in asked.claims if c.left == cell.cell]
         row = {"published": "" if paper is None else paper.text, "verdict": "; ".join(spoken)}
         found = cells[cells["cell"] == cell.cell]
-        rows.append(row | (_not_run_row(cell, plan.scale) if cell.arm is None else _measured_row(cell, found)))
+        rows.append(row | (_not_run_row(cell, plan.scale) if cell.not_run else _measured_row(cell, found)))
     table = pd.DataFrame(rows, columns=columns_of(plan, experiment))
     text = [c for c in COLUMNS if c not in NUMBERS]
     return table.fillna(dict.fromkeys(text, "")).astype({"seeds": "Int64"})
@@ -157,7 +157,7 @@ def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame)
     if papers and not SCALES[plan.scale].comparable_to_paper:
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
     lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(table).items()]
-    lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.arm is None]
+    lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.not_run]
     lines += shared_numbers(plan, experiment, cells)
     if MINIMUM in table:
         lines += [f"The paper reports the least of three runs; ours is a column of its own, over the first {MINIMUM_OF} seeds."]

@@ -107,7 +107,7 @@ def judge_within(values: Sequence[float], within: tuple[float, float], *, exact:
 def judge_claim(claim: Claim, experiment: Experiment, cells: pd.DataFrame, scale: ScaleName) -> Verdict:
     """The verdict of a claim from the cells of its experiment (columns of `cells.COLUMNS`)."""
     for cell in experiment.cells:
-        if cell.cell in claim.cells and cell.arm is None:
+        if cell.cell in claim.cells and cell.not_run:
             return Verdict("NOT RUN YET", f"{cell.cell}: {cell.not_run}")
     values = cells.set_index(["cell", "seed"])["value"].sort_index()
     if scale not in claim.scales:

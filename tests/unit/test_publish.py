@@ -2,14 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from publish_fixtures import table1_plan, write_runs
+from pydantic import ValidationError
 
-from dbbench.config import Plan
+from dbbench.config import Cell, Experiment, Plan
 from dbbench.errors import UserError
+from dbbench.metrics import metric_of
 from dbbench.publish.cells import COLUMNS as CELL_COLUMNS
 from dbbench.publish.cells import collect, read_cells, write_cells
 from dbbench.publish.published import all_published, published
@@ -88,6 +91,50 @@ def test_cells_survive_the_file(plan, project):
     path = write_cells(plan, "table1", project)
     pd.testing.assert_frame_equal(read_cells(plan, "table1", project), collect(plan, "table1", project), check_dtype=False)
     assert "synthetic + 1234567" in (project / path).read_text()
+
+
+def with_mean(plan: Plan, metric: str = "accuracy_percent", **weights: float) -> Plan:
+    """The plan with a mean of cells at the end of Table 1."""
+    experiment = plan.experiments["table1"]
+    mean = Cell(cell="control.mean", mean_of={name.replace("__", "."): w for name, w in weights.items()}, metric=metric)
+    return replace(plan, experiments={"table1": experiment.model_copy(update={"cells": (*experiment.cells, mean)})})
+
+
+def test_a_mean_of_cells_is_taken_seed_by_seed(plan, project):
+    asked = with_mean(plan, t1__vit=1, t1__db=3)
+    write_cells(asked, "table1", project)
+    cells = read_cells(asked, "table1", project).set_index(["cell", "seed"])["value"]
+    for seed in range(3):
+        expected = 0.25 * cells["t1.vit", seed] + 0.75 * cells["t1.db", seed]
+        assert cells["control.mean", seed] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_mean_with_a_cell_that_is_not_run_is_not_run(plan):
+    experiment = with_mean(plan, t1__vit=1, control__shallow=1).experiments["table1"]
+    assert "laptop" in experiment.arms["shallow"].scales
+    assert experiment.at_scale("laptop").cells[-1].mean_of
+    assert experiment.at_scale("smoke").cells[-1].not_run == "not part of scale smoke"
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ({"mean_of": {"t1.nothing": 1}, "metric": "accuracy_percent"}, "no measured cell above it"),
+        ({"mean_of": {"t1.vit": 1}, "metric": "cross_entropy"}, "a mean of cross_entropy over t1.vit"),
+        ({"mean_of": {"t1.vit": 1}, "metric": "accuracy_percent", "not_run": "why"}, "give either"),
+        ({"mean_of": {"t1.vit": 0}, "metric": "accuracy_percent"}, "greater than 0"),
+    ],
+)
+def test_a_mean_that_makes_no_sense_is_refused(plan, cell, told):
+    asked = plan.experiments["table1"].model_dump()
+    with pytest.raises(ValidationError, match=told):
+        Experiment.model_validate({**asked, "cells": [*asked["cells"], {"cell": "control.mean", **cell}]})
+
+
+@pytest.mark.parametrize(("name", "expected"), [("accuracy_percent", 26.0), ("frechet_distance", 10.0**1.5), ("mauve", 8 / 9)])
+def test_a_mean_is_taken_on_the_metric_s_scale(name, expected):
+    values = {"accuracy_percent": (2.0, 34.0), "frechet_distance": (1.0, 100.0), "mauve": (0.5, 16 / 17)}[name]
+    assert metric_of(name).mean(values, (1, 3)) == pytest.approx(expected)
 
 
 def test_a_dirty_tree_is_marked(plan, project):
