@@ -10,17 +10,18 @@ training:
 | loss_integral_likelihood | e(sigma) / sigma^3 d sigma, in nats per pixel |
 
 The last is likelihood: the Kullback-Leibler divergence between the reverse diffusions of an exact denoiser D* and of D is
-the integral of |D - D*|^2 / sigma^3 (Song et al. 2021), and |D - y|^2 exceeds |D - D*|^2 by what no denoiser can take away. So a
-difference between two denoisers is one of bounds on their negative log-likelihood.
+the integral of |D - D*|^2 / sigma^3 (Song et al. 2021), and |D - y|^2 exceeds |D - D*|^2 by what no denoiser can take away.
+So a difference between two denoisers is one of bounds on their negative log-likelihood.
 
-The range is cut into cells even in ln sigma, since p d sigma and d sigma / sigma are both smooth there; e is measured at the middle
-of each cell and p is integrated over it exactly.
+The range is cut into cells even in ln sigma, since p d sigma and d sigma / sigma are both smooth there; e is measured at
+the middle of each cell and p is integrated over it exactly.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from dbbench.noise import LogNormal, weight
@@ -41,8 +42,8 @@ def nodes(law: LogNormal, count: int) -> list[Node]:
     low, high = math.log(law.sigma_min), math.log(law.sigma_max)
     width = (high - low) / count
     edges = [law.sigma_min, *(math.exp(low + width * i) for i in range(1, count)), law.sigma_max]
-    pairs = zip(edges, edges[1:], strict=False)
-    return [Node(math.exp(low + width * (i + 0.5)), law.mass(a, b), width) for i, (a, b) in enumerate(pairs)]
+    cells = enumerate(pairwise(edges))
+    return [Node(math.exp(low + width * (i + 0.5)), law.mass(a, b), width) for i, (a, b) in cells]
 
 
 def integrals(law: LogNormal, at: Sequence[Node], errors: Sequence[float]) -> dict[str, float]:

@@ -53,7 +53,7 @@ def test_the_unweighted_integral_agrees_with_adaptive_quadrature(sd: float) -> N
 
 
 def test_a_difference_of_denoisers_is_a_divergence_in_nats() -> None:
-    """D = c z with c off the exact coefficient by a constant: the excess is the path divergence, integrated in one dimension."""
+    """D = c z with c off the exact coefficient by a tenth: the excess is the path divergence, integrated in one dimension."""
     sd, off = LAW.sigma_data, 0.1
 
     def excess(sigma: float) -> float:
