@@ -1,0 +1,338 @@
+"""The statistics of judgement: against scipy, against simulation with a fixed seed, and properties of any numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dbbench.judgement.estimators import blocked, median_of_pairs, paired
+from dbbench.judgement.gates import depth, enough_seeds, evaluator, learned, quiet_machine, tells_apart
+from dbbench.judgement.null import false_positive_rate, null_control
+from dbbench.judgement.power import detectable, minimum_detectable_effect, power_of, seeds_needed
+from dbbench.judgement.scales import backward, forward, mean_interval
+from dbbench.judgement.words import (
+    at_the_papers_scale,
+    headline,
+    holm,
+    no_difference,
+    p_of_range,
+    word_of_bound,
+    word_of_count,
+    word_of_equivalence,
+    word_of_range,
+)
+from dbbench.metrics import all_metrics, metric_of
+
+DRAWS = 2000
+ACCURACY, DISTANCE, SHARE, NATS, SECONDS = (
+    metric_of(m) for m in ("accuracy_percent", "frechet_distance", "distinct_2", "cross_entropy", "seconds_per_iteration")
+)
+DECIDED = ("HOLDS", "FAILS")
+numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
+positive = st.floats(0.5, 500)
+samples = st.lists(numbers, min_size=3, max_size=8)
+
+
+# against scipy
+
+
+@given(samples, numbers)
+def test_paired_is_scipys_t_test(d, bound):
+    if len(set(d)) > 1:
+        found = paired(d)
+        theirs = stats.ttest_1samp(d, bound)
+        assert found.p_value(bound) == pytest.approx(theirs.pvalue, abs=1e-9)
+        assert found.interval() == pytest.approx(tuple(theirs.confidence_interval(0.95)), abs=1e-6)
+
+
+@given(samples, st.floats(0.1, 50))
+def test_no_difference_is_two_one_sided_t_tests(d, effect):
+    if np.std(d) > 1e-6:
+        below = stats.ttest_1samp(d, -effect, alternative="greater").pvalue
+        above = stats.ttest_1samp(d, effect, alternative="less").pvalue
+        if abs(max(below, above) - 0.05) > 1e-9:
+            assert no_difference(paired(d), effect) == (max(below, above) < 0.05)
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=10, unique=True))
+def test_holm_by_its_definition(p):
+    found = holm({str(i): x for i, x in enumerate(p)})
+    order = np.argsort(p)
+    expected = np.minimum(1, np.maximum.accumulate((len(p) - np.arange(len(p))) * np.array(p)[order]))
+    assert [found[str(i)] for i in order] == pytest.approx(list(expected))
+
+
+def test_holm_on_numbers_of_a_textbook():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+
+
+@pytest.mark.parametrize("df", [2, 4, 9, 22])
+@pytest.mark.parametrize("noncentrality", [0.5, 2.0, 4.0])
+def test_power_is_the_noncentral_t(df, noncentrality):
+    critical = stats.t.ppf(0.975, df)
+    theirs = stats.nct.sf(critical, df, noncentrality) + stats.nct.cdf(-critical, df, noncentrality)
+    assert power_of(noncentrality, df) == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize(("seeds", "deviations"), [(3, 3.26), (5, 1.68), (8, 1.16), (10, 1.00)])
+def test_the_minimum_detectable_effect_in_deviations_of_d(seeds, deviations):
+    d = np.arange(seeds) / np.std(np.arange(seeds), ddof=1)
+    assert minimum_detectable_effect(paired(d)) == pytest.approx(deviations, abs=0.005)
+
+
+def test_blocked_is_the_analysis_of_variance():
+    y = np.random.default_rng(3).normal(size=(4, 5)) + np.arange(5)
+    found = blocked({str(a): row for a, row in enumerate(y)}, "0", "1")
+    # the contrast of an ordinary least squares fit with dummies for arms and seeds
+    design = [[a == i for i in range(4)] + [s == j for j in range(1, 5)] for a in range(4) for s in range(5)]
+    x = np.array(design, dtype=float)
+    beta, residual, *_ = np.linalg.lstsq(x, y.ravel(), rcond=None)
+    contrast = np.array([1, -1] + [0] * 6)
+    variance = residual[0] / 12 * contrast @ np.linalg.inv(x.T @ x) @ contrast
+    assert (found.df, found.estimator) == (12, "blocked")
+    assert (found.mean, found.se) == pytest.approx((beta @ contrast, math.sqrt(variance)))
+
+
+@given(samples, samples)
+def test_blocked_with_two_arms_is_paired(a, b):
+    n = min(len(a), len(b))
+    found, alone = blocked({"a": a[:n], "b": b[:n]}, "a", "b"), paired(np.subtract(a[:n], b[:n]))
+    assert (found.mean, found.se, found.df) == pytest.approx((alone.mean, alone.se, alone.df))
+
+
+def test_blocked_falls_back_where_variances_differ_and_says_so():
+    draw = np.random.default_rng(5)
+    arms = {"a": draw.normal(0, 1, 8), "b": draw.normal(0, 1, 8), "wild": draw.normal(0, 100, 8)}
+    found = blocked(arms, "a", "b")
+    assert found.estimator == "paired"
+    assert "Bartlett" in found.note
+    assert found.se == paired(arms["a"] - arms["b"]).se
+
+
+# against simulation
+
+
+def null_words(seeds: int, arms: int = 6) -> tuple[float, float]:
+    """Over experiments of arms that do not differ, with one claim for each arm against the first: the share of claims and of
+    experiments with any claim decided, by `paired` and Holm."""
+    draws = np.random.default_rng(2026).normal(size=(DRAWS, arms, seeds)) + 50
+    decided = []
+    for y in draws:
+        estimates = {str(a): paired(y[a] - y[0]) for a in range(1, arms)}
+        p = holm({name: e.p_value(0.0) for name, e in estimates.items()})
+        decided.append([word_of_bound(e, 0.0, p[name], None) in DECIDED for name, e in estimates.items()])
+    return float(np.mean(decided)), float(np.any(decided, axis=1).mean())
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_under_a_true_null_at_most_one_claim_in_twenty_is_decided(seeds):
+    claims, experiments = null_words(seeds)
+    assert claims <= 0.05
+    assert experiments <= 0.05
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_a_single_claim_is_decided_in_five_percent_of_true_nulls(seeds):
+    draws = np.random.default_rng(1).normal(size=(DRAWS, seeds))
+    share = np.mean([word_of_bound(e, 0.0, e.p_value(0.0), None) in DECIDED for e in map(paired, draws)])
+    assert share == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_blocked_decides_no_more_often_under_a_true_null(seeds):
+    draws = np.random.default_rng(9).normal(size=(DRAWS, 4, seeds))
+    found = [blocked(dict(zip("abcd", y, strict=True)), "a", "b").p_value(0.0) <= 0.05 for y in draws]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.011)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_power_at_the_minimum_detectable_effect_is_80_percent(seeds):
+    effect = detectable(seeds - 1) / math.sqrt(seeds)
+    draws = np.random.default_rng(4).normal(effect, 1.0, size=(DRAWS, seeds))
+    found = [word_of_bound(e, 0.0, e.p_value(0.0), None) for e in map(paired, draws)]
+    assert found.count("HOLDS") / DRAWS == pytest.approx(0.8, abs=0.05)
+
+
+def test_power_of_blocked_at_its_minimum_detectable_effect_is_80_percent():
+    arms, seeds = 5, 3
+    effect = detectable((arms - 1) * (seeds - 1)) * math.sqrt(2 / seeds)
+    y = np.random.default_rng(6).normal(size=(DRAWS, arms, seeds))
+    y[:, 0] += effect
+    residuals = [blocked(dict(zip("abcde", x, strict=True)), "a", "b") for x in y]
+    assert np.mean([e.p_value(0.0) <= 0.05 for e in residuals if e.estimator == "blocked"]) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize("metric", [DISTANCE, SHARE, ACCURACY], ids=lambda m: m.name)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_intervals_on_log_and_logit_scale_cover_95_percent(metric, seeds):
+    centre, draws = 1.0, np.random.default_rng(8).normal(1.0, 0.3, size=(4000, seeds))
+    low, high = np.transpose([mean_interval(backward(g, metric.interval, metric), metric)[1:3] for g in draws])
+    truth = backward(centre, metric.interval, metric)
+    assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(0.95, abs=0.01)
+
+
+def test_the_bootstrap_of_a_median_covers_about_95_percent():
+    draws = np.random.default_rng(10).lognormal(0.0, 0.1, size=(200, 25))
+    covered = [low <= 0.0 <= high for low, high in (median_of_pairs([np.log(x)]).interval() for x in draws)]
+    assert np.mean(covered) >= 0.88
+
+
+def test_the_null_control_finds_about_one_pairing_in_twenty():
+    values = np.random.default_rng(12).normal(size=10)
+    assert false_positive_rate(values) == pytest.approx(0.05, abs=0.03)
+    assert not null_control([60.0, 61.0, 62.0], [50.0, 51.1, 51.9], ACCURACY).passed
+
+
+# properties
+
+
+@given(st.sampled_from(all_metrics()), st.data())
+def test_no_interval_leaves_the_possible_range(metric, data):
+    low, high = max(metric.low, -1e6), min(metric.high, 1e6)
+    values = data.draw(st.lists(st.floats(low, high), min_size=1, max_size=6))
+    found = mean_interval(values, metric)
+    for end in (found.mean, found.low, found.high):
+        assert math.isnan(end) or metric.low <= end <= metric.high
+    if not math.isnan(found.low):
+        slack = 1e-9 * max(1.0, abs(found.mean))
+        assert found.low - slack <= found.mean <= found.high + slack
+
+
+@given(st.sampled_from([m for m in all_metrics() if m.analysis != "identity"]), st.floats(0.01, 0.99))
+def test_scales_go_there_and_back(metric, share):
+    value = metric.low + share * (min(metric.high, metric.low + 100) - metric.low)
+    for scale in (metric.analysis, metric.interval):
+        assert backward(forward([value], scale, metric), scale, metric)[0] == pytest.approx(value, rel=1e-9)
+
+
+@given(samples)
+def test_swapping_sides_flips_the_word(d):
+    flipped = {"HOLDS": "FAILS", "FAILS": "HOLDS"}
+    one, other = paired(d), paired([-x for x in d])
+    word = word_of_bound(one, 0.0, one.p_value(0.0), 2.0)
+    assert word_of_bound(other, 0.0, other.p_value(0.0), 2.0) == flipped.get(word, word)
+
+
+@given(
+    st.lists(st.tuples(positive, positive), min_size=3, max_size=6),
+    st.sampled_from([1e-3, 0.5, 60.0, 1e6]),
+)
+def test_another_unit_changes_nothing_on_the_log_scale(pairs, factor):
+    def estimate(scale):
+        left, right = (forward([scale * v for v in side], "log", SECONDS) for side in zip(*pairs, strict=True))
+        return paired(right - left)
+
+    one, other = estimate(1.0), estimate(factor)
+    assert (other.mean, other.se) == pytest.approx((one.mean, one.se), abs=1e-8)
+
+
+@given(samples)
+def test_a_larger_bound_never_helps(d):
+    ranks = {"FAILS": 0, "NO DIFFERENCE": 1, "UNDECIDED": 1, "HOLDS": 2}
+    found = paired(d)
+    words = [ranks[word_of_bound(found, m, found.p_value(m), 2.0)] for m in (-2.0, 0.0, 2.0)]
+    assert words == sorted(words, reverse=True)
+
+
+# the words
+
+
+@pytest.mark.parametrize(
+    ("d", "bound", "word"),
+    [
+        ([3.0, 3.2, 2.9], 0.0, "HOLDS"),
+        ([-3.0, -3.2, -2.9], 0.0, "FAILS"),
+        ([-1.0, -1.1, -0.9], -2.0, "HOLDS"),
+        ([0.3, -0.2, 0.1], 0.0, "NO DIFFERENCE"),
+        ([3.0, -9.0, 5.0], 0.0, "UNDECIDED"),
+        ([0.0, 0.0, 0.0], 0.0, "NO DIFFERENCE"),
+    ],
+)
+def test_the_rule(d, bound, word):
+    found = paired(d)
+    assert word_of_bound(found, bound, found.p_value(bound), 2.0) == word
+
+
+def test_without_an_effect_of_interest_nothing_is_no_difference():
+    found = paired([0.3, -0.2, 0.1])
+    assert word_of_bound(found, 0.0, found.p_value(0.0), None) == "UNDECIDED"
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [([1.1, 1.11, 1.09], "HOLDS"), ([1.4, 1.41, 1.39], "FAILS"), ([0.8, 0.81, 0.79], "FAILS"), ([1.1, 1.3, 1.0], "UNDECIDED")],
+)
+def test_ranges(values, word):
+    found = paired(values)
+    assert word_of_range(found, (1.0, 1.2), p_of_range(found, (1.0, 1.2))) == word
+
+
+def test_equivalence():
+    for d, word in (([0.3, -0.2, 0.1], "HOLDS"), ([5.0, 5.1, 4.9], "FAILS"), ([1.0, -9.0, 5.0], "UNDECIDED")):
+        found = paired(d)
+        assert word_of_equivalence(found, found.p_value(0.0), 2.0) == word
+
+
+def test_counts_and_headlines():
+    assert word_of_count(3, (3, 3)) == "HOLDS"
+    assert word_of_count(3.1, (3, 3)) == "FAILS"
+    assert headline("HOLDS", {"C1.steps": "UNDECIDED"}) == ("HOLDS", "")
+    assert headline("HOLDS", {"C1.steps": "FAILS", "C1d": "HOLDS"}) == ("FAILS", "fails at another budget: C1.steps")
+    assert headline("UNDECIDED", {"C1d": "FAILS"})[0] == "UNDECIDED"
+
+
+def test_reproduced_needs_the_published_values_of_both_arms():
+    assert at_the_papers_scale("HOLDS", (59.0, 60.0), (59.3, 60.25), 2.0) == "REPRODUCED"
+    assert at_the_papers_scale("HOLDS", (50.0, 51.0), (59.3, 60.25), 2.0) == "NOT REPRODUCED"
+    assert at_the_papers_scale("FAILS", (59.0, 60.0), (59.3, 60.25), 2.0) == "NOT REPRODUCED"
+    assert at_the_papers_scale("UNDECIDED", (59.0, 60.0), (59.3, 60.25), 2.0) == "UNDECIDED"
+
+
+def test_seeds_needed_see_the_effect_and_no_fewer_do():
+    found = paired([1.0, 4.0, 3.0, 2.0])
+    needed = seeds_needed(found, 1.0)
+    deviation = found.se * 2
+    assert needed is not None
+    assert detectable(needed - 1) * deviation / math.sqrt(needed) <= 1.0
+    assert detectable(needed - 2) * deviation / math.sqrt(needed - 1) > 1.0
+    assert seeds_needed(found, 1e-9) is None
+    assert seeds_needed(paired([1.0]), 1.0) is None
+
+
+# the gates
+
+
+def test_an_arm_that_stays_at_its_trivial_predictor_has_not_learned():
+    assert learned([60.0, 61.0, 62.0], 10.0, ACCURACY, "ViT").passed
+    stuck = learned([5.670, 5.680, 5.665], 5.646, NATS, "DiffusionBlocks")
+    assert not stuck.passed
+    assert "-0.02" in stuck.reason
+    assert learned([4.9, 5.0, 5.1], [5.646, 5.646, 5.646], NATS, "AR").passed
+
+
+def test_depth_has_to_pay_by_more_than_the_effect_of_interest():
+    assert depth([89.5, 90.3, 90.0], [79.1, 81.7, 80.0], ACCURACY).passed
+    assert not depth([88.8, 89.0, 88.9], [88.6, 88.7, 88.7], ACCURACY).passed
+
+
+def test_a_metric_has_to_tell_real_from_degenerate_data():
+    mauve = metric_of("mauve")
+    arms = [[0.970, 0.982, 0.991], [0.95, 0.96, 0.97]]
+    assert not tells_apart([0.996], [0.979], arms, mauve).passed
+    assert tells_apart([0.996], [0.2], arms, mauve).passed
+
+
+def test_an_evaluator_has_to_be_exact_on_a_known_quantity():
+    bits = metric_of("bits_per_character")
+    assert not evaluator([4.798], 4.754888, bits).passed
+    assert evaluator([4.756], 4.754888, bits).passed
+
+
+def test_seeds_and_noise_of_the_machine():
+    assert not enough_seeds(2).passed
+    assert enough_seeds(3).passed
+    assert quiet_machine([1.02, 0.97], SECONDS).passed
+    assert not quiet_machine([1.02, 1.3], SECONDS).passed
