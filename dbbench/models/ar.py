@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.models import Fill
-from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
+from dbbench.models.layers import Modulation, NoiseEmbedding, constant, modulate, modulation_fill, normal, trunc_normal, xavier
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
 from dbbench.models.text_layers import Attention, Cache, DistanceBias, SwiGLU, attend_biased, attend_to_clean, local
 from dbbench.noise import precondition
@@ -125,6 +125,7 @@ class AR(TokenTargets):
 
     def begun(self, tokens_NS: Tensor) -> Tensor:
         """Embedded tokens with the beginning of the sequence before them, [N, 1 + S, d]."""
+        # [d] -> [N, 1, d], one token before each sample
         first = self.beginning.expand(len(tokens_NS), 1, -1)
         return torch.cat([first, self.clean_tokens(tokens_NS)], dim=1)
 
@@ -239,8 +240,7 @@ class AR(TokenTargets):
         if name.endswith("distance.table"):
             return local(causal=True)
         if "modulation" in name:
-            gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
-            return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
+            return modulation_fill(name, config.width, open_gates=config.gates == "one")
         if name in ("beginning", "clean_condition"):
             return normal(1.0)
         if parameter.ndim == 1:

@@ -33,6 +33,7 @@ class Classifier(Network):
         x = images.float() / 127.5 - 1
         for convolution in (self.first, self.second, self.third):
             x = F.relu(convolution(x))
+        # [N, width, h / 4, w / 4] -> [N, width h / 4 w / 4] -> [N, width]
         return F.relu(self.hidden(x.flatten(1)))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from dbbench.models.layers import (
     Modulation,
     NoiseEmbedding,
     constant,
-    gate_bias,
     modulate,
+    modulation_fill,
     normal,
     xavier,
 )
@@ -93,7 +93,9 @@ class DiT(Network):
 
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Tensor:
         """D [N, c, h, w] of one block for classes [N], noisy images z [N, c, h, w] and noise levels sigma [N]."""
+        # [N] -> [N, 1, 1, 1], beside images
         c = precondition(sigma.view(-1, 1, 1, 1), self.sigma_data)
+        # [N, 1, 1, 1] -> [N] -> [N, d]
         condition = F.silu(self.noise_embed.embed(c.c_noise.flatten()) + self.label_embed(inputs))
         x = self.patch_embed(c.c_in * z) + self.get_buffer("position")
         for i in layers:
@@ -105,11 +107,14 @@ class DiT(Network):
     def _image(self, x_NSp: Tensor) -> Tensor:
         """Patches [N, S, ph pw c] put together to [N, c, h, w]."""
         (rows, columns), (ph, pw), channels = self.grid, self.config.patch, self.image[0]
+        # [N, rows columns, ph pw c] -> [N, rows, columns, ph, pw, c] -> [N, c, rows, ph, columns, pw]
         x = x_NSp.view(-1, rows, columns, ph, pw, channels).permute(0, 5, 1, 3, 2, 4)
+        # [N, c, rows, ph, columns, pw] -> [N, c, h, w]
         return x.reshape(-1, *self.image)
 
     def error(self, output: Tensor, batch: Batch) -> Tensor:
         """Squared error of each sample, [N], mean over pixels."""
+        # [N, c, h, w] -> [N, c h w] -> [N]
         return (output - batch.labels).square().flatten(1).mean(1)
 
     def clean(self, output: Tensor, bridge: str) -> Tensor:
@@ -134,8 +139,7 @@ class DiT(Network):
         """DiT's initial values: Xavier-uniform maps, zero modulations and head, so that D = c_skip z at the start (D29)."""
         config = self.config
         if "modulation" in name:
-            gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
-            return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
+            return modulation_fill(name, config.width, open_gates=config.gates == "one")
         if name.startswith("head.") or parameter.ndim == 1:
             return constant(0.0)
         if name.startswith(("label_embed", "noise_embed")):

@@ -26,6 +26,7 @@ SILU_ONE = 1.2784645427610738
 
 def modulate(x_NSd: Tensor, shift_Nd: Tensor, scale_Nd: Tensor) -> Tensor:
     """x (1 + scale) + shift, the same for all tokens."""
+    # [N, d] -> [N, 1, d], the same for the S tokens
     return torch.addcmul(shift_Nd.unsqueeze(1), x_NSd, 1 + scale_Nd.unsqueeze(1))
 
 
@@ -46,6 +47,7 @@ class Modulation(nn.Module):
         out = self.linear(condition_Nw)
         if self.order == "linear_silu":
             out = F.silu(out)
+        # [N, chunks d] -> chunks of [N, d]
         return tuple(out.chunk(self.chunks, dim=-1))
 
 
@@ -89,6 +91,7 @@ def sinusoid(t_N: Tensor, width: int = 256, max_period: float = 10_000.0) -> Ten
     """[N, width]: cosines, then sines, at frequencies max_period^(-j / (width / 2))."""
     half = width // 2
     exponent = torch.arange(half, device=t_N.device, dtype=t_N.dtype) / half
+    # [N] -> [N, 1] times [width / 2] -> [N, width / 2]
     angle = t_N[:, None] * torch.exp(-math.log(max_period) * exponent)
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
@@ -139,19 +142,21 @@ def xavier(parts: int = 1) -> Fill:
     """Xavier-uniform over [out, in], for each of `parts` stacked matrices on its own (a fused qkv has three)."""
 
     def fill(t: Tensor, g: torch.Generator) -> None:
+        # [parts out, ...] -> [parts out, in] -> parts of [out, in]
         for part in t.flatten(1).chunk(parts):
             nn.init.xavier_uniform_(part, generator=g)
 
     return fill
 
 
-def gate_bias(width: int, value: float, order: Order) -> Fill:
-    """Bias of a 6-way modulation: gates start at `value` (0 or 1), shifts and scales at 0 (D29)."""
-    open_at = value * (SILU_ONE if order == "linear_silu" else 1.0)
+def modulation_fill(name: str, width: int, *, open_gates: bool, order: Order = "silu_linear") -> Fill:
+    """How the parameter `name` of a modulation starts: at 0, but for the gates of layers that start open, at 1 (D29)."""
+    if not (open_gates and name.startswith("layers.") and name.endswith("bias")):
+        return constant(0.0)
 
     def fill(t: Tensor, g: torch.Generator) -> None:
         t.zero_()
-        for chunk in (2, 5):
-            t[chunk * width : (chunk + 1) * width] = open_at
+        for chunk in (2, 5):  # of shift, scale, gate of the attention, then of the MLP
+            t[chunk * width : (chunk + 1) * width] = SILU_ONE if order == "linear_silu" else 1.0
 
     return fill

@@ -20,7 +20,7 @@ from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.masking import MASK
 from dbbench.models import Fill, Network
-from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, normal, trunc_normal, xavier
+from dbbench.models.layers import Modulation, NoiseEmbedding, constant, modulate, modulation_fill, normal, trunc_normal, xavier
 from dbbench.models.text_layers import Attention, DistanceBias, local
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class MDM(Network):
     def error(self, output: Unmasked, batch: Batch) -> Tensor:
         """[N], whose mean is the mean cross-entropy over the masked tokens of the batch (0 where none is masked)."""
         masked = output.z == MASK
+        # [N, S, V] and [N, S] -> [N S, V] and [N S] -> [N S], and back to [N, S] below
         each_NS = F.cross_entropy(output.logits.flatten(0, 1).float(), batch.labels.flatten(), reduction="none")
         share = masked.float().mean().clamp_min(1e-9)
         return (each_NS.view_as(masked) * masked).mean(1) / share
@@ -110,8 +111,7 @@ class MDM(Network):
         if name.endswith("distance.table"):
             return local(causal=False)
         if "modulation" in name:
-            gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
-            return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
+            return modulation_fill(name, config.width, open_gates=config.gates == "one")
         if name.startswith("head.") or parameter.ndim == 1:
             return constant(0.0)
         if config.initialisation == "trunc_normal":

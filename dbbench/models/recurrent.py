@@ -22,7 +22,16 @@ from torch import Tensor, nn
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.models import Fill
-from dbbench.models.layers import Modulation, NoiseEmbedding, constant, gate_bias, modulate, trunc_normal, with_values, xavier
+from dbbench.models.layers import (
+    Modulation,
+    NoiseEmbedding,
+    constant,
+    modulate,
+    modulation_fill,
+    trunc_normal,
+    with_values,
+    xavier,
+)
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
 from dbbench.models.text_layers import Attention, Cache, SwiGLU
 from dbbench.noise import precondition
@@ -119,6 +128,7 @@ class RecurrentDepth(TokenTargets):
 
     def begun(self, tokens_NS: Tensor) -> Tensor:
         """Embedded tokens with the beginning of the sequence before them, [N, 1 + S, d]."""
+        # [d] -> [N, 1, d] before [N, S, d]
         return torch.cat([self.beginning.expand(len(tokens_NS), 1, -1), self.embed(tokens_NS)], dim=1)
 
     def core(self, state: Tensor, text: Tensor, cache: Cache, time: int = 0, condition: Tensor | None = None) -> Tensor:
@@ -180,8 +190,7 @@ class RecurrentDepth(TokenTargets):
         """Initial values (D26, D29)."""
         config = self.config
         if "modulation" in name:
-            gated = name.startswith("layers.") and name.endswith("bias")
-            return gate_bias(config.width, 1.0, "silu_linear") if gated else constant(0.0)
+            return modulation_fill(name, config.width, open_gates=True)
         if name == "beginning" or name.startswith("embed"):
             return trunc_normal(1.0)  # of unit size, as Huginn's after its scale sqrt(d): else attention drowns them
         if parameter.ndim == 1:

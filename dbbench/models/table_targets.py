@@ -70,5 +70,6 @@ class TokenTargets(TableTargets):
 
 def token_error(logits_NSV: Tensor, tokens_NS: Tensor) -> Tensor:
     """Cross-entropy of each token, [N, S], nats."""
+    # [N, S, V] and [N, S] -> [N S, V] and [N S] -> [N S], and back to [N, S] below
     each = F.cross_entropy(logits_NSV.flatten(0, 1).float(), tokens_NS.flatten(), reduction="none")
     return each.view_as(tokens_NS)

@@ -35,12 +35,14 @@ class Attention(nn.Module):
     def split(self, x_NSd: Tensor, positions_S: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [N, h, S, k]; the first two rotated."""
         n, s, d = x_NSd.shape
+        # [N, S, 3d] -> [N, S, 3, h, k] -> [3, N, h, S, k], of which queries and keys rotate
         queries_keys, values = self.qkv(x_NSd).view(n, s, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).split([2, 1])
         q, k = rotate(queries_keys, positions_S).unbind()
         return q, k, values.squeeze(0)
 
     def join(self, x_NhSk: Tensor) -> Tensor:
         """The output [N, S, d] of the attended values."""
+        # [N, h, S, k] -> [N, S, h, k] -> [N, S, d]
         out: Tensor = self.proj(x_NhSk.transpose(1, 2).flatten(2))
         return out
 
@@ -60,6 +62,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., d] to [..., d]."""
+        # [..., 2m] -> two of [..., m]
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         out: Tensor = self.down(F.silu(gate) * up)
         return out
@@ -107,6 +110,7 @@ def attend_biased(q: Tensor, k: Tensor, v: Tensor, bias_hSP: Tensor) -> Tensor:
     Written out: with a trained bias the fused kernel falls back to a path that is slower than this on a CPU.
     """
     scale: float = q.shape[-1] ** -0.5
+    # [N, h, S, k] @ [N, h, k, P] -> scores [N, h, S, P]; times values [N, h, P, k] -> [N, h, S, k]
     return (q @ k.transpose(-1, -2) * scale + bias_hSP.to(q.dtype)).softmax(-1) @ v
 
 
@@ -162,6 +166,7 @@ def attend_to_clean(
         bias = distance(place[p - s + 1 :], place[:p])
         own = own + distance(place[:1], place[:1]).to(q.dtype)
     hidden = place[None, :p] >= place[p - s + 1 :, None]
+    # [N, h, S, k] @ [N, h, k, P] -> [N, h, S, P], beside which each token has a score of its own, [N, h, S, 1]
     scores = q @ clean_k.transpose(-1, -2) + bias.masked_fill(hidden, float("-inf")).to(q.dtype)
     weights = torch.cat([scores, own], dim=-1).softmax(-1)
     return weights[..., :p] @ clean_v + weights[..., p:] * v

@@ -27,7 +27,7 @@ from dbbench.models.layers import (
     Modulation,
     NoiseEmbedding,
     constant,
-    gate_bias,
+    modulation_fill,
     normal,
     trunc_normal,
     xavier,
@@ -102,6 +102,7 @@ class ViT(TableTargets):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of images [N, channels, height, width]."""
         assert self.class_token is not None
+        # [1, 1, d] -> [N, 1, d], a view for each sample
         x = self._tokens(images, [self.class_token.expand(len(images), -1, -1)])
         for layer in self.layers.values():
             x = layer(x)
@@ -127,10 +128,12 @@ class ViT(TableTargets):
         """One block on images [N, channels, height, width], noisy targets z [N, d] and noise levels sigma [N]."""
         c = precondition(sigma[:, None], self.sigma_data)
         condition = self.noise_embed(c.c_noise[:, 0])
+        # [N, d] -> [N, 1, d], one token
         noisy = (c.c_in * z).unsqueeze(1)
         if self.class_token is None:
             x = self._tokens(inputs, [noisy])
         else:
+            # [1, 1, d] -> [N, 1, d]
             x = self._tokens(inputs, [self.class_token.expand(len(z), -1, -1)], [noisy])
         for i in layers:
             x = self.layers[str(i)](x, condition)
@@ -168,8 +171,7 @@ class ViT(TableTargets):
         if name == "class_token":
             return trunc_normal(0.02)
         if "modulation" in name:
-            gated = name.startswith("layers.") and name.endswith("bias") and config.gates == "one"
-            return gate_bias(config.width, 1.0, config.modulation) if gated else constant(0.0)
+            return modulation_fill(name, config.width, open_gates=config.gates == "one", order=config.modulation)
         if name.startswith("label_embed"):
             return normal(0.02)
         if name.startswith("head.") and hasattr(self, "label_embed"):
