@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbbench.runs.records import Identity
 from dbbench.tracking import LiveLog
 from dbbench.training.run import train
 
@@ -20,7 +21,13 @@ def train_tracked(
     Raises:
         UserError: unusable data, output or block; TrainingDivergedError: a loss that is not finite.
     """
-    identity = {"scale": scale, "name": configuration.name, "seed": seed, "block": block}
-    described = {"architecture": configuration.architecture, "configuration": configuration.model_dump(mode="json")}
-    with LiveLog(folder, {**identity, **described}) as live:
+    identity = Identity(
+        name=configuration.name,
+        scale=scale,
+        seed=seed,
+        block=block,
+        architecture=configuration.architecture,
+        configuration=configuration.model_dump(mode="json"),
+    )
+    with LiveLog(folder, identity) as live:
         train(configuration, scale, seed, folder, data_folder, block=block, offer=live.offer)

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from dbbench.config import Configuration, Plan, ScaleName
+from dbbench.errors import UserError
 from dbbench.partition import split_layers
+from dbbench.runs.metrics import PROGRESS, STATE, Progress, read_progress
 from dbbench.runs.places import block_folder, run_folder
+from dbbench.runs.records import RUN, read_trained
 
 LOGS = Path(".snakemake/log")
 TRAINING_RULES = ("train", "train_block")
@@ -46,7 +49,7 @@ class Training:
     def ended(self) -> float | None:
         """When it ended, in seconds since 1970."""
         try:
-            return (self.folder / "run.json").stat().st_mtime
+            return (self.folder / RUN).stat().st_mtime
         except OSError:
             return None
 
@@ -54,18 +57,16 @@ class Training:
     def seconds(self) -> float | None:
         """How long it took, if it has ended."""
         try:
-            return float(json.loads((self.folder / "run.json").read_text())["train_seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return read_trained(self.folder).train_seconds
+        except UserError:
             return None
 
-    def state(self, now: float) -> dict[str, Any] | None:
-        """step, steps and loss if it is under way. A file that is just being replaced reads as not there."""
-        path = self.folder / "state" / "progress.json"
+    def state(self, now: float) -> Progress | None:
+        """How far it is if it is under way. A file that is just being replaced reads as not there."""
         try:
-            fresh = now - path.stat().st_mtime < FRESH_S
-            state = json.loads(path.read_text())
-            return {k: state[k] for k in ("step", "steps", "loss")} if fresh else None
-        except (OSError, ValueError, KeyError, TypeError):
+            fresh = now - (self.folder / STATE / PROGRESS).stat().st_mtime < FRESH_S
+            return read_progress(self.folder) if fresh else None
+        except (OSError, UserError):
             return None
 
 
@@ -139,9 +140,14 @@ def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> 
         "jobs_total": workflow.total if workflow else None,
         "trainings_done": sum(e is not None for e in ended.values()),
         "trainings_total": len(everything),
-        "training": [{"run": n, **s, "percent": 100 * s["step"] / s["steps"]} for n, s in under_way.items()],
+        "training": [{"run": name, **shown(state)} for name, state in under_way.items()],
         "seconds_left": seconds_left(going_on, everything, ended, under_way, now) if going_on else None,
     }
+
+
+def shown(state: Progress) -> dict[str, float]:
+    """step, steps, percent and loss of a training under way."""
+    return {"step": state.step, "steps": state.steps, "loss": state.loss, "percent": 100 * state.step / state.steps}
 
 
 def in_seconds(everything: list[Training]) -> list[Training]:
@@ -159,7 +165,7 @@ def seconds_left(
     workflow: Workflow,
     everything: list[Training],
     ended: dict[str, float | None],
-    under_way: dict[str, dict[str, Any]],
+    under_way: dict[str, Progress],
     now: float,
 ) -> float | None:
     """Training work that is left over the work done per second since the workflow began; None before the first step."""
@@ -169,7 +175,7 @@ def seconds_left(
         # a target that needs a part of the runs, or runs that are stale: which ones, the log does not say
         total = workflow.trainings * sum(t.work for t in everything) / len(everything)
     done = sum(t.work for t in mine if ended[t.name] is not None)
-    done += sum(t.work * s["step"] / s["steps"] for t in mine if (s := under_way.get(t.name)) is not None)
+    done += sum(t.work * s.step / s.steps for t in mine if (s := under_way.get(t.name)) is not None)
     return max(0.0, total - done) / done * (now - workflow.started) if done else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.data.augment import augment
 from dbbench.data.prepare import load_arrays
+from dbbench.runs.records import Dataset
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
@@ -82,10 +83,17 @@ class ImageData:
         return Batch(x if self.normalised else self.normalise(x), y)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Dataset:
         """What run.json says of the data."""
-        sizes = {name: len(y) for name, (_, y) in self.parts.items()}
-        return {"name": self.config.name, "title": self.card["title"], "sha256": self.card["sha256"], **sizes}
+        train, validation, test = (len(self.parts[part][1]) for part in ("train", "validation", "test"))
+        return Dataset(
+            name=self.config.name,
+            title=self.card["title"],
+            sha256=self.card["sha256"],
+            train=train,
+            validation=validation,
+            test=test,
+        )
 
 
 def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> ImageData:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.data.batches import ImageData
+from dbbench.runs.records import Dataset
 
 if TYPE_CHECKING:
     from dbbench.config import DataConfig
@@ -79,9 +80,9 @@ class GenerationData(ImageData):
         return Autoencoder(autoencoder_folder(), self.device)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Dataset:
         """What run.json says of the data."""
-        return {**super().facts, "target_scale": self.factor}
+        return super().facts.model_copy(update={"target_scale": self.factor})
 
 
 def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> GenerationData:

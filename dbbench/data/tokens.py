@@ -14,6 +14,7 @@ from dbbench.batch import Batch
 from dbbench.data.text import map_tokens, spelled
 from dbbench.errors import UserError
 from dbbench.files import read_json
+from dbbench.runs.records import Dataset
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
@@ -80,13 +81,11 @@ class TextData:
         return Tokenizer.from_str(self.card["tokenizer"])
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Dataset:
         """What run.json says of the data: the sizes are in tokens."""
-        sizes = {name: len(part) for name, part in self.parts.items()}
-        known = {key: self.card[key] for key in ("name", "title", "sha256")}
-        if "tokenizer_sha256" in self.card:
-            known["tokenizer_sha256"] = self.card["tokenizer_sha256"]
-        return {**known, **sizes}
+        card, sizes = self.card, {name: len(part) for name, part in self.parts.items()}
+        tokenizer = card.get("tokenizer_sha256")
+        return Dataset(name=card["name"], title=card["title"], sha256=card["sha256"], tokenizer_sha256=tokenizer, **sizes)
 
 
 def load(folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> TextData:

@@ -17,12 +17,12 @@ from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.distances import frechet_distance, gaussian, kernel_distance, precision_recall
 from dbbench.evaluation.features import load_features
 from dbbench.evaluation.sampling import sample_set, save_samples, targets, walk
-from dbbench.files import read_json
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network, build, materialise
 from dbbench.noise import precondition, weight
 from dbbench.partition import make_partition
 from dbbench.runs.places import features_folder
+from dbbench.runs.records import read_trained
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_networks
 
@@ -77,8 +77,8 @@ class Generation:
 
     def sample(self, name: str, sampler: SamplerConfig) -> Tensor:
         """The sample set of a sampler, bytes [N, channels, height, width]."""
-        trained = read_json(self.job.folder / "run.json")
-        identity = {"sampler": sampler.model_dump(mode="json"), "code": trained["code"], "ended": trained["ended"]}
+        trained = read_trained(self.job.folder)
+        identity = {"sampler": sampler.model_dump(mode="json"), "code": trained.code, "ended": trained.ended}
         state = self.job.folder / "samples" / name
         count, size = self.settings.samples, self.size
         return sample_set(self.chain(sampler), self.data, count, size, state, identity, self.device, name)

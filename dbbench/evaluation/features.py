@@ -20,10 +20,10 @@ from torch import Tensor
 from dbbench.data.augment import augment
 from dbbench.errors import UserError
 from dbbench.evaluation import EVALUATION_SEED
-from dbbench.files import read_json, write_json
 from dbbench.models import materialise
 from dbbench.models.classifier import Classifier
 from dbbench.models.classifier import build as build_classifier
+from dbbench.runs import records
 from dbbench.runs.provenance import command, commit, device_name, now, versions
 from dbbench.seeding import generator
 from dbbench.startup import allocate
@@ -128,8 +128,7 @@ def make_features(configuration: Configuration, scale: str, folder: Path, data: 
     """
     assert configuration.evaluation.images is not None
     config, started, clock = configuration.evaluation.images.features, now(), time.perf_counter()
-    kind = chosen_kind(config)
-    record: dict[str, Any] = {"name": configuration.features_name, "kind": kind, "settings": config.model_dump(mode="json")}
+    kind, accuracy = chosen_kind(config), None
     if kind == "inception":
         extract, digest = inception(device), INCEPTION_SHA256
         title = f"Inception-v3 (2048 features, weights {digest})"
@@ -138,15 +137,28 @@ def make_features(configuration: Configuration, scale: str, folder: Path, data: 
         accuracy = accuracy_percent(model, data)
         save_tensors(folder / "model.safetensors", model.state_dict(), {"name": configuration.features_name})
         digest = weights_digest(model.state_dict())
-        record["accuracy_percent"] = accuracy
         title = f"in-suite classifier ({config.width} features, {accuracy:.1f} % accurate, weights {digest[:8]})"
         extract = model.features
     real = {part: features_of(extract, data, part) for part in ("train", "test")}
     save_tensors(folder / "features.safetensors", real, {"name": configuration.features_name, "title": title})
-    record |= {"weights_sha256": digest, "title": title, "scale": scale, "dataset": data.facts, **commit()}
-    record |= {"versions": versions(), "device": device_name(device), "started": started, "ended": now()}
-    record |= {"command": command(), "seconds": round(time.perf_counter() - clock, 3)}
-    write_json(folder / "run.json", record)
+    record = records.Features(
+        name=configuration.features_name,
+        scale=scale,
+        kind=kind,
+        settings=config.model_dump(mode="json"),
+        title=title,
+        weights_sha256=digest,
+        accuracy_percent=accuracy,
+        dataset=data.facts,
+        **commit(),
+        command=command(),
+        versions=versions(),
+        device=device_name(device),
+        started=started,
+        ended=now(),
+        seconds=round(time.perf_counter() - clock, 3),
+    )
+    records.write_run(folder, record)
 
 
 def weights_digest(tensors: dict[str, Tensor]) -> str:
@@ -163,14 +175,14 @@ def load_features(folder: Path, config: FeaturesConfig, data: Any, device: torch
     Raises:
         UserError: nothing there, or damaged.
     """
-    record = read_json(folder / "run.json")
+    record = records.read_features(folder)
     real, _ = load_tensors(folder / "features.safetensors")
-    if record["kind"] == "inception":
-        return Features(inception(device), record["title"], real)
+    if record.kind == "inception":
+        return Features(inception(device), record.title, real)
     tensors, _ = load_tensors(folder / "model.safetensors")
-    if weights_digest(tensors) != record["weights_sha256"]:
+    if weights_digest(tensors) != record.weights_sha256:
         raise UserError(f"{folder / 'model.safetensors'}: not the weights that run.json beside it names; make it anew")
     model = build_classifier(tuple(data.card["image"]), data.card["classes"], config.width)
     allocate(model, device)
     model.load_state_dict(tensors)
-    return Features(model.eval().features, record["title"], real)
+    return Features(model.eval().features, record.title, real)

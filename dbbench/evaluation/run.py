@@ -10,8 +10,9 @@ from dbbench import plugins
 from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.evaluation import Job
-from dbbench.files import write_json
 from dbbench.runs.provenance import command, commit, now
+from dbbench.runs.records import check_weights
+from dbbench.runs.rows import Evaluated, write_evaluation
 from dbbench.training.checkpoint import load_networks
 
 if TYPE_CHECKING:
@@ -22,29 +23,27 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     """Evaluate the run in `folder` and write evaluation.json there.
 
     Raises:
-        UserError: weights or data that are missing, corrupt or of another configuration.
+        UserError: weights or data that are missing, corrupt, of another configuration, or not those of the run.
     """
     started, clock = now(), time.perf_counter()
     device = choose_device()
     average = configuration.training.ema_horizon is not None
-    networks = load_networks(configuration, folder / "model.safetensors", device, average=average)
+    networks = load_networks(configuration, check_weights(folder), device, average=average)
     data = load(data_folder, configuration, device)
     module = plugins.module("evaluation", configuration.architecture)
     result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
-    write_json(
-        folder / "evaluation.json",
-        {
-            "name": configuration.name,
-            "scale": scale,
-            "seed": seed,
-            "command": command(),
-            **commit(),
-            "dataset": data.facts,
-            "started": started,
-            "ended": now(),
-            "seconds": round(time.perf_counter() - clock, 3),
-            **({"samples_sha256": result.samples_sha256} if result.samples_sha256 else {}),
-            "rows": result.rows,
-            "curves": result.curves,
-        },
+    record = Evaluated(
+        name=configuration.name,
+        scale=scale,
+        seed=seed,
+        command=command(),
+        **commit(),
+        dataset=data.facts,
+        started=started,
+        ended=now(),
+        seconds=round(time.perf_counter() - clock, 3),
+        samples_sha256=result.samples_sha256,
+        rows=result.rows,
+        curves=result.curves,
     )
+    write_evaluation(folder, record)

@@ -9,7 +9,6 @@ Shapes: N texts, S tokens, d width of the teacher.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,7 @@ from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
 from dbbench.runs.places import teacher_folder
+from dbbench.runs.records import check_weights, file_sha256
 from dbbench.seeding import generator
 from dbbench.startup import import_mauve
 from dbbench.training.checkpoint import load_networks
@@ -66,10 +66,10 @@ def load_teacher(job: Job) -> Teacher | None:
     configuration = job.configuration.teacher
     if configuration is None:
         return None
-    path = teacher_folder(job.scale, configuration.name) / "model.safetensors"
+    path = check_weights(teacher_folder(job.scale, configuration.name))
     network = load_networks(configuration, path, job.device, average=configuration.training.ema_horizon is not None)[0]
     assert isinstance(network, AR)
-    weights = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    weights = file_sha256(path)[:8]
     return Teacher(network, f"the suite's teacher {weights}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,21 +13,22 @@ from dbbench.cards import CARDS
 from dbbench.config import digest
 from dbbench.devices import choose_device
 from dbbench.evaluation import Evaluation
-from dbbench.files import write_json
 from dbbench.machine import peak_rss_bytes
-from dbbench.runs.provenance import commit, device_name, now
+from dbbench.runs.provenance import device_name, now
+from dbbench.runs.records import Dataset, Profiled, write_run
+from dbbench.runs.rows import Evaluated, write_evaluation
 from dbbench.training.run import describe
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
 
 
-def random_data(configuration: Configuration) -> dict[str, Any]:
+def random_data(configuration: Configuration) -> Dataset:
     """What run.json says of the data: random batches, of the shapes that a data card gives."""
     card = CARDS[configuration.data.name]
     shape = {"image": list(card.image), "classes": card.classes, "window": getattr(configuration.data, "window", 0)}
     title = f"random batches of the shapes of {card.title}"
-    return {"name": title, "title": title, "sha256": digest(shape), "train": 0, "test": 0}
+    return Dataset(name=title, title=title, sha256=digest(shape), train=0, test=0)
 
 
 def profile_run(configuration: Configuration, scale: str, seed: int, folder: Path) -> None:
@@ -41,10 +42,30 @@ def profile_run(configuration: Configuration, scale: str, seed: int, folder: Pat
     data, result = random_data(configuration), Evaluation("")
     module = plugins.module("profiling", f"{configuration.profile.kind}_rows")
     module.measure(configuration, result, folder)
-    about = {**describe(configuration, scale, seed, None), "dataset": data, "started": started, "ended": now()}
-    seconds = round(time.perf_counter() - clock, 3)
-    own = {"device": device_name(device), "threads": torch.get_num_threads(), "steps": 0}
-    write_json(folder / "run.json", {**about, **own, "seconds": seconds, "peak_rss_bytes": peak_rss_bytes()})
-    evaluation = {key: about[key] for key in ("name", "scale", "seed", "dataset", "started", "ended")}
-    found = {"seconds": seconds, "rows": result.rows, "curves": result.curves}
-    write_json(folder / "evaluation.json", {**evaluation, **commit(), **found})
+    ended, seconds = now(), round(time.perf_counter() - clock, 3)
+    record = Profiled(
+        **describe(configuration, scale, seed, None),
+        dataset=data,
+        started=started,
+        ended=ended,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        steps=0,
+        seconds=seconds,
+        peak_rss_bytes=peak_rss_bytes(),
+    )
+    write_run(folder, record)
+    evaluated = Evaluated(
+        name=record.name,
+        scale=scale,
+        seed=seed,
+        commit=record.commit,
+        dirty=record.dirty,
+        dataset=data,
+        started=started,
+        ended=ended,
+        seconds=seconds,
+        rows=result.rows,
+        curves=result.curves,
+    )
+    write_evaluation(folder, evaluated)

@@ -13,8 +13,8 @@ from dbbench.config import Cell, Configuration, EndToEndConfig, Experiment, Plan
 from dbbench.errors import UserError
 from dbbench.metrics import metric_of
 from dbbench.publish.frames import distinct, read_csv, write_csv
-from dbbench.publish.runs import Run, run_of
 from dbbench.runs.places import HERE, cells_file
+from dbbench.runs.reading import Run, run_of
 
 COLUMNS = (
     *("cell", "label", "arm", "configuration", "seed", "method", "variant", "metric", "split", "value"),
@@ -62,8 +62,8 @@ def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: 
         "metric": cell.metric,
         "split": cell.split,
         "value": value,
-        "scale": run.record["scale"],
-        "dataset": run.record["dataset"]["name"],
+        "scale": run.record.scale,
+        "dataset": run.dataset,
         "evaluator": evaluator,
         "commit": run.commit,
         "run": run.folder.as_posix(),

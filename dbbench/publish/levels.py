@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import Runs, points_of_runs
-from dbbench.publish.runs import Run, runs_of
+from dbbench.runs.reading import Run, runs_of
 
 if TYPE_CHECKING:
     import matplotlib.figure

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
-from dbbench.publish.runs import Run, different_runs_of
+from dbbench.runs.reading import Run, different_runs_of
 
 if TYPE_CHECKING:
     import matplotlib.figure

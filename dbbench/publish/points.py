@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Configuration, Plan
-from dbbench.publish.runs import Run, arm_label, runs_of
+from dbbench.runs.reading import Run, arm_label, runs_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,6 @@ def points_of_runs(
     rows = []
     for arm, configuration, run in runs(plan, experiment, root):
         about = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        about |= {"dataset": run.record["dataset"]["name"], "run": run.folder.as_posix()}
+        about |= {"dataset": run.dataset, "run": run.folder.as_posix()}
         rows += [about | point for point in points(configuration, run)]
     return pd.DataFrame(rows, columns=list(columns))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
-from dbbench.publish.runs import runs_of
+from dbbench.runs.reading import runs_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -33,8 +33,8 @@ def swept(plan: Plan, experiment: str, root: Path, axis: str) -> pd.DataFrame:
     for arm, _, run in runs_of(plan, experiment, root):
         about = {
             "arm": arm,
-            "scale": run.record["scale"],
-            "dataset": run.record["dataset"]["name"],
+            "scale": run.record.scale,
+            "dataset": run.dataset,
             "run": run.folder.as_posix(),
         }
         rows += [{**about, **row} for row in run.curve(axis)]

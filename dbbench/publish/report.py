@@ -16,16 +16,16 @@ from markupsafe import Markup, escape
 
 from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
-from dbbench.files import read_json, write_text
+from dbbench.files import write_text
 from dbbench.publish import tables
 from dbbench.publish.cells import read_cells
 from dbbench.publish.figures import get_figure
-from dbbench.publish.frames import read_csv
-from dbbench.publish.runs import commit_of
+from dbbench.publish.frames import read_csv, unique
 from dbbench.publish.style import STYLE
 from dbbench.publish.verdicts import COLUMNS as VERDICT_COLUMNS
 from dbbench.publish.verdicts import RULE
-from dbbench.runs.places import HERE, figure_file, run_folder, scale_folder, verdicts_file
+from dbbench.runs.places import HERE, figure_file, scale_folder, verdicts_file
+from dbbench.runs.reading import Run, run_of
 
 SCREEN_DPI = 142  # a figure of page width fills the column of text
 MEASURED = ("margin", "upper", "difference", "ci_low", "ci_high", "seeds")
@@ -85,29 +85,25 @@ def _verdicts(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def _runs(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
-    """run.json of every run of the plan, with its folder and its commit as tables print it."""
+def _runs(plan: Plan, root: Path, missing: list[str]) -> list[Run]:
+    """Every run of the plan whose record can be read."""
     runs = []
     for name, configuration in plan.configurations.items():
         for seed in plan.seeds_of(configuration):
-            folder = run_folder(plan.scale, name, seed)
+            run = run_of(plan, configuration, seed, root)
             try:
-                record = read_json(root / folder / "run.json")
-                runs.append({**record, "folder": folder.as_posix(), "marked_commit": commit_of(record)})
-            except (UserError, KeyError) as error:
+                run.record  # noqa: B018 (read here, where what is missing is named)
+                runs.append(run)
+            except UserError as error:
                 missing.append(f"run {name} seed {seed}: {error}")
     return runs
 
 
-def _environments(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+def _environments(runs: list[Run]) -> list[tuple[dict[str, Any], int]]:
     """The different machines and package versions of the runs, with the number of runs on each."""
-    kept = [{k: r.get(k) for k in ("device", "threads", "versions")} for r in runs]
+    kept = [run.record.model_dump(include={"device", "threads", "versions"}) for run in runs]
     counts = Counter(json.dumps(k, sort_keys=True) for k in kept)
     return [(json.loads(text), count) for text, count in counts.items()]
-
-
-def _different(runs: list[dict[str, Any]], key: str) -> list[str]:
-    return list(dict.fromkeys(str(run[key]) for run in runs if run.get(key)))
 
 
 def render(plan: Plan, root: Path = HERE) -> str:
@@ -125,7 +121,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
     )
     environment.filters["inline"] = inline
     environment.filters["short"] = tables.short
-    datasets = {run["dataset"]["name"]: run["dataset"] for run in runs}
+    datasets = {run.dataset: run.record.dataset for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,
         scale=SCALES[plan.scale],
@@ -137,9 +133,9 @@ def render(plan: Plan, root: Path = HERE) -> str:
         missing=missing,
         runs=runs,
         datasets=list(datasets.values()),
-        commits=_different(runs, "marked_commit"),
-        devices=_different(runs, "device"),
-        ended=max((str(run["ended"]) for run in runs if run.get("ended")), default=""),
+        commits=unique(run.record.marked_commit for run in runs),
+        devices=unique(run.record.device for run in runs),
+        ended=max((run.record.ended for run in runs), default=""),
         environments=_environments(runs),
         configurations={n: yaml.safe_dump(c.model_dump(mode="json")) for n, c in plan.configurations.items()},
         used_by={n: plan.used_by(n) for n in plan.configurations},

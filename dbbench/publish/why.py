@@ -12,14 +12,15 @@ from typing import Any
 
 from dbbench.config import SCALES
 from dbbench.errors import UserError
-from dbbench.files import read_json
 from dbbench.publish.frames import distinct, read_csv, unique
-from dbbench.publish.runs import commit_of
+from dbbench.runs.metrics import METRICS
 from dbbench.runs.places import HERE, REFERENCE, cells_file, figure_file, kept_as, kept_from, scale_folder, verdicts_file
+from dbbench.runs.records import RUN, WEIGHTS, read_run
+from dbbench.runs.rows import EVALUATION, read_evaluation
 
 KINDS = "results/<scale>/{cells,tables}/<experiment>.*, verdicts.*, report.html, paper_figures/<scale>/<figure>.*"
 Locate = Callable[[Path], Path]  # from a path of the workflow to where the file lies
-RUN_FILES = ("run.json", "evaluation.json", "metrics.jsonl", "model.safetensors")
+RUN_FILES = (RUN, EVALUATION, METRICS, WEIGHTS)
 
 
 def _no_artifact(path: Path) -> UserError:
@@ -73,20 +74,19 @@ def _runs_in(paths: Iterable[Path], at: Locate) -> list[str]:
 def _describe(run: str, at: Locate) -> dict[str, Any]:
     """One run as far as its run.json is there."""
     folder = at(Path(run))
-    if not (folder / "run.json").exists():
-        return {"run": run, "missing": f"{run}/run.json is not here any more"}
-    record, evaluated = read_json(folder / "run.json"), folder / "evaluation.json"
-    evaluation = [read_json(evaluated)] if evaluated.exists() else []
-    blocks = sorted(folder.glob("block*/run.json"))  # of an isolated run, each trained by its own command
-    commands = [r["command"] for r in (*map(read_json, blocks), record, *evaluation) if "command" in r]
-    dataset = {key: record["dataset"][key] for key in ("name", "title", "sha256")}
+    if not (folder / RUN).exists():
+        return {"run": run, "missing": f"{run}/{RUN} is not here any more"}
+    record = read_run(folder)
+    evaluation = [read_evaluation(folder)] if (folder / EVALUATION).exists() else []
+    blocks = [read_run(path.parent) for path in sorted(folder.glob(f"block*/{RUN}"))]  # each trained by its own command
+    commands = [*(r.command for r in (*blocks, record)), *(e.command for e in evaluation if e.command is not None)]
     return {
         "run": run,
-        "configuration": record["name"],
-        "seed": record["seed"],
-        "commit": distinct(map(commit_of, (record, *evaluation))),
-        "dataset": dataset,
-        "commands": [c if isinstance(c, str) else " ".join(c) for c in commands],
+        "configuration": record.name,
+        "seed": record.seed,
+        "commit": distinct(made.marked_commit for made in (record, *evaluation)),
+        "dataset": record.dataset.model_dump(include={"name", "title", "sha256"}),
+        "commands": commands,
     }
 
 

@@ -1,1 +1,10 @@
-"""The files of a run: where they lie (`places`) and where their numbers come from (`provenance`)."""
+"""The files of a run: where they lie, what is in them, and who reads and writes them. Nobody else builds or picks their JSON.
+
+places      where every file of the project lies
+records     run.json, of a training, a profile or a feature extractor; the digest that ties weights to their run
+rows        evaluation.json: rows and curves
+metrics     metrics.jsonl, and how far a run under way is
+provenance  commit, versions, device, time
+reading     the runs of a plan, for those that publish
+strict      how JSON is checked: one line where a file does not fit
+"""

@@ -5,7 +5,9 @@ Folders of runs and data take the project's folder as `root`; published files ar
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 HERE = Path()
 REFERENCE = Path("results/reference")
@@ -39,6 +41,17 @@ def teacher_folder(scale: str, configuration: str, root: Path = HERE) -> Path:
 def features_folder(scale: str, name: str, root: Path = HERE) -> Path:
     """A feature extractor and what it makes of the real images."""
     return scale_folder(scale, root) / "features" / name
+
+
+def told_by(folder: Path) -> dict[str, Any]:
+    """What a folder's path says of the files in it: scale and name, of a run also seed and block; nothing of other folders."""
+    path = folder.as_posix()
+    run = re.search(r"(\w+)/runs/([^/]+)/seed(\d+)(?:/block(\d+))?$", path)
+    if run is not None:
+        block = None if run[4] is None else int(run[4])
+        return {"scale": run[1], "name": run[2], "seed": int(run[3]), "block": block}
+    shared = re.search(r"(\w+)/(?:teachers|features)/([^/]+)$", path)
+    return {} if shared is None else {"scale": shared[1], "name": shared[2]}
 
 
 def cells_file(scale: str, experiment: str) -> Path:

@@ -9,7 +9,6 @@ handed over; the helper sees the end of its standard input when the training pro
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
@@ -21,6 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from dbbench.errors import UserError
+from dbbench.runs.metrics import METRICS, STATE, read_metrics
+from dbbench.runs.records import Identity
 
 DELAY_S = 60.0  # shorter runs are left to the sync
 INTERVAL_S = 10.0
@@ -33,12 +34,11 @@ class LiveLog:
     Args:
         run_folder: the run's folder (or the block's), whose state/metrics.jsonl grows; results/tracking.json is looked
             for above it.
-        identity: what run.json will say of the run as far as it is known: `scale`, `name`, `seed`, `block`, `architecture`,
-            and if at hand `configuration`, `commit`, `dirty`, `command`, `dataset`, `started`.
+        identity: what run.json will say of the run as far as it is known.
     """
 
-    def __init__(self, run_folder: Path, identity: Mapping[str, Any], delay_s: float = DELAY_S) -> None:
-        self._command = [sys.executable, "-m", "dbbench.tracking.live", str(run_folder), json.dumps(dict(identity))]
+    def __init__(self, run_folder: Path, identity: Identity, delay_s: float = DELAY_S) -> None:
+        self._command = [sys.executable, "-m", "dbbench.tracking.live", str(run_folder), identity.model_dump_json()]
         self._start_at = time.monotonic() + delay_s
         self._process: subprocess.Popen[bytes] | None = None
         self._tried = False
@@ -75,7 +75,7 @@ class LiveLog:
             process.wait()
 
 
-def follow(folder: Path, identity: Mapping[str, Any]) -> None:
+def follow(folder: Path, identity: Identity) -> None:
     """Send new points every few seconds until standard input ends.
 
     Raises:
@@ -83,7 +83,7 @@ def follow(folder: Path, identity: Mapping[str, Any]) -> None:
         Exception: whatever MLflow, its database or its server raises.
     """
     from dbbench.tracking.reconcile import points_in_store, send
-    from dbbench.tracking.records import read_points
+    from dbbench.tracking.records import points_of
     from dbbench.tracking.store import HOW_TO_CREATE, MARKER, connect, experiment_id
 
     # the project is where the run lies, not where the command was given
@@ -91,32 +91,31 @@ def follow(folder: Path, identity: Mapping[str, Any]) -> None:
     if root is None:
         raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
     client = connect(root)
-    run = find_or_create(client, experiment_id(client, identity["architecture"], root), identity)
+    run = find_or_create(client, experiment_id(client, identity.architecture, root), identity)
     sent = set(points_in_store(client, run))  # a resumed run repeats steps since its last checkpoint
     going_on = True
     while going_on:
         going_on = not select.select([sys.stdin], [], [], INTERVAL_S)[0]
         # it grows in state/ and is moved when the run ends
-        growing = folder / "state" / "metrics.jsonl"
-        lines = read_points(growing if growing.exists() else folder / "metrics.jsonl")
-        new = {k: v for k, v in lines.items() if k not in sent}
+        growing = folder / STATE / METRICS
+        points = points_of(read_metrics(growing if growing.exists() else folder / METRICS, growing=True))
+        new = {k: v for k, v in points.items() if k not in sent}
         send(client, run.info.run_id, new, lambda step: round(time.time() * 1000))
         sent |= new.keys()
 
 
-def find_or_create(client: Any, experiment: str, identity: Mapping[str, Any]) -> Any:
+def find_or_create(client: Any, experiment: str, identity: Identity) -> Any:
     """The unfinished run of this identity, or a new one; a finished one is of an earlier training."""
     from dbbench.tracking.reconcile import search, send_texts
-    from dbbench.tracking.records import describing_tags, flattened, run_key
+    from dbbench.tracking.records import describing_tags, flattened
     from dbbench.tracking.store import RUN_TAG
 
-    key = run_key(identity)
+    key = identity.key
     for run in search(client, [experiment], f"tags.`{RUN_TAG}` = '{key}' and attributes.status != 'FINISHED'"):
         return run
     tags = {RUN_TAG: key, **describing_tags(identity, [])}
     run = client.create_run(experiment, run_name=key.partition("/")[2], tags=tags)
-    if identity.get("configuration"):
-        send_texts(client, run.info.run_id, flattened(identity["configuration"]), {})
+    send_texts(client, run.info.run_id, flattened(identity.configuration), {})
     return run
 
 
@@ -124,7 +123,7 @@ def main(arguments: list[str]) -> int:
     """The helper process: any failure is one line, and of no consequence to the training."""
     os.nice(10)
     try:
-        follow(Path(arguments[0]), json.loads(arguments[1]))
+        follow(Path(arguments[0]), Identity.model_validate_json(arguments[1]))
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         print(f"live tracking off: {first}; `dbbench sync` fills the store when the runs are done", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dbbench.config import Plan
+from dbbench.runs.records import Dataset
 from dbbench.tracking.records import Points, Record, dataset_source, run_records, table_records
 from dbbench.tracking.store import RUN_TAG, TABLES, Client, connect, experiment_id, reported, store_uri
 
@@ -211,22 +212,22 @@ def send_texts(client: Client, run_id: str, parameters: dict[str, str], tags: di
         client.log_batch(run_id, tags=batch)
 
 
-def dataset_digest(dataset: dict[str, Any]) -> str:
+def dataset_digest(dataset: Dataset) -> str:
     """The digest as MLflow has room for it: 36 characters."""
-    return str(dataset["sha256"])[:36]
+    return dataset.sha256[:36]
 
 
-def dataset_input(dataset: dict[str, Any]) -> Any:
+def dataset_input(dataset: Dataset) -> Any:
     """A data set as MLflow shows it."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    sizes = {k: v for k, v in dataset.items() if k in ("train", "validation", "test")}
+    sizes = dataset.model_dump(include={"train", "validation", "test"}, exclude_none=True)
     entity = Dataset(
-        name=dataset["name"],
+        name=dataset.name,
         digest=dataset_digest(dataset),
         source_type="package",
-        source=json.dumps({"source": dataset_source(dataset["name"]), "title": dataset.get("title")}),
-        profile=json.dumps({"samples": sizes, "sha256": dataset["sha256"]}),
+        source=json.dumps({"source": dataset_source(dataset.name), "title": dataset.title}),
+        profile=json.dumps({"samples": sizes, "sha256": dataset.sha256}),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "train, test")])
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -17,13 +16,14 @@ from typing import Any
 from dbbench.cards import CARDS
 from dbbench.config import Plan
 from dbbench.errors import UserError
-from dbbench.files import read_json
 from dbbench.runs import places
+from dbbench.runs.metrics import METRICS, Line, read_metrics
 from dbbench.runs.places import scale_folder
+from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_run
+from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
 from dbbench.tracking.store import TABLES
 
 LONGEST_NOTE = 7000  # MLflow keeps at most 8000 characters of a tag
-NEEDED = ("name", "scale", "seed", "architecture", "configuration", "commit", "dirty", "started", "ended")
 Points = dict[tuple[str, int], float]
 
 
@@ -40,7 +40,7 @@ class Record:
     parameters: dict[str, str] = field(default_factory=dict)
     points: Points = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    dataset: dict[str, Any] | None = None
+    dataset: Dataset | None = None
     artifacts: tuple[tuple[Path, str], ...] = ()
 
     @cached_property
@@ -61,12 +61,6 @@ class Record:
         return digest.hexdigest()
 
 
-def run_key(identity: Mapping[str, Any]) -> str:
-    """The tag by which a run is found again: <scale>/<configuration>/seed<k>[/block<b>]."""
-    key = f"{identity['scale']}/{identity['name']}/seed{identity['seed']}"
-    return key if identity.get("block") is None else f"{key}/block{identity['block']}"
-
-
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
     """A configuration as parameters: keys joined by dots, values as JSON, strings plain."""
     if isinstance(value, Mapping) and value:
@@ -84,24 +78,9 @@ def milliseconds(moment: str) -> int:
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
-def read_points(path: Path) -> Points:
-    """The finite values of metrics.jsonl. A missing file has none; so does a last line cut off by a kill.
-
-    Raises:
-        UserError: another line is not a step with its metrics.
-    """
-    points: Points = {}
-    lines = path.read_text().splitlines() if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-            step, metrics = int(entry["step"]), entry["metrics"].items()
-        except (ValueError, KeyError, TypeError, AttributeError):
-            if number == len(lines):
-                break
-            raise UserError(f"{path}: line {number} is not a step with its metrics") from None
-        points |= {(allowed(k), step): float(v) for k, v in metrics if v is not None and math.isfinite(v)}
-    return points
+def points_of(lines: Iterable[Line]) -> Points:
+    """The values of metrics.jsonl by metric and step."""
+    return {(allowed(name), line.step): value for line in lines for name, value in line.metrics.items()}
 
 
 def titled(plan: Plan, name: str) -> str:
@@ -110,26 +89,32 @@ def titled(plan: Plan, name: str) -> str:
     return ", ".join(arms) or name
 
 
-def describing_tags(run: Mapping[str, Any], used_by: list[str]) -> dict[str, str]:
+def describing_tags(run: Identity, used_by: list[str]) -> dict[str, str]:
     """Tags of a run and of what it belongs to; what a run under way does not know yet is left out."""
-    method = (run.get("configuration") or {}).get("method", {})
+    method = run.configuration.get("method", {})
     tags = {
-        "scale": run["scale"],
-        "configuration": run["name"],
-        "architecture": run["architecture"],
+        "scale": run.scale,
+        "configuration": run.name,
+        "architecture": run.architecture,
         "method": method.get("name"),
         "residency": method.get("residency"),
-        "block": run.get("block"),
-        "seed": run.get("seed"),
+        "block": run.block,
+        "seed": run.seed,
         "tables": ",".join(used_by) or "none",
-        "commit": run.get("commit"),
-        "dirty": run.get("dirty"),
-        "dataset": (run.get("dataset") or {}).get("name"),
-        "dataset_digest": (run.get("dataset") or {}).get("sha256"),
-        "mlflow.source.name": run.get("command"),
-        "mlflow.source.git.commit": run.get("commit"),
+        **(_ended_tags(run) if isinstance(run, Run) else {}),
     }
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in tags.items() if v is not None}
+
+
+def _ended_tags(run: Run) -> dict[str, Any]:
+    return {
+        "commit": run.commit,
+        "dirty": run.dirty,
+        "dataset": run.dataset.name,
+        "dataset_digest": run.dataset.sha256,
+        "mlflow.source.name": run.command,
+        "mlflow.source.git.commit": run.commit,
+    }
 
 
 def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
@@ -138,43 +123,36 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
     Raises:
         UserError: a file is malformed or is not of the folder it lies in.
     """
-    run = read_json(folder / "run.json")
-    missing = [k for k in NEEDED if not isinstance(run, dict) or k not in run]
-    if missing:
-        raise UserError(f"{folder / 'run.json'}: lacks {', '.join(missing)}")
-    key = run_key(run)
-    block = run.get("block")
-    place = folder.parts[-2:] if block is None else folder.parts[-3:]
-    if key != "/".join((plan.scale, *place)):
-        raise UserError(f"{folder / 'run.json'}: is of {key}, not of the folder it lies in")
-    title = f"{titled(plan, run['name'])} seed {run['seed']}"
-    points = read_points(folder / "metrics.jsonl")
-    evaluation = folder / "evaluation.json"
-    if evaluation.exists():
-        points |= evaluation_points(evaluation, int(run.get("steps") or 0))
+    run = read_run(folder)
+    title = f"{titled(plan, run.name)} seed {run.seed}"
+    evaluated = (folder / EVALUATION).exists()
+    # a profile logs no steps, nor does a run joined of blocks, whose folders have the lines
+    points = points_of(read_metrics(folder / METRICS)) if logs_steps(run) else {}
+    if evaluated:
+        points |= evaluation_points(read_evaluation(folder), run.steps)
     return Record(
-        key=key,
-        experiment=run["architecture"],
-        title=title if block is None else f"{title} block {block}",
+        key=run.key,
+        experiment=run.architecture,
+        title=title if run.block is None else f"{title} block {run.block}",
         parent=parent,
-        started=milliseconds(run["started"]),
-        ended=milliseconds(run["ended"]),
-        parameters=flattened(run["configuration"]),
+        started=milliseconds(run.started),
+        ended=milliseconds(run.ended),
+        parameters=flattened(run.configuration),
         points=points,
-        tags=describing_tags(run, plan.used_by(run["name"])),
-        dataset=run.get("dataset"),
-        artifacts=tuple((p, "") for p in (folder / "run.json", evaluation) if p.exists()),
+        tags=describing_tags(run, plan.used_by(run.name)),
+        dataset=run.dataset,
+        artifacts=tuple((folder / file, "") for file in (RUN, *([EVALUATION] if evaluated else []))),
     )
 
 
-def evaluation_points(path: Path, step: int) -> Points:
+def logs_steps(run: Run) -> bool:
+    """Whether metrics.jsonl lies beside run.json."""
+    return isinstance(run, Trained) and run.blocks is None
+
+
+def evaluation_points(evaluation: Evaluated, step: int) -> Points:
     """The rows of evaluation.json as <split>/<metric>/<variant>, at the last step."""
-    rows = read_json(path)["rows"]
-    return {
-        (allowed(f"{r['split']}/{r['metric']}/{r['variant']}"), step): float(r["value"])
-        for r in rows
-        if r["value"] is not None and math.isfinite(r["value"])
-    }
+    return {(allowed(f"{r.split}/{r.metric}/{r.variant}"), step): r.value for r in evaluation.rows}
 
 
 def configuration_record(name: str, children: list[Record], plan: Plan) -> Record:
@@ -204,12 +182,12 @@ def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]
         for seed in sorted(folder.glob("seed*"), key=lambda p: (len(p.name), p.name)):
             parent: str | None = f"{plan.scale}/{folder.name}"
             for place in (seed, *sorted(seed.glob("block*"))):
-                if not (place / "run.json").exists():
+                if not (place / RUN).exists():
                     continue
                 try:
                     children.append(run_record(place, parent, plan))
-                except (UserError, KeyError, ValueError, TypeError) as error:
-                    problems.append(str(error) if isinstance(error, UserError) else f"{place}: not a run ({error!r})")
+                except UserError as error:
+                    problems.append(str(error))
                     continue
                 if place == seed:
                     parent = children[-1].key

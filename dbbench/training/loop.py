@@ -6,7 +6,6 @@ continues from its checkpoint to the same bytes.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -23,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 
 from dbbench.batch import Batch
 from dbbench.errors import UserError
-from dbbench.files import write_json, write_text
 from dbbench.models import Network
+from dbbench.runs.metrics import METRICS, Metrics, Progress, append, resume, write_progress
 from dbbench.seeding import derive
 from dbbench.training.checkpoint import load_tensors, save_tensors
 from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_rate, make_optimizer
@@ -32,8 +31,6 @@ from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_ra
 if TYPE_CHECKING:
     from dbbench.config import TrainingConfig
     from dbbench.methods import Method, Step
-
-Metrics = dict[str, float]
 
 CHECKPOINT = "checkpoint.safetensors"
 ATTENTION = {
@@ -123,24 +120,20 @@ class Record:
     """metrics.jsonl of a run under way, and its progress file."""
 
     def __init__(self, state: Path, steps: int, offer: Callable[[int, Metrics], None]) -> None:
-        self.path, self.steps, self.offer = state / "metrics.jsonl", steps, offer
-        self.progress = state / "progress.json"
+        self.state, self.path, self.steps, self.offer = state, state / METRICS, steps, offer
         self.started, self.first_step = time.time(), 0
 
     def resume(self, step: int) -> None:
         """Drop the lines after `step`."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        write_text(self.path, "".join(line + "\n" for line in kept))
+        resume(self.path, step)
         self.first_step = step
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Append one line and say on stderr how far the run is."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "metrics": metrics}) + "\n")
+        append(self.path, step, metrics)
         self.offer(step, metrics)
-        loss = metrics.get("train/loss", float("nan"))
-        write_json(self.progress, {"step": step, "steps": self.steps, "started": self.started, "loss": loss})
+        loss = metrics["train/loss"]
+        write_progress(self.state, Progress(step=step, steps=self.steps, started=self.started, loss=loss))
         elapsed = time.time() - self.started
         left = elapsed / max(1, step - self.first_step) * (self.steps - step)
         print(f"step {step}/{self.steps}  loss {loss:.4g}  {elapsed:.0f} s, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -14,14 +14,15 @@ from dbbench.codehash import code_hash, training_entries
 from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.errors import UserError
-from dbbench.files import read_json, write_json
 from dbbench.machine import peak_rss_bytes
 from dbbench.methods import build as build_method
 from dbbench.models import Network, count_parameters, materialise
 from dbbench.models import build as build_network
+from dbbench.runs.metrics import METRICS, STATE, Metrics
 from dbbench.runs.provenance import command, commit, device_name, now, versions
+from dbbench.runs.records import WEIGHTS, Parameters, Trained, check_weights, file_sha256, read_trained, write_run
 from dbbench.training.checkpoint import assemble, save_weights
-from dbbench.training.loop import Metrics, Trainer, fit
+from dbbench.training.loop import Trainer, fit
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -72,21 +73,33 @@ def train(
     fit(
         trainer,
         lambda step: data.batch(step, size, seed, stream),
-        folder / "state",
+        folder / STATE,
         {**about, "code": code},
         validate=validation(method, data, configuration),
         offer=offer,
     )
-    times = {"startup_seconds": round(begun - clock, 3), "train_seconds": round(time.perf_counter() - begun, 3)}
-    save_weights(folder / "model.safetensors", network, trainer.average.values if trainer.average else None, about)
-    (folder / "state" / "metrics.jsonl").replace(folder / "metrics.jsonl")
+    ended = time.perf_counter()
+    save_weights(folder / WEIGHTS, network, trainer.average.values if trainer.average else None, about)
+    (folder / STATE / METRICS).replace(folder / METRICS)
     layers = len(network.layers) if block is not None else configuration.layer_evaluations / steps
-    counts = {"steps": steps, "samples_seen": steps * size, "layer_evaluations": round(steps * layers)}
-    where = {"device": device_name(device), "threads": torch.get_num_threads()}
-    record = describe(configuration, scale, seed, block) | {"code": code, **where, "dataset": data.facts}
-    record |= {"started": started, "ended": now(), **times, **counts, "peak_rss_bytes": peak_rss_bytes()}
-    write_json(folder / "run.json", record)
-    shutil.rmtree(folder / "state")
+    record = Trained(
+        **describe(configuration, scale, seed, block),
+        code=code,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        dataset=data.facts,
+        started=started,
+        ended=now(),
+        startup_seconds=round(begun - clock, 3),
+        train_seconds=round(ended - begun, 3),
+        steps=steps,
+        samples_seen=steps * size,
+        layer_evaluations=round(steps * layers),
+        peak_rss_bytes=peak_rss_bytes(),
+        weights_sha256=file_sha256(folder / WEIGHTS),
+    )
+    write_run(folder, record)
+    shutil.rmtree(folder / STATE)
 
 
 def validation(method: Method, data: Any, configuration: Configuration) -> Callable[[Network], Metrics] | None:
@@ -109,7 +122,7 @@ def describe(configuration: Configuration, scale: str, seed: int, block: int | N
         "command": command(),
         **commit(),
         "versions": versions(),
-        "parameters": count_parameters(configuration),
+        "parameters": Parameters(**count_parameters(configuration)),
     }
 
 
@@ -118,23 +131,26 @@ def assemble_run(configuration: Configuration, scale: str, seed: int, folder: Pa
 
     train_seconds is the longest block's (they train side by side) and `train_seconds_total` their sum.
     """
-    records = [read_json(part / "run.json") for part in parts]
-    assemble([part / "model.safetensors" for part in parts], folder / "model.safetensors")
+    weights = [check_weights(part) for part in parts]
+    records = [read_trained(part) for part in parts]
+    assemble(weights, folder / WEIGHTS)
     first = records[0]
-    write_json(
-        folder / "run.json",
-        {
-            **describe(configuration, scale, seed, None),
-            **{key: first[key] for key in ("code", "device", "threads", "dataset")},
-            "started": min(r["started"] for r in records),
-            "ended": max(r["ended"] for r in records),
-            "startup_seconds": max(r["startup_seconds"] for r in records),
-            "train_seconds": max(r["train_seconds"] for r in records),
-            "train_seconds_total": round(sum(r["train_seconds"] for r in records), 3),
-            "steps": sum(r["steps"] for r in records),
-            "samples_seen": sum(r["samples_seen"] for r in records),
-            "layer_evaluations": sum(r["layer_evaluations"] for r in records),
-            "peak_rss_bytes": max(r["peak_rss_bytes"] for r in records),
-            "blocks": [str(part.name) for part in parts],
-        },
+    record = Trained(
+        **describe(configuration, scale, seed, None),
+        code=first.code,
+        device=first.device,
+        threads=first.threads,
+        dataset=first.dataset,
+        started=min(r.started for r in records),
+        ended=max(r.ended for r in records),
+        startup_seconds=max(r.startup_seconds for r in records),
+        train_seconds=max(r.train_seconds for r in records),
+        train_seconds_total=round(sum(r.train_seconds for r in records), 3),
+        steps=sum(r.steps for r in records),
+        samples_seen=sum(r.samples_seen for r in records),
+        layer_evaluations=sum(r.layer_evaluations for r in records),
+        peak_rss_bytes=max(r.peak_rss_bytes for r in records),
+        weights_sha256=file_sha256(folder / WEIGHTS),
+        blocks=[part.name for part in parts],
     )
+    write_run(folder, record)

@@ -6,9 +6,12 @@ import random
 from pathlib import Path
 
 from dbbench.cards import CARDS
-from dbbench.config import EndToEndConfig, Plan, load_plan, load_suite
-from dbbench.files import write_json, write_text
-from dbbench.publish.runs import Run, runs_of
+from dbbench.config import Configuration, EndToEndConfig, Plan, load_plan, load_suite
+from dbbench.files import write_text
+from dbbench.runs import records, rows
+from dbbench.runs.reading import Run, runs_of
+from dbbench.runs.records import Dataset, Parameters, Trained
+from dbbench.runs.rows import Curve, Evaluated, Evaluation
 
 
 def table1_plan(seeds: int = 3, scale: str = "laptop") -> Plan:
@@ -16,8 +19,8 @@ def table1_plan(seeds: int = 3, scale: str = "laptop") -> Plan:
     return load_plan(load_suite({"scale": scale, "seeds": {scale: seeds}, "experiments": ["table1", "figure4"]}))
 
 
-def _dataset(name: str) -> dict[str, object]:
-    return {"name": name, "title": CARDS[name].title, "sha256": "0" * 64, "train": 1, "validation": 1, "test": 1}
+def _dataset(name: str) -> Dataset:
+    return Dataset(name=name, title=CARDS[name].title, sha256="0" * 64, train=1, validation=1, test=1)
 
 
 def _metrics(steps: int, level: float) -> str:
@@ -34,48 +37,67 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     configuration, folder = plan.arms[experiment][arm], root / run.folder
     draw = random.Random(f"{arm}{run.seed}")
     level = draw.uniform(55, 75)
-    head = {"name": configuration.name, "scale": plan.scale, "seed": run.seed, "commit": "synthetic", "dirty": False}
-    head["dataset"] = _dataset(configuration.data.name)
-    record = head | {
-        **{"block": None, "architecture": "vit", "configuration": configuration.model_dump(mode="json")},
-        **{"command": f"dbbench train {configuration.name} --seed {run.seed}", "versions": {"python": "3.11"}},
-        **{"device": "synthetic", "threads": 1, "started": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:01:00Z"},
-        **{"train_seconds": 60.0, "steps": configuration.steps_per_process, "samples_seen": 1, "peak_rss_bytes": 1},
-        **{"layer_evaluations": configuration.layer_evaluations, "parameters": {"total": 1}},
-    }
-    write_json(folder / "run.json", record)
+    joined = configuration.isolated
+    record = Trained(
+        name=configuration.name,
+        scale=plan.scale,
+        seed=run.seed,
+        block=None,
+        architecture=configuration.architecture,
+        configuration=configuration.model_dump(mode="json"),
+        dataset=_dataset(configuration.data.name),
+        commit="synthetic",
+        dirty=False,
+        command=f"dbbench train {configuration.name} --seed {run.seed}",
+        versions={"python": "3.11"},
+        device="synthetic",
+        threads=1,
+        started="2026-01-01T00:00:00+00:00",
+        ended="2026-01-01T00:01:00+00:00",
+        parameters=Parameters(total=1, shared=0, per_layer=[1], trained_per_step=[1]),
+        code="synthetic",
+        startup_seconds=1.0,
+        train_seconds=60.0,
+        steps=configuration.steps_per_process,
+        samples_seen=1,
+        peak_rss_bytes=1,
+        layer_evaluations=configuration.layer_evaluations,
+        blocks=[f"block{b}" for b in range(len(configuration.partition))] if joined else None,
+    )
+    records.write_run(folder, record)
+    found = Evaluation("argmax")
     cells = [c for c in plan.experiments[experiment].cells if c.arm == arm]
-    rows = [
-        {
-            "metric": c.metric,
-            "variant": c.variant,
-            "split": c.split,
-            "value": level + i + draw.random(),
-            "evaluator": "argmax",
-        }
-        for i, c in enumerate(cells)
-    ]
+    for i, c in enumerate(cells):
+        found.add(c.metric, level + i + draw.random(), c.variant, c.split)
     if configuration.blockwise:
-        votes = {"metric": "accuracy_percent", "split": "test", "evaluator": "majority"}
         asked = {c.variant for c in cells}
-        rows += [{**votes, "variant": f"vote{k}", "value": level + k / 4} for k in (1, 4, 16) if f"vote{k}" not in asked]
-    write_json(folder / "evaluation.json", head | {"rows": rows, "curves": _curves(configuration, level), "seconds": 1.0})
+        for k in (1, 4, 16):
+            if f"vote{k}" not in asked:
+                found.add("accuracy_percent", level + k / 4, f"vote{k}", evaluator="majority")
+    evaluated = Evaluated(
+        **record.model_dump(include={"name", "scale", "seed", "commit", "dirty", "started", "ended"}),
+        dataset=record.dataset,
+        seconds=1.0,
+        rows=found.rows,
+        curves=_curves(configuration, level),
+    )
+    rows.write_evaluation(folder, evaluated)
     parts = [f"block{b}" for b in range(len(configuration.partition))] if configuration.isolated else ["."]
     for part in parts:
         write_text(folder / part / "metrics.jsonl", _metrics(configuration.steps_per_process, level))
 
 
-def _curves(configuration: object, level: float) -> dict[str, object]:
-    if isinstance(configuration.method, EndToEndConfig):  # type: ignore[attr-defined]
+def _curves(configuration: Configuration, level: float) -> dict[str, Curve]:
+    if isinstance(configuration.method, EndToEndConfig):
         return {}
     chain = [["default", k, k, 80.0 / (1 + 100 * k), level + k] for k in range(3)]
     errors = [[b, s, int(s > 0.5) == (b == 0), 2.3 / (1 + 1 / s)] for b in range(3) for s in (0.1, 0.3, 1.0, 80.0)]
     sweep = [[steps, level + 3 - 2 / steps] for steps in (1, 2, 3, 4, 8, 16, 50)]
     columns = ["sampler", "step", "block", "sigma", "accuracy_percent"]
     return {
-        "accuracy_per_step": {"columns": columns, "rows": chain},
-        "step_sweep": {"columns": ["steps", "accuracy_percent"], "rows": sweep},
-        "error_at_level": {"columns": ["block", "sigma", "owns", "cross_entropy"], "rows": errors},
+        "accuracy_per_step": Curve(columns=columns, rows=chain),
+        "step_sweep": Curve(columns=["steps", "accuracy_percent"], rows=sweep),
+        "error_at_level": Curve(columns=["block", "sigma", "owns", "cross_entropy"], rows=errors),
     }
 
 

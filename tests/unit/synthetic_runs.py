@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from dbbench.config import Configuration, Plan, load_plan, load_suite
-from dbbench.runs import places
+from dbbench.runs import places, records, rows
 from dbbench.runs.places import run_folder
+from dbbench.runs.records import Dataset, Parameters, Trained
+from dbbench.runs.rows import Evaluated, Evaluation
 
 STARTED, ENDED = "2026-01-02T03:04:05.000+00:00", "2026-01-02T03:05:05.000+00:00"
 METRICS = ("train/loss", "learning_rate", "gradient_norm", "validation/accuracy_percent", "train/accuracy_percent")
-DATASET = {"name": "digits", "title": "Digits", "sha256": "ab" * 32, "train": 1000, "validation": 197, "test": 600}
+DATASET = Dataset(name="digits", title="Digits", sha256="ab" * 32, train=1000, validation=197, test=600)
 
 
 ARMS = ("vit", "db", "db_isolated")
@@ -38,34 +40,57 @@ def metric_lines(seed: int, points: int) -> str:
 
 
 def write_run(folder: Path, configuration: Configuration, scale: str, seed: int, block: int | None, points: int) -> None:
-    run = {
-        "name": configuration.name,
-        "scale": scale,
-        "seed": seed,
-        "block": block,
-        "architecture": configuration.architecture,
-        "configuration": configuration.model_dump(mode="json"),
-        "command": "dbbench train",
-        "commit": "0123456789abcdef",
-        "dirty": False,
-        "dataset": DATASET,
-        "started": STARTED,
-        "ended": ENDED,
-        "steps": points * 50,
-        "layer_evaluations": configuration.layer_evaluations,
-    }
-    write(folder / "run.json", run)
-    write(folder / "metrics.jsonl", metric_lines(seed, points))
+    """run.json and metrics.jsonl; those of a joined run lie in its block folders."""
+    joined = configuration.isolated and block is None
+    run = Trained(
+        name=configuration.name,
+        scale=scale,
+        seed=seed,
+        block=block,
+        architecture=configuration.architecture,
+        configuration=configuration.model_dump(mode="json"),
+        command="dbbench train",
+        commit="0123456789abcdef",
+        dirty=False,
+        dataset=DATASET,
+        started=STARTED,
+        ended=ENDED,
+        versions={"python": "3.11"},
+        parameters=Parameters(total=1, shared=0, per_layer=[1], trained_per_step=[1]),
+        device="synthetic",
+        threads=1,
+        steps=points * 50,
+        peak_rss_bytes=1,
+        code="synthetic",
+        startup_seconds=1.0,
+        train_seconds=60.0,
+        samples_seen=1,
+        layer_evaluations=configuration.layer_evaluations,
+        blocks=[f"block{b}" for b in range(configuration.method.blocks)] if joined else None,
+    )
+    records.write_run(folder, run)
+    if not joined:
+        write(folder / "metrics.jsonl", metric_lines(seed, points))
 
 
 def write_evaluation(folder: Path, name: str, scale: str, seed: int) -> None:
-    rows = [
-        {"metric": "accuracy_percent", "variant": v, "split": "test", "value": 50.0 + seed + i, "evaluator": "argmax"}
-        for i, v in enumerate(("default", "block0", "four_steps"))
-    ]
-    rows.append({"metric": "p_true_percent", "variant": "block0", "split": "test", "value": None, "evaluator": "posterior"})
-    value = {"name": name, "scale": scale, "seed": seed, "commit": "0123456789abcdef", "dirty": False}
-    write(folder / "evaluation.json", {**value, "rows": rows, "curves": {}})
+    found = Evaluation("argmax")
+    for i, variant in enumerate(("default", "block0", "four_steps")):
+        found.add("accuracy_percent", 50.0 + seed + i, variant)
+    record = Evaluated(
+        name=name,
+        scale=scale,
+        seed=seed,
+        commit="0123456789abcdef",
+        dirty=False,
+        dataset=DATASET,
+        started=STARTED,
+        ended=ENDED,
+        seconds=1.0,
+        rows=found.rows,
+        curves=found.curves,
+    )
+    rows.write_evaluation(folder, record)
 
 
 def write_project(root: Path, plan: Plan, points: int = 4) -> Path:

@@ -95,9 +95,9 @@ def test_the_content_digest_forgets_order(digits: Path) -> None:
 
 def test_parts_do_not_overlap(digits: Path) -> None:
     data = load(digits, DataConfig(name="digits", validation=197, limit=500))
-    assert data.facts["train"] == 500
-    assert data.facts["validation"] == 197
-    assert data.facts["test"] == 600
+    assert data.facts.train == 500
+    assert data.facts.validation == 197
+    assert data.facts.test == 600
     full = load(digits, DataConfig(name="digits"))
     assert torch.equal(data.whole("validation").inputs, full.whole("train").inputs[-197:])
     assert torch.equal(data.whole("train").inputs, full.whole("train").inputs[:500])

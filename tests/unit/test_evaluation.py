@@ -59,7 +59,7 @@ def classification(p: float, **sampler: Any) -> Classification:
 
 
 def rows(result: Any) -> dict[tuple[str, str], float]:
-    return {(r["metric"], r["variant"]): r["value"] for r in result.rows}
+    return {(r.metric, r.variant): r.value for r in result.rows}
 
 
 def test_block_zero_guesses_and_the_chain_samples() -> None:
@@ -88,11 +88,11 @@ def test_everything_is_measured_once() -> None:
     measured = classification(0.9)
     measured.settings = measured.settings.model_copy(update={"samplers": {"hard": SamplerConfig(bridge="hard")}})
     result = measured.evaluate()
-    keys = [(r["metric"], r["variant"], r["split"]) for r in result.rows]
+    keys = [(r.metric, r.variant, r.split) for r in result.rows]
     assert len(keys) == len(set(keys))
     assert ("accuracy_percent", "hard", "test") in keys
     assert set(result.curves) == {"accuracy_per_step", "step_sweep", "error_at_level"}
-    assert all(r["evaluator"] for r in result.rows)
+    assert all(r.evaluator for r in result.rows)
 
 
 def test_batch_size_does_not_matter() -> None:

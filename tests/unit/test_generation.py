@@ -178,13 +178,18 @@ def test_a_run_is_evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, 
     assert len(found["curves"]["samples"]["rows"]) == 10
 
 
-def test_features_of_other_weights_are_refused(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_and_weights_of_others_are_refused(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated(END_TO_END, digits, tmp_path, monkeypatch)
     configuration = small(GENERATES, END_TO_END)
     folder = features_folder("smoke", configuration.features_name)
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**record, "weights_sha256": "0" * 64}))
     with pytest.raises(UserError, match="make it anew"):
+        evaluation_run.evaluate(configuration, "smoke", 0, tmp_path / "run", digits)
+    weights = tmp_path / "run/model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"model\.safetensors: has sha256 .* but run\.json beside it names"):
         evaluation_run.evaluate(configuration, "smoke", 0, tmp_path / "run", digits)
 
 

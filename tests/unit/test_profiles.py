@@ -119,7 +119,7 @@ def test_blocks_as_jobs_in_turn_and_at_once() -> None:
     configuration = small(isolated, {"profile": {"kind": "time", "job_steps": 1}})
     result = Evaluation("")
     parallel.measure(configuration, result)
-    found = {(row["metric"], row["variant"]): row["value"] for row in result.rows}
+    found = {(row.metric, row.variant): row.value for row in result.rows}
     assert found["wall_seconds", "in_turn"] > 0
     assert found["wall_seconds", "at_once"] > 0
     assert found["peak_rss_megabytes", "at_once"] > 2 * found["peak_rss_megabytes", "in_turn"]

@@ -16,9 +16,9 @@ from dbbench.metrics import metric_of
 from dbbench.publish.cells import COLUMNS as CELL_COLUMNS
 from dbbench.publish.cells import collect, read_cells, write_cells
 from dbbench.publish.published import all_published, published
-from dbbench.publish.runs import runs_of
 from dbbench.publish.tables import COLUMNS, agreeing_seeds, read_table, write_table
 from dbbench.publish.verdicts import write_verdicts
+from dbbench.runs.reading import runs_of
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +160,11 @@ def test_a_missing_row_names_cell_file_and_variants(plan, project):
     ("edit", "told"),
     [
         (lambda e: e["rows"].append(e["rows"][0]), "has 2 rows"),
-        (lambda e: e["rows"][0].update(value=None), "not a number"),
-        (lambda e: e.update(name="another"), "is of another"),
+        (
+            lambda e: e["rows"][0].update(value=None),
+            r"rows\.0\.value: input should be a valid number, found None",
+        ),
+        (lambda e: e.update(name="another"), r"evaluation\.json: name: is 'another', not of the folder"),
         (lambda e: e.pop("rows"), "lacks rows"),
     ],
 )

@@ -16,10 +16,10 @@ from dbbench.noise import LogNormal
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
 from dbbench.publish.report import inline, write_report
-from dbbench.publish.runs import runs_of
 from dbbench.publish.tables import write_table
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
+from dbbench.runs.reading import runs_of
 
 EVERY_ARM = set(table1_plan().arms["table1"])
 FIGURES = [f for e in table1_plan().experiments.values() for f in e.figures]

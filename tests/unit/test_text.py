@@ -153,8 +153,8 @@ def test_windows_come_from_their_part(prepared: Path) -> None:
     assert torch.equal(one.labels, again.labels)
     assert not torch.equal(one.labels, other.labels)
     assert all(spelled(w) in text["train"] for w in one.labels.tolist())
-    assert data.facts["train"] == len(text["train"])
-    assert read_json(prepared / "card.json")["sha256"] == data.facts["sha256"]
+    assert data.facts.train == len(text["train"])
+    assert read_json(prepared / "card.json")["sha256"] == data.facts.sha256
 
 
 def test_a_part_shorter_than_a_window_is_one_line(prepared: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_part_shorter_than_a_window_is_one_line(prepared: Path) -> None:
 
 def test_limit_is_in_windows(prepared: Path) -> None:
     data = load(prepared, DataConfig(name="cpython", window=10, limit=3))
-    assert data.facts["train"] == 30
+    assert data.facts.train == 30
 
 
 # --- downloads ---------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_a_stand_in_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     card = read_json(tmp_path / "prepared" / "card.json")
     assert card["name"] == "text8_slice"
     assert "not text8" in card["title"]
-    assert load(tmp_path / "prepared", DataConfig(name="text8", window=8)).facts["name"] == "text8_slice"
+    assert load(tmp_path / "prepared", DataConfig(name="text8", window=8)).facts.name == "text8_slice"
     with pytest.raises(UserError, match="unset DBBENCH_DATA"):
         stand_in("tinyshakespeare.txt.xz")
     (tmp_path / "text" / "text8_slice.txt.xz").write_bytes(b"no archive")

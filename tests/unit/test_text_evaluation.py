@@ -84,10 +84,10 @@ def test_an_evaluation_has_every_row_that_its_cells_ask_for(
         monkeypatch.setattr(module, "load_teacher", lambda job: judge)
     job = Job(configuration, [network], data, "smoke", 0, corpora, torch.device("cpu"))
     result: Evaluation = module.evaluate(job)
-    found = {(row["metric"], row["variant"]) for row in result.rows}
+    found = {(row.metric, row.variant) for row in result.rows}
     assert len(found) == len(result.rows)
     wanted = {(cell.metric, cell.variant) for cell in experiment.cells if cell.arm == arm}
     assert wanted <= found
-    assert all(np.isfinite(row["value"]) for row in result.rows)
+    assert all(np.isfinite(row.value) for row in result.rows)
     if judge:
-        assert len(result.curves["samples"]["rows"]) == 3
+        assert len(result.curves["samples"].rows) == 3

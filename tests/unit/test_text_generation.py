@@ -122,7 +122,7 @@ def test_a_judge_gives_every_measure_and_its_controls() -> None:
     result = Evaluation("")
     judge.add(result, real.flip(0), "default")
     judge.add_controls(result, real.roll(1, 0), torch.arange(V))
-    found = {(r["metric"], r["variant"]): r["value"] for r in result.rows}
+    found = {(r.metric, r.variant): r.value for r in result.rows}
     for variant in ("default", "real_text", "degenerate", "unconnected"):
         for metric in ("mauve", "gen_ppl_teacher", "distinct_1", "distinct_2", "distinct_3", "repetition_4", "entropy_bits"):
             assert np.isfinite(found[metric, variant])

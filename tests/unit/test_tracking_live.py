@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import DATASET, METRICS, make_plan, metric_lines, write, write_run
+from synthetic_runs import METRICS, make_plan, metric_lines, write, write_run
 
 from dbbench.runs.places import run_folder
+from dbbench.runs.records import Identity
 from dbbench.tracking import LiveLog, create_store, sync
 from dbbench.tracking.live import follow, main
 from dbbench.tracking.store import RUN_TAG, connect
@@ -28,9 +29,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def identity(seed: int) -> dict[str, Any]:
-    run = {"name": NAME, "scale": "smoke", "seed": seed, "block": None, "architecture": CONFIGURATION.architecture}
-    return {**run, "configuration": CONFIGURATION.model_dump(mode="json"), "commit": "0123456789abcdef", "dataset": DATASET}
+def identity(seed: int) -> Identity:
+    return Identity(
+        name=NAME,
+        scale="smoke",
+        seed=seed,
+        block=None,
+        architecture=CONFIGURATION.architecture,
+        configuration=CONFIGURATION.model_dump(mode="json"),
+    )
 
 
 def stored(root: Path, seed: int) -> list[Any]:
@@ -94,7 +101,7 @@ def test_without_a_store_the_helper_says_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.nice", lambda _: 0)
-    assert main([str(run_folder("smoke", NAME, 0, tmp_path)), json.dumps(identity(0))]) == 1
+    assert main([str(run_folder("smoke", NAME, 0, tmp_path)), identity(0).model_dump_json()]) == 1
     err = capsys.readouterr().err
     assert err.startswith("live tracking off: no tracking store yet")
     assert err.count("\n") == 1

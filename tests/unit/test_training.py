@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
 from dbbench.models import build, count_parameters, materialise
+from dbbench.runs.records import WEIGHTS, file_sha256, read_trained, write_run
 from dbbench.startup import AdamW
 from dbbench.training import loop, run
 from dbbench.training.checkpoint import load_networks, load_tensors
@@ -171,15 +171,18 @@ def test_isolated_training_assembles_and_loads(digits: Path, tmp_path: Path) -> 
     for network, folder in zip(networks, parts, strict=True):
         own = load_tensors(folder / "model.safetensors")[0]
         assert all(torch.equal(t, own[n]) for n, t in network.state_dict().items())
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["layer_evaluations"] == configuration.layer_evaluations
+    assert read_trained(tmp_path).layer_evaluations == configuration.layer_evaluations
     with pytest.raises(UserError, match="not block 1"):
         run.assemble_run(configuration, "smoke", 0, tmp_path, [parts[0], parts[0], parts[2]])
     other = tmp_path / "other"
     shutil.copytree(parts[1], other)
     tensors, about = load_tensors(other / "model.safetensors")
     tensors["label_embed.weight"] += 1
-    run.save_weights(other / "model.safetensors", _Bag(tensors), None, about)
+    run.save_weights(other / WEIGHTS, _Bag(tensors), None, about)
+    with pytest.raises(UserError, match=r"other/model\.safetensors: has sha256"):
+        run.assemble_run(configuration, "smoke", 0, tmp_path, [parts[0], other, parts[2]])
+    record = read_trained(other)
+    write_run(other, record.model_copy(update={"weights_sha256": file_sha256(other / WEIGHTS)}))
     with pytest.raises(UserError, match="frozen target"):
         run.assemble_run(configuration, "smoke", 0, tmp_path, [parts[0], other, parts[2]])
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dbbench.runs.rows import read_evaluation
+
 PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
@@ -95,8 +97,8 @@ def test_everything_published_is_there(finished: Path) -> None:
 def test_numbers_lead_back_to_their_runs(finished: Path) -> None:
     cells = pd.read_csv(finished / "results/smoke/cells/table1.csv")
     for _, cell in cells.iterrows():
-        evaluation = json.loads((finished / cell["run"] / "evaluation.json").read_text())
-        values = [r["value"] for r in evaluation["rows"] if r["metric"] == cell["metric"]]
+        evaluation = read_evaluation(finished / cell["run"])
+        values = [r.value for r in evaluation.rows if r.metric == cell["metric"]]
         assert any(abs(v - cell["value"]) < 1e-9 for v in values)
         assert (finished / cell["run"] / "run.json").exists()
 

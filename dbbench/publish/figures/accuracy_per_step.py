@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dbbench.config import Configuration, EndToEndConfig, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
-from dbbench.publish.runs import Run
+from dbbench.runs.reading import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -45,10 +45,10 @@ def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
             yield {**point, "panel": "chain", "x": point["step"] + 1}
     for point in run.curve("step_sweep"):
         yield {**point, "panel": "sweep", "x": point["steps"]}
-    for row in run.evaluation["rows"]:
-        votes = re.fullmatch(r"vote(\d+)", row["variant"])
-        if votes and row["metric"] == "accuracy_percent":
-            yield {"panel": "votes", "x": int(votes[1]), "accuracy_percent": row["value"]}
+    for row in run.evaluation.rows:
+        votes = re.fullmatch(r"vote(\d+)", row.variant)
+        if votes and row.metric == "accuracy_percent":
+            yield {"panel": "votes", "x": int(votes[1]), "accuracy_percent": row.value}
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:

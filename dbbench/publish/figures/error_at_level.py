@@ -7,12 +7,12 @@ from typing import Any
 
 from dbbench.cards import CARDS
 from dbbench.publish.levels import Levels, at_levels, levels_figure
-from dbbench.publish.runs import Run
+from dbbench.runs.reading import Run
 
 
 def points(run: Run) -> list[dict[str, Any]]:
     """One point per block and noise level; `chance` is the cross-entropy of guessing, ln C."""
-    chance = math.log(CARDS[run.record["dataset"]["name"]].classes)
+    chance = math.log(CARDS[run.dataset].classes)
     return [point | {"chance": chance} for point in at_levels(run, "error_at_level")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbbench.publish.levels import Levels, at_levels, levels_figure
-from dbbench.publish.runs import Run, different_runs_of
+from dbbench.runs.reading import Run, different_runs_of
 
 
 def points(run: Run) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
-from dbbench.publish.runs import Run
+from dbbench.runs.reading import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
-from dbbench.publish.runs import runs_of
+from dbbench.runs.reading import runs_of
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -23,8 +23,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     for _, configuration, run in runs_of(plan, experiment, root):
-        about = {"scale": run.record["scale"], "dataset": run.record["dataset"]["name"], "seed": run.seed}
-        about |= {"device": run.record["device"], "run": run.folder.as_posix()}
+        about = {"scale": run.record.scale, "dataset": run.dataset, "seed": run.seed}
+        about |= {"device": run.record.device, "run": run.folder.as_posix()}
         for turn in run.curve("turns"):
             rows.append({**about, **turn})
             if turn["part"] == "block":

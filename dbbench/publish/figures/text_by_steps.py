@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
-from dbbench.publish.runs import Run
+from dbbench.runs.reading import Run
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -24,7 +24,7 @@ def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
         return
     default = configuration.evaluation.sampler.steps or len(configuration.partition)
     readings = {"default": default} | {f"steps{s}": s for s in configuration.evaluation.step_sweep}
-    values = {(r["metric"], r["variant"]): r["value"] for r in run.evaluation["rows"]}
+    values = {(r.metric, r.variant): r.value for r in run.evaluation.rows}
     for metric in METRICS:
         for variant, steps in readings.items():
             controls = {"real": values[metric, "real_text"], "drawn": values[metric, "unconnected"]}

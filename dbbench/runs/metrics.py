@@ -1,0 +1,122 @@
+"""metrics.jsonl, one line per logged step, and how far a run under way is (progress.json).
+
+A line that a kill has cut off is the last one of a run under way: reading then stops before it (`growing`) and resuming drops
+it. In a file of a finished run, and anywhere but at the end, it is an error that names the line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dbbench.errors import UserError
+from dbbench.files import write_text
+from dbbench.runs.strict import Part, fitted, one_line, read, write
+
+METRICS, PROGRESS, STATE = "metrics.jsonl", "progress.json", "state"
+Metrics = dict[str, float]
+
+
+class Line(Part):
+    """The numbers logged after `step` steps."""
+
+    step: int
+    metrics: Metrics
+
+
+class Progress(Part):
+    """How far a run under way is; `started` is in seconds since 1970."""
+
+    step: int
+    steps: int
+    started: float
+    loss: float
+
+
+def append(path: Path, step: int, metrics: Metrics) -> None:
+    """Add a line.
+
+    Raises:
+        UserError: a number is not finite.
+    """
+    try:
+        line = Line(step=step, metrics=metrics)
+    except ValidationError as error:
+        raise UserError(f"step {step}: {one_line(error)}; lower the learning rate or check the data") from None
+    with path.open("a") as file:
+        file.write(json.dumps(line.model_dump()) + "\n")
+
+
+def read_metrics(path: Path, *, growing: bool = False) -> list[Line]:
+    """The lines of metrics.jsonl, in order of steps.
+
+    Args:
+        growing: the run is under way: the file may be missing or empty, and its last line may be cut off.
+
+    Raises:
+        UserError: missing, empty, or a line that is not a later step with its numbers, all finite; with file and line.
+    """
+    if growing and not path.exists():
+        return []
+    lines, torn = _parsed(path)
+    if torn is not None and not growing:
+        raise torn
+    if not lines and not growing:
+        raise UserError(f"{path}: has no lines; a finished run has logged its last step")
+    return lines
+
+
+def resume(path: Path, step: int) -> None:
+    """Drop the lines after `step`, and a last line that was cut off; says on stderr when one was.
+
+    Raises:
+        UserError: another line is not a step with its numbers.
+    """
+    lines, torn = _parsed(path) if path.exists() else ([], None)
+    if torn is not None:
+        print(f"{torn}: dropped, a kill cut it off", file=sys.stderr)
+    kept = [json.dumps(line.model_dump()) + "\n" for line in lines if line.step <= step]
+    write_text(path, "".join(kept))
+
+
+def write_progress(state: Path, progress: Progress) -> None:
+    """Write progress.json into the folder of a run under way."""
+    write(state / PROGRESS, progress)
+
+
+def read_progress(folder: Path) -> Progress:
+    """How far the run in `folder` is.
+
+    Raises:
+        UserError: it is not under way, or its file is malformed.
+    """
+    return read(Progress, folder / STATE / PROGRESS)
+
+
+def _parsed(path: Path) -> tuple[list[Line], UserError | None]:
+    """The lines, and the error of a last line that is cut off."""
+    lines: list[Line] = []
+    texts = _texts(path)
+    for number, text in enumerate(texts, start=1):
+        where = f"{path}: line {number}"
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            torn = UserError(f"{where}: is cut off or no JSON; expected a step with its metrics")
+            if number < len(texts):
+                raise torn from None
+            return lines, torn
+        lines.append(fitted(Line, value, where))
+        if len(lines) > 1 and lines[-1].step <= lines[-2].step:
+            raise UserError(f"{where}: step: is {lines[-1].step} after {lines[-2].step}; expected a later one")
+    return lines, None
+
+
+def _texts(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None

@@ -1,0 +1,110 @@
+"""The runs of a plan and the numbers in their folders. A folder that is not what its name says is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dbbench.config import Configuration, Plan
+from dbbench.errors import UserError
+from dbbench.runs import records
+from dbbench.runs.metrics import METRICS, Metrics, read_metrics
+from dbbench.runs.places import run_folder
+from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
+
+
+@dataclass(frozen=True)
+class Run:
+    """One (configuration, seed). `folder` is relative to the project, which lies at `root`."""
+
+    root: Path
+    folder: Path
+    configuration: str
+    seed: int
+
+    @cached_property
+    def record(self) -> records.Run:
+        """run.json."""
+        return records.read_run(self.root / self.folder)
+
+    @cached_property
+    def evaluation(self) -> Evaluated:
+        """evaluation.json."""
+        return read_evaluation(self.root / self.folder)
+
+    @property
+    def dataset(self) -> str:
+        """The name of its data set."""
+        return self.record.dataset.name
+
+    @property
+    def commit(self) -> str:
+        """The commit of the training, and that of the evaluation where it is another."""
+        return " + ".join(dict.fromkeys((self.record.marked_commit, self.evaluation.marked_commit)))
+
+    def curve(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a curve of the evaluation; none where this run has no such curve."""
+        curve = self.evaluation.curves.get(name)
+        return [] if curve is None else curve.points()
+
+    def has(self, metric: str, variant: str, split: str) -> bool:
+        """Whether the evaluation has such a row."""
+        return (metric, variant, split) in {(r.metric, r.variant, r.split) for r in self.evaluation.rows}
+
+    def value(self, metric: str, variant: str, split: str, wanted_by: str) -> tuple[float, str]:
+        """The number of one row of the evaluation and the evaluator that measured it.
+
+        Raises:
+            UserError: no such row, or more than one.
+        """
+        rows = [r for r in self.evaluation.rows if r.metric == metric and r.split == split]
+        found = [r for r in rows if r.variant == variant]
+        if len(found) != 1:
+            path = self.folder / EVALUATION
+            known = ", ".join(dict.fromkeys(r.variant for r in rows)) or "none"
+            problem = f"has {len(found)} rows of" if found else "lacks"
+            raise UserError(
+                f"{wanted_by}: {path} {problem} {metric} on {split} of variant {variant!r}; variants there: {known}"
+            )
+        return found[0].value, found[0].evaluator
+
+    def metrics(self) -> Iterator[tuple[int | None, int, Metrics]]:
+        """(block, step, metrics) of every logged step; block is None where one process holds the network.
+
+        Raises:
+            UserError: a file is missing or malformed.
+        """
+        folder = self.root / self.folder
+        parts = sorted(p.parent for p in folder.glob(f"block*/{METRICS}"))
+        for part in parts or [folder]:
+            block = int(part.name.removeprefix("block")) if parts else None
+            for line in read_metrics(part / METRICS):
+                yield block, line.step, line.metrics
+
+
+def run_of(plan: Plan, configuration: Configuration, seed: int, root: Path) -> Run:
+    """The run of a configuration and seed at the plan's scale."""
+    return Run(root, run_folder(plan.scale, configuration.name, seed), configuration.name, seed)
+
+
+def runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
+    """(arm, configuration, run) of an experiment, every arm with every seed."""
+    for arm, configuration, seed in plan.runs_of(experiment):
+        yield arm, configuration, run_of(plan, configuration, seed, root)
+
+
+def different_runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
+    """As `runs_of`, but of the arms that share their runs at this scale the first only."""
+    first: dict[str, str] = {}
+    for arm, configuration, run in runs_of(plan, experiment, root):
+        if first.setdefault(configuration.name, arm) == arm:
+            yield arm, configuration, run
+
+
+def arm_label(plan: Plan, experiment: str, arm: str) -> str:
+    """How tables name an arm: the label of its plain cell, else the arm's own name."""
+    cells = (c for c in plan.experiments[experiment].cells if c.arm == arm and c.variant == "default")
+    return next((c.label for c in cells if c.label), arm)

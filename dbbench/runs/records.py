@@ -1,0 +1,211 @@
+"""run.json: what was run, on what, by which code, and what it took. Three kinds of it, and the run of a feature extractor.
+
+Trained   a training, a block of an isolated one, or the blocks of one joined
+Profiled  a measurement of memory or time in place of a training
+Features  a feature extractor and the features of the real images
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from dbbench.errors import UserError
+from dbbench.files import read_json
+from dbbench.runs.places import told_by
+from dbbench.runs.strict import Moment, Part, Tree, fitted, write
+
+RUN, WEIGHTS = "run.json", "model.safetensors"
+
+
+class Dataset(Part):
+    """The data of a run; sizes are samples, of texts tokens."""
+
+    name: str
+    title: str
+    sha256: str
+    train: int
+    test: int
+    validation: int | None = None
+    target_scale: float | None = None  # of generated images: by what the target is multiplied
+    tokenizer_sha256: str | None = None  # of texts
+
+
+class Parameters(Part):
+    """Numbers of parameters; `per_layer` has an entry per layer, `trained_per_step` one per block."""
+
+    total: int
+    shared: int
+    per_layer: list[int]
+    trained_per_step: list[int]
+
+
+class Made(Part):
+    """What every file of a run says: of what it is, from which data and code, when."""
+
+    name: str
+    scale: str
+    dataset: Dataset
+    commit: str
+    dirty: bool
+    started: Moment
+    ended: Moment
+
+    @property
+    def marked_commit(self) -> str:
+        """The commit, marked where the tree had changes."""
+        return f"{self.commit}-dirty" if self.dirty else self.commit
+
+
+class Identity(Part):
+    """What is known of a run before it starts."""
+
+    name: str
+    scale: str
+    seed: int
+    block: int | None
+    architecture: str
+    configuration: Tree
+
+    @property
+    def key(self) -> str:
+        """<scale>/<configuration>/seed<k>[/block<b>]: how a run is known outside its folder."""
+        key = f"{self.scale}/{self.name}/seed{self.seed}"
+        return key if self.block is None else f"{key}/block{self.block}"
+
+
+class Run(Identity, Made):
+    """What run.json says of any run."""
+
+    command: str
+    versions: dict[str, str]
+    parameters: Parameters
+    device: str
+    threads: int
+    steps: int
+    peak_rss_bytes: int
+
+
+class Trained(Run):
+    """A training. `steps`, `samples_seen` and `layer_evaluations` count all processes of the run.
+
+    `train_seconds_total` and `blocks` (their folders) stand where isolated blocks were joined; then `train_seconds` is the
+    longest block's. Runs of before the digest have no `weights_sha256`.
+    """
+
+    code: str
+    startup_seconds: float
+    train_seconds: float
+    samples_seen: int
+    layer_evaluations: int
+    weights_sha256: str | None = None
+    train_seconds_total: float | None = None
+    blocks: list[str] | None = None
+
+
+class Profiled(Run):
+    """A measurement in place of a training."""
+
+    seconds: float
+
+
+class Features(Made):
+    """A feature extractor: `classifier` or `inception`, its settings and the digest of its weights."""
+
+    kind: str
+    settings: Tree
+    title: str
+    weights_sha256: str
+    command: str
+    versions: dict[str, str]
+    device: str
+    seconds: float
+    accuracy_percent: float | None = None
+
+
+AnyMade = TypeVar("AnyMade", bound=Made)
+
+
+def belongs_to(folder: Path, record: AnyMade, path: Path) -> AnyMade:
+    """`record`, checked to be of the folder it lies in.
+
+    Raises:
+        UserError: its scale, name, seed or block is another than the folder's.
+    """
+    for key, wanted in told_by(folder).items():
+        found = getattr(record, key, wanted)
+        if found != wanted:
+            raise UserError(f"{path}: {key}: is {found!r}, not of the folder it lies in; expected {wanted!r}")
+    return record
+
+
+def write_run(folder: Path, record: Trained | Profiled | Features) -> None:
+    """Write run.json into `folder`."""
+    write(folder / RUN, record)
+
+
+def read_run(folder: Path) -> Run:
+    """run.json of a run's or block's folder, Trained or Profiled.
+
+    Raises:
+        UserError: missing, malformed, or of another run than the folder; one line that names file and key.
+    """
+    path = folder / RUN
+    value = read_json(path)
+    settings = value.get("configuration") if isinstance(value, dict) else None
+    profiled = isinstance(settings, dict) and settings.get("profile") is not None
+    kind: type[Run] = Profiled if profiled else Trained
+    return belongs_to(folder, fitted(kind, value, path), path)
+
+
+def read_trained(folder: Path) -> Trained:
+    """run.json of a training.
+
+    Raises:
+        UserError: as `read_run`, or it is of a profile.
+    """
+    record = read_run(folder)
+    if not isinstance(record, Trained):
+        raise UserError(f"{folder / RUN}: configuration.profile is set; expected a training, not a profile")
+    return record
+
+
+def read_features(folder: Path) -> Features:
+    """run.json of a feature extractor.
+
+    Raises:
+        UserError: missing, malformed, or of another extractor than the folder.
+    """
+    path = folder / RUN
+    return belongs_to(folder, fitted(Features, read_json(path), path), path)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file.
+
+    Raises:
+        UserError: no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+
+
+def check_weights(folder: Path) -> Path:
+    """The weights in `folder`, checked to be those that run.json beside them names.
+
+    Raises:
+        UserError: they are others, or either file is missing.
+    """
+    path, named = folder / WEIGHTS, read_trained(folder).weights_sha256
+    if named is None:
+        print(f"{folder / RUN}: an older run that names no digest of its weights; they are not checked", file=sys.stderr)
+        return path
+    found = file_sha256(path)
+    if found != named:
+        raise UserError(f"{path}: has sha256 {found}, but {RUN} beside it names {named}; train this run again")
+    return path

@@ -1,0 +1,93 @@
+"""How the JSON files of a run are read and written: typed, exact, finite, and one line where a file does not fit.
+
+A file may have keys that this version does not know, so that older and newer results stay readable; what is written may not.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from dbbench.errors import UserError
+from dbbench.files import read_json, write_json
+
+LONGEST = 60  # characters of a wrong value that a message quotes
+
+
+class Part(BaseModel):
+    """A part of a file: frozen, no conversions, no NaN or infinity. What is None by default is left out of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=False)
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without its zone")
+    return text
+
+
+def _finite(value: Any) -> Any:
+    """A JSON value, checked to hold no NaN or infinity at any depth."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("holds a number that is not finite")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _finite(part)
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if value is not None and not isinstance(value, int | float | str):
+        raise ValueError("should be a number, a text, true, false or null")
+    return _finite(value)
+
+
+Moment = Annotated[str, AfterValidator(_moment)]  # ISO 8601 with a time zone
+Tree = Annotated[dict[str, Any], AfterValidator(_finite)]  # any JSON mapping
+Scalar = Annotated[Any, AfterValidator(_scalar)]
+
+
+def fitted(model: type[AnyPart], value: Any, where: object) -> AnyPart:
+    """`value` as `model`.
+
+    Raises:
+        UserError: it does not fit; one line with `where`, the key, what was expected and what is there.
+    """
+    try:
+        return model.model_validate(value, extra="ignore")
+    except ValidationError as error:
+        raise UserError(f"{where}: {one_line(error)}") from None
+
+
+def one_line(error: ValidationError) -> str:
+    """The first thing that is wrong: its key, what was expected and what was found."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"lacks {key}"
+    expected = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("model_type", "dict_type"):
+        expected = "Input should be a mapping"
+    found = repr(first["input"])
+    short = found if len(found) <= LONGEST else f"{found[:LONGEST]}..."
+    return f"{key + ': ' if key else ''}{expected[0].lower()}{expected[1:]}, found {short}"
+
+
+def read(model: type[AnyPart], path: Path) -> AnyPart:
+    """The file at `path`.
+
+    Raises:
+        UserError: missing, no JSON, or it does not fit `model`.
+    """
+    return fitted(model, read_json(path), path)
+
+
+def write(path: Path, record: Part) -> None:
+    """Write `record` whole or not at all."""
+    write_json(path, record.model_dump(mode="json", exclude_defaults=True))
