@@ -60,6 +60,7 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
     assert text is not None
     size = text.prompt_length + text.length
     tokens = data.whole("test").labels.flatten()
+    # [tokens] -> [texts, size], the rest left out
     texts = tokens[: len(tokens) // size * size].view(-1, size)
     half = min(text.prompts, len(texts) // 2)
     # references and, for the control, other real text; in turn, so that both come from the whole part
@@ -67,6 +68,7 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
     judge = Judge(teacher, real, text.prompt_length, text.mauve_scalings, text.mauve_seeds)
     nats = teacher.judge(more)[1].mean().item()
     found.result.add("cross_entropy", nats, "teacher", evaluator=f"nats per token of {teacher.name} on {len(more)} test texts")
+    # [N, P] -> [N continuations, P]
     prompts = more[:, : text.prompt_length].repeat(text.continuations, 1)
     for name, make in found.decoders().items():
         made = make(prompts, text.length)
@@ -128,6 +130,7 @@ class Blockwise:
         """The logits of every call, [T, W, S, V], the text before each token given."""
         size = self.settings.batch_size
         parts = zip(inputs.split(size), self.unit().split(size), strict=True)
+        # calls of [batch, S, V] -> [T, batch, S, V] -> [T, W, S, V]
         return torch.cat([torch.stack([c.output.logits for c in chain.run(x, u)]) for x, u in parts], dim=1)
 
     def given_text(self) -> None:

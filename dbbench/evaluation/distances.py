@@ -31,6 +31,7 @@ def gaussian(features: Tensor) -> Gaussian:
     x = features.double()
     if not torch.isfinite(x).all():
         raise UserError("features are not finite: the images have gone wrong")
+    # [N, d] -> mean [d], covariance [d, d] (of one feature a number, made a matrix)
     return Gaussian(x.mean(0), torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
 
 

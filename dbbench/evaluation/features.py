@@ -79,6 +79,7 @@ def inception(device: torch.device) -> Extract:
 
     @torch.no_grad()
     def extract(images: Tensor) -> Tensor:
+        # [N, c, h, w] with c of 1 or 3 -> [N, 3, h, w]
         out: Tensor = model(images.to(device).expand(-1, 3, -1, -1))[0]
         return out
 

@@ -63,6 +63,7 @@ def end_to_end(network: Any, pick: Pick) -> Generate:
             logits = network.read(network.causal(x, cache, network.all_layers)[:, -1:])[:, 0]
             made.append(pick(logits, u[:, 0].to(logits.device)))
             x = network.clean_tokens(made[-1][:, None])
+        # tokens [N] of each place -> [N, length]
         return torch.stack(made, 1)
 
     return generate
@@ -94,6 +95,7 @@ def by_chain(chain: Chain, width: int, pick: Pick) -> Generate:
             made.append(token)
             for b in blocks:
                 chain.network(b).causal(chain.network(b).clean_tokens(token[:, None]), caches[b], layers[b], output=False)
+        # tokens [N] of each place -> [N, length]
         return torch.stack(made, 1)
 
     return generate

@@ -71,6 +71,7 @@ def bound(predict: Predict, tokens: Tensor, partition: Partition, process: MaskS
     for number, block, low, high in strata_of(partition, count):
         t, z = draw_stratum(tokens, process, number, low, high)
         logits = predict(block, z, t)
+        # [W, S, V] and [W, S] -> [W S, V] and [W S] -> [W S] -> [W, S]
         each = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none").view_as(z)
         nats = (each * (z == MASK)).double().mean(1) * process.bound_weight(t.double())
         found.append(Stratum(block, low, high, nats * (high - low) / math.log(2)))
@@ -152,6 +153,7 @@ class Likelihood:
     def main_bound(self) -> None:
         """The bound with its standard error over windows, its parts, and what a uniform model gets from the same masks."""
         parts = bound(self.predict, self.tokens, self.partition, self.process, self.settings.strata)
+        # strata of [W] -> [strata, W] -> [W]
         per_window = torch.stack([p.bits for p in parts]).sum(0)
         extra = reconstruction(self.process, self.vocabulary)
         self.result.add("bits_per_character", per_window.mean().item() + extra)

@@ -105,5 +105,6 @@ class Pretrained:
         # tokens after a text's end stand behind all that is read, and attention is causal
         hidden = self.model.base_model(tokens).last_hidden_state
         logits = self.model.get_output_embeddings()(hidden[:, :-1]).float()
+        # [N, S, V] and [N, S] -> [N S, V] and [N S] -> [N S] -> [N, S]
         each = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(len(texts), -1)
         return hidden, last.to(self.device), each[follows.to(self.device)]

@@ -106,6 +106,7 @@ class Recurrent:
                 cache.length += x.shape[1]
                 made.append(pick(logits, u[:, 0].to(logits.device)))
                 x = network.embed(made[-1][:, None])
+            # tokens [N] of each place -> [N, length]
             return torch.stack(made, 1)
 
         return generate
@@ -179,6 +180,7 @@ class Denoising:
                 made.append(pick(output.logits[:, 0], u[:, 0].to(y.device)))
                 text = network.run("prelude", network.embed(made[-1][:, None]), texts)
                 texts.length += 1
+            # tokens [N] of each place -> [N, length]
             return torch.stack(made, 1)
 
         return generate

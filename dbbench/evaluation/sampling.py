@@ -27,6 +27,7 @@ from dbbench.training.checkpoint import load_tensors, save_tensors
 def start_noise(first: int, last: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal draws of samples first..last-1, [N, *shape], each from a generator of its own."""
     draws = [torch.randn(shape, generator=generator(EVALUATION_SEED, "sample", i)) for i in range(first, last)]
+    # draws of [*shape] -> [N, *shape]
     return torch.stack(draws)
 
 

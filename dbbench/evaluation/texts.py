@@ -50,6 +50,7 @@ class Teacher:
         The last token's state, which MAUVE takes of a large model, says little but that token when the model is small.
         """
         features, nats = [], []
+        # [N, S] -> parts of [batch, S]
         for texts in texts_NS.split(self.batch_size):
             hidden = self.network.causal(self.network.begun(texts), Cache(), self.network.all_layers)
             features.append(self.network.norm(hidden[:, 1 + prompt :]).mean(1))
@@ -85,6 +86,7 @@ def mauve(generated_Nd: Tensor, real_Md: Tensor, scaling: float, seeds: int) -> 
 
 def distinct(texts: NDArray[Any], n: int) -> float:
     """Different n-grams of all texts over n-grams of all texts."""
+    # [N, S - n + 1, n] -> [N (S - n + 1), n]
     grams = ngrams(texts, n).reshape(-1, n)
     return len(np.unique(grams, axis=0)) / len(grams)
 
@@ -178,5 +180,6 @@ class Judge:
         n, size = len(more_real), more_real.shape[1] - self.prompt
         g = generator(EVALUATION_SEED, "unconnected")
         drawn = torch.multinomial(counts_V.double().cpu(), n * size, replacement=True, generator=g)
+        # [N size] -> [N, size]
         unconnected[:, self.prompt :] = drawn.view(n, size).to(more_real.device)
         self.add(result, unconnected, "unconnected")

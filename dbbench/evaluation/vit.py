@@ -104,6 +104,7 @@ class Classification:
 
     def logits(self, sampler: SamplerConfig, inputs: Tensor, draws: int) -> Tensor:
         """[K, T, N, C]: the logits of every call."""
+        # calls of [batch, C] -> [T, batch, C] -> [T, N, C] of each draw -> [K, T, N, C]
         return torch.stack(
             [
                 torch.cat([torch.stack([c.output.logits for c in calls]) for calls in slices], dim=1)
@@ -126,6 +127,7 @@ class Classification:
         result.add("accuracy_percent", percent(first.argmax(-1) == labels), "block0")
         posterior = first.softmax(-1)
         result.add("p_true_percent", 100 * posterior[:, torch.arange(len(labels)), labels].double().mean().item(), "block0")
+        # [K, N, C] -> [K N, C] against labels [N] -> [K N]
         result.add("cross_entropy", F.cross_entropy(first.flatten(0, 1), labels.repeat(len(first))).item(), "block0")
         chain = self.chain(sampler)
         per_call = [percent(logits[:, t].argmax(-1) == labels) for t in range(logits.shape[1])]
