@@ -21,7 +21,7 @@ from dbbench.config.architectures import (
 )
 from dbbench.config.base import Strict, digest, overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
-from dbbench.config.experiments import Arm, Cell, Claim, Experiment, SuiteConfig
+from dbbench.config.experiments import Arm, Cell, Claim, Column, Experiment, Grid, Group, SuiteConfig
 from dbbench.config.plan import Plan, config_root, find_configuration, load_experiment, load_plan, load_suite, resolve
 from dbbench.config.scales import SCALES, Scale, ScaleName, ScaleNames, scales_that_need_a_gpu
 from dbbench.config.settings import (
@@ -48,6 +48,7 @@ __all__ = [
     "Arm",
     "Cell",
     "Claim",
+    "Column",
     "Configuration",
     "DataConfig",
     "DenoisingConfig",
@@ -57,6 +58,8 @@ __all__ = [
     "EvaluationConfig",
     "Experiment",
     "FeaturesConfig",
+    "Grid",
+    "Group",
     "ImagesConfig",
     "MDMConfig",
     "MethodConfig",

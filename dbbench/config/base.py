@@ -126,8 +126,11 @@ def _schema_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
     node: Any = schema
 
     def follow(value: Any) -> Any:
-        while isinstance(value, dict) and "$ref" in value:
-            value = schema["$defs"][value["$ref"].rsplit("/", 1)[1]]
+        while isinstance(value, dict) and ("$ref" in value or "anyOf" in value):
+            if "$ref" in value:
+                value = schema["$defs"][value["$ref"].rsplit("/", 1)[1]]
+            else:  # a model or null
+                value = next((v for v in value["anyOf"] if v.get("type") != "null"), {})
         return value
 
     for part in path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dbbench.config.base import Strict
 from dbbench.config.scales import SCALES, ScaleName, ScaleNames
@@ -56,6 +57,69 @@ def _check_mean(cell: Cell, above: tuple[Cell, ...]) -> None:
             raise ValueError(f"cell {cell.cell}: a mean of {part!r}, which is no measured cell above it")
         if not parts[part].not_run and parts[part].metric != cell.metric:
             raise ValueError(f"cell {cell.cell}: a mean of {cell.metric} over {part}, which is of {parts[part].metric}")
+
+
+class Column(Strict):
+    """A column of a grid: what is read of each of its arms."""
+
+    cell: str = Field(description="the cells' names; {experiment} and {arm} stand for the names of theirs")
+    label: str = Field("", description="the column's head; needless where it is its group's only one")
+    metric: str
+    variant: str = "default"
+    split: str = "test"
+    needs: str = ""
+
+    @model_validator(mode="after")
+    def _has_a_cell_for_each_arm(self) -> Column:
+        try:
+            distinct = self.cell_of("", "a") != self.cell_of("", "b")
+        except (KeyError, IndexError, ValueError):
+            distinct = False
+        if not distinct:
+            raise ValueError(
+                f"cell {self.cell!r}: the name must have {{arm}}, may have {{experiment}}, and nothing else in braces"
+            )
+        return self
+
+    def cell_of(self, experiment: str, arm: str) -> str:
+        """The name of an arm's cell."""
+        return self.cell.format(experiment=experiment, arm=arm)
+
+
+class Group(Strict):
+    """Columns of a grid under one heading, for some of its arms."""
+
+    heading: str
+    arms: tuple[str, ...] | None = Field(None, description="default: every arm of the grid")
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+
+class Grid(Strict):
+    """Cells that are a product, and the table of them: arms as rows, readings as columns in groups with headings."""
+
+    arms: dict[str, str] = Field(description="arm -> how the table names its row")
+    readings: tuple[Group, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _arms_are_rows(self) -> Grid:
+        for group in self.readings:
+            for arm in group.arms or ():
+                if arm not in self.arms:
+                    raise ValueError(f"group {group.heading!r}: unknown arm {arm!r}; the grid's arms: {', '.join(self.arms)}")
+        return self
+
+    def rows(self, group: Group) -> dict[str, str]:
+        """Arm -> label, of the arms that a group is about."""
+        return {arm: label for arm, label in self.arms.items() if group.arms is None or arm in group.arms}
+
+    def cells(self, experiment: str) -> Iterator[dict[str, Any]]:
+        """Every cell as the settings of a `Cell`, group by group and arm by arm."""
+        for group in self.readings:
+            for arm, row in self.rows(group).items():
+                for column in group.columns:
+                    label = f"{row}: {group.heading}{', ' * bool(column.label)}{column.label}"
+                    read = column.model_dump(include={"metric", "variant", "split", "needs"})
+                    yield {"cell": column.cell_of(experiment, arm), "arm": arm, "label": label, **read}
 
 
 Bound = Annotated[float, Field(allow_inf_nan=True)]
@@ -120,11 +184,22 @@ class Experiment(Strict):
     settings: ScaleName | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
     default: bool = Field(True, description="part of `all`")
     scales: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
+    like: str | None = Field(None, description="the experiment whose arms and grid these are, but for what is given here")
     arms: dict[str, Arm] = Field(default_factory=dict)
+    grid: Grid | None = Field(None, description="further cells, after those of `cells`")
     cells: tuple[Cell, ...] = ()
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
     minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_cells_of_the_grid(cls, value: Any) -> Any:
+        try:
+            grid = Grid.model_validate(value["grid"])
+            return {**value, "cells": [*(value.get("cells") or ()), *grid.cells(value["name"])]}
+        except (ValidationError, TypeError, KeyError):
+            return value  # no grid, or one of which the field's own validation says what is wrong
 
     @model_validator(mode="after")
     def _names_agree(self) -> Experiment:

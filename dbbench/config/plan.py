@@ -82,8 +82,11 @@ def config_root() -> Path:
 
 
 def load_experiment(path: Path) -> Experiment:
-    """One experiment file, validated."""
+    """One experiment file, validated; what it takes from the one it is `like` lies under what it says itself."""
     value = read_yaml(path)
+    if isinstance(value.get("like"), str):
+        other = read_yaml(path.with_name(f"{value['like']}.yaml"))
+        value = overlay({key: other[key] for key in ("arms", "grid") if key in other}, value)
     experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
     return experiment
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from dbbench.config import SCALES, Cell, Plan
+from dbbench.config import SCALES, Cell, Grid, Plan
 from dbbench.files import write_text
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of, measured, read_cells
@@ -181,16 +182,77 @@ def explained_claims(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[s
     return [describe(c, verdicts[c.claim], decimals_of_claim(c, asked)) for c in asked.claims]
 
 
+def _row(texts: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _listed(lines: Sequence[Line], least: bool) -> list[str]:
+    """A Markdown table with a row per cell."""
+    head = [f"| | published | ours |{' least of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
+    head += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
+    return head + [
+        _row(
+            [
+                x.label,
+                x.published,
+                x.ours,
+                *([x.least] * least),
+                x.interval,
+                x.seeds,
+                x.verdict,
+                x.metric,
+                x.evaluator,
+                f"`{x.cell}`",
+            ]
+        )
+        for x in lines
+    ]
+
+
+def _laid_out(grid: Grid, experiment: str, lines: dict[str, Line]) -> list[str]:
+    """The Markdown tables of a grid: one for each group of readings, arms as rows and readings as columns.
+
+    A place holds the value with its interval, and the published one where there is one; the verdicts are in the claims.
+    """
+    made = []
+    for group in grid.readings:
+        made += [
+            "",
+            f"### {group.heading[0].upper()}{group.heading[1:]}",
+            "",
+            _row(["", *(c.label or "ours" for c in group.columns)]),
+        ]
+        made += ["|---|" + "--:|" * len(group.columns)]
+        for arm, label in grid.rows(group).items():
+            made.append(_row([label, *(_place(lines[c.cell_of(experiment, arm)]) for c in group.columns)]))
+        names = ", ".join(f"`{c.cell_of(experiment, '<arm>')}`" for c in group.columns)
+        made += ["", f"Cells: {names}; arms: {', '.join(f'`{arm}`' for arm in grid.rows(group))}."]
+    return made
+
+
+def _place(line: Line) -> str:
+    """What a grid shows of a cell."""
+    published = f"(published {line.published})" * bool(line.published)
+    evaluator = f"({line.evaluator})" * bool(line.evaluator and line.ours)
+    return " ".join(part for part in (line.ours or NOT_RUN, line.interval, published, evaluator) if part)
+
+
+def _tables(plan: Plan, experiment: str, table: pd.DataFrame) -> list[str]:
+    """The cells of an experiment as Markdown; beside a grid, cells without a number are in the notes alone."""
+    lines, grid = readable(plan, experiment, table), plan.experiments[experiment].grid
+    if grid is None:
+        return _listed(lines, MINIMUM in table)
+    in_grid = {cell["cell"] for cell in grid.cells(experiment)}
+    single = [x for x in lines if x.cell not in in_grid]
+    first = _listed(single, MINIMUM in table) if any(x.ours for x in single) else []
+    return [*first, *_laid_out(grid, experiment, {x.cell: x for x in lines})]
+
+
 def _markdown(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> str:
     shared = ", ".join(f"{key} {value}" for key, value in header(table).items())
     lines = [f"# {plan.experiments[experiment].title}", "", shared[0].upper() + shared[1:] + ".", ""]
-    least = MINIMUM in table
-    lines += [f"| | published | ours |{' least of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
-    lines += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
-    for x in readable(plan, experiment, table):
-        ours = (x.ours, x.least) if least else (x.ours,)
-        shown = (x.label, x.published, *ours, x.interval, x.seeds, x.verdict, x.metric, x.evaluator, f"`{x.cell}`")
-        lines.append("| " + " | ".join(text.replace("|", "\\|") for text in shown) + " |")
+    lines += _tables(plan, experiment, table)
     lines += ["", *(f"- {note}" for note in notes(plan, experiment, table, cells))]
     claims = explained_claims(plan, experiment, cells)
     if claims:
