@@ -149,8 +149,8 @@ def describe(claim: Claim, verdict: Verdict, decimals: int) -> str:
 
 
 def decimals_of_claim(claim: Claim, experiment: Experiment) -> int:
-    """Decimals to show of a claim's difference."""
-    return max(metric_of(c.metric).decimals for c in experiment.cells if c.cell in claim.cells and c.metric)
+    """Decimals to show of a claim's difference; of one whose cells a scale leaves out, which shows none, any number."""
+    return max((metric_of(c.metric).decimals for c in experiment.cells if c.cell in claim.cells and c.metric), default=0)
 
 
 def _rows(plan: Plan, name: str, root: Path) -> list[dict[str, Any]]:

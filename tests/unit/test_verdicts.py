@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbbench.config import Arm, Cell, Claim, Experiment
+from dbbench.config import Arm, Cell, Claim, Experiment, load_plan, load_suite
 from dbbench.publish.intervals import t_interval
-from dbbench.publish.verdicts import Verdict, judge, judge_claim
+from dbbench.publish.verdicts import Verdict, decimals_of_claim, judge, judge_claim
 
 # multiples of 1/64: sums and differences are exact, so that shifting both sides leaves the very same differences
 exact = st.integers(-6400, 6400).map(lambda n: n / 64)
@@ -143,3 +143,10 @@ def test_a_claim_of_another_scale_is_untestable_and_keeps_its_numbers():
     assert (elsewhere.word, elsewhere.difference) == ("UNTESTABLE AT SCALE", 10.0)
     assert elsewhere.reason == "few runs"
     assert judge_claim(claim, experiment, values, "paper").word == "REPRODUCED"
+
+
+def test_a_claim_may_speak_of_cells_that_a_scale_leaves_out() -> None:
+    experiment = load_plan(load_suite({"scale": "smoke", "experiments": ["memory"]})).experiments["memory"]
+    left_out = [c for c in experiment.claims if not any(x.arm for x in experiment.cells if x.cell in c.cells)]
+    assert left_out
+    assert [decimals_of_claim(c, experiment) for c in left_out] == [0] * len(left_out)
