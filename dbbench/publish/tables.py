@@ -218,7 +218,6 @@ def _laid_out(grid: Grid, experiment: str, lines: dict[str, Line]) -> list[str]:
     made = []
     for group in grid.readings:
         made += [
-            "",
             f"### {group.heading[0].upper()}{group.heading[1:]}",
             "",
             _row(["", *(c.label or "ours" for c in group.columns)]),
@@ -227,8 +226,8 @@ def _laid_out(grid: Grid, experiment: str, lines: dict[str, Line]) -> list[str]:
         for arm, label in grid.rows(group).items():
             made.append(_row([label, *(_place(lines[c.cell_of(experiment, arm)]) for c in group.columns)]))
         names = ", ".join(f"`{c.cell_of(experiment, '<arm>')}`" for c in group.columns)
-        made += ["", f"Cells: {names}; arms: {', '.join(f'`{arm}`' for arm in grid.rows(group))}."]
-    return made
+        made += ["", f"Cells: {names}; arms: {', '.join(f'`{arm}`' for arm in grid.rows(group))}.", ""]
+    return made[:-1]
 
 
 def _place(line: Line) -> str:
@@ -245,7 +244,7 @@ def _tables(plan: Plan, experiment: str, table: pd.DataFrame) -> list[str]:
         return _listed(lines, MINIMUM in table)
     in_grid = {cell["cell"] for cell in grid.cells(experiment)}
     single = [x for x in lines if x.cell not in in_grid]
-    first = _listed(single, MINIMUM in table) if any(x.ours for x in single) else []
+    first = [*_listed(single, MINIMUM in table), ""] if any(x.ours for x in single) else []
     return [*first, *_laid_out(grid, experiment, {x.cell: x for x in lines})]
 
 
