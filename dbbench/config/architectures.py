@@ -44,12 +44,17 @@ class MDMConfig(Strict):
     mlp_width: int = Field(ge=1)
     condition_width: int | None = Field(None, ge=1, description="default: the width")
     mask_schedule: Literal["linear", "cosine"] = "linear"
-    positions: Literal["rope", "rope_local"] = Field(
-        "rope", description="rope_local adds a learned bias over distances that starts local (ours, for short runs)"
+    positions: Literal["rope", "rope_local", "rope_mixed"] = Field(
+        "rope",
+        description="rope_local adds a learned bias over distances that starts local (ours, for short runs); rope_mixed one "
+        "that starts local in every other head",
     )
     initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
     gates: Literal["zero", "one"] = "zero"  # D29
     dropout: float = Field(0.0, ge=0, lt=1)
+    head_bias: Literal["zero", "log_frequency"] = Field(
+        "zero", description="log_frequency: the head's bias starts at the tokens' log frequencies (ours, for short runs)"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> MDMConfig:
@@ -67,12 +72,18 @@ class ARConfig(Strict):
     heads: int = Field(ge=1)
     mlp_width: int = Field(ge=1)
     condition_width: int | None = Field(None, ge=1, description="default: the width")
-    positions: Literal["rope", "rope_local"] = Field(
-        "rope", description="rope_local adds a learned bias over distances that starts local (ours, for short runs)"
+    positions: Literal["rope", "rope_local", "rope_mixed"] = Field(
+        "rope",
+        description="rope_local adds a learned bias over distances that starts local (ours, for short runs); rope_mixed one "
+        "that starts local in every other head",
     )
     initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
     gates: Literal["zero", "one"] = "zero"  # D29
     noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+    head_bias: Literal["none", "log_frequency"] = Field(
+        "none",
+        description="log_frequency: the head has a bias that starts at the tokens' log frequencies (ours, for short runs)",
+    )
     halves: Literal["two_pass", "concat"] = Field("two_pass", description="how clean and noisy tokens run; the same loss")
 
     @model_validator(mode="after")
@@ -96,6 +107,14 @@ class RecurrentConfig(Strict):
     backpropagated: int = Field(8, ge=1, description="end to end: the last runs of the core that get a gradient")
     condition_width: int | None = Field(None, ge=1, description="default: the width")
     initialisation: Literal["trunc_normal", "xavier"] = "trunc_normal"  # D26
+    norms: Literal["sandwich", "pre"] = Field(
+        "sandwich", description="before and after each branch as Huginn's, or before only"
+    )
+    noise_embedding_scale: float = Field(1.0, gt=0)  # D25
+    head_bias: Literal["none", "log_frequency"] = Field(
+        "none",
+        description="log_frequency: the head has a bias that starts at the tokens' log frequencies (ours, for short runs)",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> RecurrentConfig:

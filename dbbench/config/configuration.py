@@ -93,8 +93,9 @@ class Configuration(Strict):
     @property
     def data_module(self) -> str:
         """The module of dbbench.data that makes its batches."""
-        if CARDS[self.data.name].kind == "text":
-            return "tokens"
+        kind = CARDS[self.data.name].kind
+        if kind in ("text", "sequences"):
+            return "tokens" if kind == "text" else "sequences"
         return "generation" if self.generates else "batches"
 
     @property

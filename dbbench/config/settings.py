@@ -28,9 +28,15 @@ class DataConfig(Strict):
     def _known(self) -> DataConfig:
         if self.name not in CARDS:
             raise ValueError(f"unknown data set {self.name!r}; known: {', '.join(sorted(CARDS))}")
-        if (CARDS[self.name].kind == "text") != (self.window > 0):
-            raise ValueError(f"window {self.window}: a text needs one, images have none (data set {self.name})")
+        card = CARDS[self.name]
+        if (card.kind == "text") != (self.window > 0):
+            raise ValueError(f"window {self.window}: a text needs one, other data have none (data set {self.name})")
         return self
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a sample: the window of a text, or the length of a generated sequence."""
+        return self.window or CARDS[self.name].length
 
 
 class DenoisingConfig(Strict):

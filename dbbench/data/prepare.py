@@ -40,9 +40,14 @@ def content_digest(arrays: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for part in sorted({name.partition("/")[0] for name in arrays}):
         samples = zip(arrays[f"{part}/inputs"], arrays[f"{part}/labels"], strict=True)
-        hashes = sorted(hashlib.sha256(x.tobytes() + int(y).to_bytes(4, "little")).digest() for x, y in samples)
+        hashes = sorted(hashlib.sha256(x.tobytes() + label_bytes(y)).digest() for x, y in samples)
         digest.update(part.encode() + b"".join(hashes))
     return digest.hexdigest()
+
+
+def label_bytes(label: Array) -> bytes:
+    """A class as four bytes, the labels of a sequence as they lie in memory."""
+    return label.tobytes() if label.ndim else int(label).to_bytes(4, "little")
 
 
 def check(card: Card, arrays: Arrays) -> dict[str, str]:
@@ -76,7 +81,8 @@ def prepare(name: str, folder: Path) -> None:
         # by name: what images are made of does not depend on the reading of texts
         importlib.import_module("dbbench.data.text").prepare(card, source, folder)
         return
-    arrays: Arrays = source.make()
+    # safetensors writes the memory behind a view, not the view
+    arrays: Arrays = {key: np.ascontiguousarray(array) for key, array in source.make().items()}
     digests = check(card, arrays)
     with replacing(folder / "arrays.safetensors") as temporary:
         save_file(arrays, temporary)

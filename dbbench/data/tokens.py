@@ -67,6 +67,10 @@ class TextData:
         taken = self.windows(part, index * self.config.window)
         return Batch(taken, taken)
 
+    def token_counts(self, vocabulary: int) -> Tensor:
+        """How often each token stands in the training part, [V]."""
+        return torch.from_numpy(np.bincount(self.parts["train"], minlength=vocabulary))
+
     def spelled(self, tokens: Tensor) -> str:
         """Tokens [S] as text."""
         if "tokenizer" not in self.card:

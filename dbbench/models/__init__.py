@@ -7,7 +7,7 @@ splits into its layers, owned by blocks, and its ends (embeddings, noise embeddi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from dbbench.config import Configuration
 
 Fill = Callable[[Tensor, torch.Generator], Any]
+
+
+class TokenCounts(Protocol):
+    """Training data that know how often each token stands in them."""
+
+    def token_counts(self, vocabulary: int) -> Tensor:
+        """Occurrences of each token, [V]."""
+        ...
 
 
 class Network(nn.Module):
@@ -42,6 +50,9 @@ class Network(nn.Module):
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """How the parameter `name` starts."""
         raise NotImplementedError
+
+    def from_data(self, data: TokenCounts) -> None:
+        """Initial values that come from the training data; called once, before training. Most networks have none."""
 
     def loss(self, batch: Batch) -> Tensor:
         """End to end: the loss of each sample, [N]."""

@@ -25,10 +25,19 @@ from torch import Tensor, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
-from dbbench.models import Fill
+from dbbench.models import Fill, TokenCounts
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, modulate, modulation_fill, normal, trunc_normal, xavier
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
-from dbbench.models.text_layers import Attention, Cache, DistanceBias, SwiGLU, attend_biased, attend_to_clean, local
+from dbbench.models.text_layers import (
+    Attention,
+    Cache,
+    DistanceBias,
+    SwiGLU,
+    attend_biased,
+    attend_to_clean,
+    local,
+    start_at_log_frequency,
+)
 from dbbench.noise import precondition
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ class ARLayer(nn.Module):
         d, plain = config.width, condition_width is None
         self.norm1 = nn.RMSNorm(d, eps=1e-6, elementwise_affine=plain)
         self.attention = Attention(d, config.heads)
-        self.distance = DistanceBias(config.heads, places, causal=True) if config.positions == "rope_local" else None
+        self.distance = DistanceBias(config.heads, places, causal=True) if config.positions != "rope" else None
         self.norm2 = nn.RMSNorm(d, eps=1e-6, elementwise_affine=plain)
         self.mlp = SwiGLU(d, config.mlp_width)
         self.modulation = None if condition_width is None else Modulation(condition_width, d, 6, "silu_linear")
@@ -109,7 +118,7 @@ class AR(TokenTargets):
         self.beginning = nn.Parameter(torch.empty(d))
         self.layers = nn.ModuleDict({str(i): ARLayer(config, 1 + window, w) for i in layers})
         self.norm = nn.RMSNorm(d, eps=1e-6)
-        self.head = nn.Linear(d, vocabulary, bias=False)
+        self.head = nn.Linear(d, vocabulary, bias=config.head_bias != "none")
         self.clean_condition = None
         if w is not None:
             self.noise_embed = NoiseEmbedding(w, config.noise_embedding_scale)
@@ -234,17 +243,22 @@ class AR(TokenTargets):
         hidden = c.c_skip * z + c.c_out * self.norm(x)
         return Denoised(hidden, self.head(modulate(hidden, *self.head_modulation(condition))))
 
+    def from_data(self, data: TokenCounts) -> None:
+        """The head's bias, where it starts at the tokens' log frequencies."""
+        if self.config.head_bias == "log_frequency":
+            start_at_log_frequency(self.head, data.token_counts(self.head.out_features))
+
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """Initial values (D26, D29)."""
         config = self.config
         if name.endswith("distance.table"):
-            return local(causal=True)
+            return local(causal=True, every=2 if config.positions == "rope_mixed" else 1)
         if "modulation" in name:
             return modulation_fill(name, config.width, open_gates=config.gates == "one")
         if name in ("beginning", "clean_condition"):
             return normal(1.0)
         if parameter.ndim == 1:
-            return constant(1.0 if "norm" in name else 0.0)
+            return constant(1.0 if "norm" in name else 0.0)  # `from_data` sets the head's bias
         if config.initialisation == "trunc_normal":
             return trunc_normal(0.02)
         return normal(0.5) if name.startswith("embed") else xavier(3 if "qkv" in name else 2 if "gate_up" in name else 1)
@@ -267,7 +281,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     return AR(
         model,
         CARDS[configuration.data.name].classes,
-        configuration.data.window,
+        configuration.data.tokens,
         range(configuration.trained_layers) if layers is None else layers,
         blockwise=configuration.blockwise,
         sigma_data=method.sigma_data,

@@ -19,9 +19,9 @@ from torch import Tensor, arange, nn
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.masking import MASK
-from dbbench.models import Fill, Network
+from dbbench.models import Fill, Network, TokenCounts
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, modulate, modulation_fill, normal, trunc_normal, xavier
-from dbbench.models.text_layers import Attention, DistanceBias, local
+from dbbench.models.text_layers import Attention, DistanceBias, local, start_at_log_frequency
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration, MDMConfig
@@ -42,7 +42,7 @@ class MDMLayer(nn.Module):
         d = config.width
         self.norm1 = nn.LayerNorm(d, elementwise_affine=False)
         self.attention = Attention(d, config.heads)
-        self.distance = DistanceBias(config.heads, window) if config.positions == "rope_local" else None
+        self.distance = DistanceBias(config.heads, window) if config.positions != "rope" else None
         self.norm2 = nn.LayerNorm(d, elementwise_affine=False)
         self.mlp = nn.Sequential(nn.Linear(d, config.mlp_width), nn.GELU("tanh"), nn.Linear(config.mlp_width, d))
         self.modulation = Modulation(config.condition_width or d, d, 6, "silu_linear")
@@ -105,11 +105,16 @@ class MDM(Network):
         share = masked.float().mean().clamp_min(1e-9)
         return (each_NS.view_as(masked) * masked).mean(1) / share
 
+    def from_data(self, data: TokenCounts) -> None:
+        """The head's bias, where it starts at the tokens' log frequencies."""
+        if self.config.head_bias == "log_frequency":
+            start_at_log_frequency(self.head, data.token_counts(self.head.out_features))
+
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """Initial values (D26, D29)."""
         config = self.config
         if name.endswith("distance.table"):
-            return local(causal=False)
+            return local(causal=False, every=2 if config.positions == "rope_mixed" else 1)
         if "modulation" in name:
             return modulation_fill(name, config.width, open_gates=config.gates == "one")
         if name.startswith("head.") or parameter.ndim == 1:
@@ -126,6 +131,6 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     return MDM(
         model,
         CARDS[configuration.data.name].classes,
-        configuration.data.window,
+        configuration.data.tokens,
         range(configuration.trained_layers) if layers is None else layers,
     )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
-from dbbench.models import Fill
+from dbbench.models import Fill, TokenCounts
 from dbbench.models.layers import (
     Modulation,
     NoiseEmbedding,
@@ -33,7 +33,7 @@ from dbbench.models.layers import (
     xavier,
 )
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
-from dbbench.models.text_layers import Attention, Cache, SwiGLU
+from dbbench.models.text_layers import Attention, Cache, SwiGLU, start_at_log_frequency
 from dbbench.noise import precondition
 from dbbench.seeding import derive
 
@@ -67,7 +67,8 @@ class SandwichLayer(nn.Module):
     def __init__(self, config: RecurrentConfig, condition_width: int | None = None) -> None:
         super().__init__()
         d = config.width
-        self.norms = nn.ModuleList(nn.RMSNorm(d, eps=1e-6) for _ in range(4))
+        places = (0, 1, 2, 3) if config.norms == "sandwich" else (0, 2)
+        self.norms = nn.ModuleDict({str(i): nn.RMSNorm(d, eps=1e-6) for i in places})
         self.attention = Attention(d, config.heads)
         self.mlp = SwiGLU(d, config.mlp_width)
         self.modulation = None if condition_width is None else Modulation(condition_width, d, 6, "silu_linear")
@@ -78,11 +79,14 @@ class SandwichLayer(nn.Module):
         chunks = (none, none, one, none, none, one) if self.modulation is None else self.modulation(condition)
         shift1, scale1, gate1, shift2, scale2, gate2 = chunks
         positions = torch.arange(cache.length, cache.length + x.shape[1], device=x.device)
-        q, k, v = self.attention.split(modulate(self.norms[0](x), shift1, scale1), positions)
+        q, k, v = self.attention.split(modulate(self.norms["0"](x), shift1, scale1), positions)
         attended = F.scaled_dot_product_attention(q, *cache.put(key, k, v), is_causal=x.shape[1] > 1)
-        x = self.norms[1](x + gate1.unsqueeze(1) * self.attention.join(attended))
-        out: Tensor = self.norms[3](x + gate2.unsqueeze(1) * self.mlp(modulate(self.norms[2](x), shift2, scale2)))
-        return out
+        x = self.after(1, x + gate1.unsqueeze(1) * self.attention.join(attended))
+        return self.after(3, x + gate2.unsqueeze(1) * self.mlp(modulate(self.norms["2"](x), shift2, scale2)))
+
+    def after(self, index: int, x: Tensor) -> Tensor:
+        """The sum after a branch: normed in a sandwich, as it is under pre-norm."""
+        return self.norms[str(index)](x) if str(index) in self.norms else x
 
 
 class RecurrentDepth(TokenTargets):
@@ -112,10 +116,10 @@ class RecurrentDepth(TokenTargets):
         self.adapter = nn.Linear(2 * d, d, bias=False)
         self.state_norm = nn.RMSNorm(d, eps=1e-6)
         self.norm = nn.RMSNorm(d, eps=1e-6)
-        self.head = nn.Linear(d, vocabulary, bias=False)
+        self.head = nn.Linear(d, vocabulary, bias=config.head_bias != "none")
         self.noise_embed = None
         if w is not None:
-            self.noise_embed = NoiseEmbedding(w)
+            self.noise_embed = NoiseEmbedding(w, config.noise_embedding_scale)
             self.head_modulation = Modulation(w, d, 2, "silu_linear")
 
     # --- parts ---
@@ -185,6 +189,11 @@ class RecurrentDepth(TokenTargets):
         state = self.core(c.c_in * z, text, cache, time, condition)
         hidden = c.c_skip * z + c.c_out * self.norm(self.run("coda", state, cache, time))
         return Denoised(hidden, self.head(modulate(hidden, *self.head_modulation(condition))))
+
+    def from_data(self, data: TokenCounts) -> None:
+        """The head's bias, where it starts at the tokens' log frequencies."""
+        if self.config.head_bias == "log_frequency":
+            start_at_log_frequency(self.head, data.token_counts(self.head.out_features))
 
     def initial(self, name: str, parameter: Tensor) -> Fill:
         """Initial values (D26, D29)."""

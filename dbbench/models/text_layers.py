@@ -87,12 +87,15 @@ class DistanceBias(nn.Module):
         return bias.masked_fill(ahead_SP > 0, float("-inf")) if self.causal else bias
 
 
-def local(*, causal: bool) -> Fill:
+def local(*, causal: bool, every: int = 1) -> Fill:
     """Initial values of a DistanceBias: heads look at the token before (or, in turn, at the one after) and less at others.
 
     A head that favours both sides alike has to learn first which is which, on which short runs would be spent. Causal heads
     keep closer still: the query of a noisy token says nothing at first, so that a block has to learn first to look at the
     token before, which an end-to-end network has before it without attention.
+
+    Args:
+        every: one head in so many starts local, the others alike at all distances, for tasks that look far back.
     """
 
     def fill(t: Tensor, g: torch.Generator) -> None:
@@ -100,6 +103,7 @@ def local(*, causal: bool) -> Fill:
         ahead = torch.arange(size) - (size - 1 if causal else size // 2)
         side = torch.where((torch.arange(heads) % 2 == 0) | causal, -1, 1)[:, None]
         t.copy_((-2.0 if causal else -1.0) * (ahead - side).abs())
+        t[torch.arange(heads) // (1 if causal else 2) % every != 0] = 0.0
 
     return fill
 
@@ -170,3 +174,14 @@ def attend_to_clean(
     scores = q @ clean_k.transpose(-1, -2) + bias.masked_fill(hidden, float("-inf")).to(q.dtype)
     weights = torch.cat([scores, own], dim=-1).softmax(-1)
     return weights[..., :p] @ clean_v + weights[..., p:] * v
+
+
+def start_at_log_frequency(head: nn.Linear, counts_V: Tensor) -> None:
+    """Set the bias of a head to the tokens' log frequencies, so that training starts at the unigram law (ours).
+
+    Args:
+        counts_V: occurrences of each token in the training part; half is added, so that a token never seen keeps a finite bias.
+    """
+    smoothed = counts_V.double() + 0.5
+    with torch.no_grad():
+        head.bias.copy_((smoothed / smoothed.sum()).log())

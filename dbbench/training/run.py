@@ -63,6 +63,7 @@ def train(
     stream: tuple[str | int, ...] = () if block is None else ("block", block)
     data = load(data_folder, configuration, device)
     network = make_network(configuration, seed, block, device)
+    network.from_data(data)
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
     trainer = Trainer(network, method, configuration.training, steps, seed, device)

@@ -52,9 +52,10 @@ def logits(network: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", [END_TO_END, BLOCKS], ids=["end_to_end", "blocks"])
+@pytest.mark.parametrize("norms", ["sandwich", "pre"])
 @pytest.mark.parametrize("place", range(S))
-def test_no_token_sees_itself_or_what_follows(method: dict[str, Any], place: int) -> None:
-    network, x = made(method), tokens()
+def test_no_token_sees_itself_or_what_follows(method: dict[str, Any], norms: str, place: int) -> None:
+    network, x = made(method, norms=norms), tokens()
     other = x.clone()
     other[:, place] = (other[:, place] + 1) % V
     moved = ~torch.isclose(logits(network, x), logits(network, other), rtol=0, atol=1e-12).all(-1).all(0)
@@ -144,3 +145,12 @@ def test_parameters_and_what_cannot_be_cut() -> None:
     assert counts["shared"] == 2 * 512 * D + D + 2 * D * D + 2 * D
     with pytest.raises(ValueError, match="belong together"):
         configuration({**BLOCKS, "blocks": 2})
+
+
+def test_pre_norm_has_two_norms_a_layer() -> None:
+    sizes = [sum(p.numel() for p in made(BLOCKS, norms=norms).parameters()) for norms in ("sandwich", "pre")]
+    assert sizes[0] - sizes[1] == 4 * 2 * D
+
+
+def test_the_scale_of_the_noise_embedding_is_the_configured_one() -> None:
+    assert made(BLOCKS, noise_embedding_scale=16.0).noise_embed.scale == 16.0

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbbench.models.text_layers import DistanceBias, attend_to_clean, local, rotate
+from dbbench.models.text_layers import DistanceBias, attend_to_clean, local, rotate, start_at_log_frequency
 
 H, K = 2, 4
 
@@ -74,3 +74,22 @@ def test_attention_to_clean_tokens_is_softmax_over_what_each_may_see(noisy: int,
             scores = scores + distance.table[:, clean - place :]
         expected = (scores.softmax(-1)[..., None] * values).sum(2)
         assert torch.allclose(found[:, :, i], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_half_of_the_heads_can_start_alike_at_all_distances(causal: bool) -> None:
+    all_local, mixed = (torch.empty(8, 9), torch.empty(8, 9))
+    local(causal=causal)(all_local, torch.Generator())
+    local(causal=causal, every=2)(mixed, torch.Generator())
+    flat = (mixed == 0).all(1)
+    assert flat.sum() == 4
+    assert torch.equal(mixed[~flat], all_local[~flat])
+    if not causal:
+        assert len({tuple(row) for row in mixed[~flat].tolist()}) == 2, "the local heads look to both sides in turn"
+
+
+def test_a_head_starts_at_the_law_of_single_tokens() -> None:
+    head = torch.nn.Linear(3, 4)
+    start_at_log_frequency(head, torch.tensor([6, 0, 3, 1]))
+    expected = torch.tensor([6.5, 0.5, 3.5, 1.5]) / 12
+    assert torch.allclose(head.bias.softmax(0), expected)
