@@ -81,7 +81,7 @@ def test_showing_numbers_loads_no_torch() -> None:
             ["train", "--scale", "smoke", "--configuration", "table1/db_isolated", "--seed", "0", "--block", "3"],
             "--block must be 0 to 2",
         ),
-        (["evaluate", "--scale", "smoke", "--configuration", "table1/vit", "--seed", "0"], "no such checkpoint"),
+        (["evaluate", "--scale", "smoke", "--configuration", "table1/vit", "--seed", "0"], "run.json: no such file"),
         (["data", "nothing"], "unknown data set 'nothing'; known: "),
         (["why", "README.md"], "README.md"),
         (["cells", "--scale", "smoke", "--experiment", "table1"], "evaluation.json"),
