@@ -63,7 +63,8 @@ def test_names_are_keys_and_seeds_make_an_interval_where_claims_are_judged() -> 
 
 
 def test_nothing_else_asks_for_a_scale_by_name() -> None:
-    asked = re.compile(r"scale(?:\.name)? *(?:[!=]=|(?:not )?in) *[(\[{]? *[\"']", re.IGNORECASE)
+    names = "|".join(SCALES)
+    asked = re.compile(rf"scale(?:\.name)? *(?:[!=]=|(?:not )?in) *[(\[{{]? *[\"'](?:{names})[\"']", re.IGNORECASE)
     sources = [
         p
         for folder in ("dbbench", "workflow")
