@@ -49,12 +49,12 @@ class Cell(Strict):
         return Cell(cell=self.cell, label=self.label, not_run=reason)
 
 
-def _check_mean(cell: Cell, above: tuple[Cell, ...]) -> None:
-    """Refuse a mean of cells that do not stand above it, are means themselves, or are of another metric."""
-    parts = {c.cell: c for c in above if not c.mean_of}
+def _check_mean(cell: Cell, cells: tuple[Cell, ...]) -> None:
+    """Refuse a mean of cells that are not there, are means themselves, or are of another metric."""
+    parts = {c.cell: c for c in cells if not c.mean_of}
     for part in cell.mean_of:
         if part not in parts:
-            raise ValueError(f"cell {cell.cell}: a mean of {part!r}, which is no measured cell above it")
+            raise ValueError(f"cell {cell.cell}: a mean of {part!r}, which is no measured cell")
         if not parts[part].not_run and parts[part].metric != cell.metric:
             raise ValueError(f"cell {cell.cell}: a mean of {cell.metric} over {part}, which is of {parts[part].metric}")
 
@@ -206,10 +206,10 @@ class Experiment(Strict):
         cells = [c.cell for c in self.cells]
         for name in {c for c in cells if cells.count(c) > 1}:
             raise ValueError(f"cell {name} appears twice")
-        for at, cell in enumerate(self.cells):
+        for cell in self.cells:
             if cell.arm is not None and cell.arm not in self.arms:
                 raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
-            _check_mean(cell, self.cells[:at])
+            _check_mean(cell, self.cells)
         for claim in self.claims:
             for side in claim.cells:
                 if side not in cells:

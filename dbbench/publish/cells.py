@@ -71,9 +71,7 @@ def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: 
 
 
 def _mean_rows(cell: Cell, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows of a weighted mean of cells, for the seeds that all of them have; none for a cell that is not run."""
-    if not cell.mean_of:
-        return
+    """The rows of a weighted mean of cells, for the seeds that all of them have."""
     metric, weights = metric_of(cell.metric), cell.mean_of
     parts = {name: {row["seed"]: row for row in rows if row["cell"] == name} for name in weights}
     shared = ("method", "metric", "split", "scale", "dataset", "evaluator", "commit")
@@ -108,7 +106,6 @@ def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for cell in asked.cells:
         if cell.arm is None:
-            rows += _mean_rows(cell, rows)
             continue
         configuration = plan.arms[experiment][cell.arm]
         for seed in plan.seeds_of_cell(experiment, cell):
@@ -116,6 +113,9 @@ def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
             if cell.needs and not run.has(cell.metric, cell.variant, cell.split):
                 continue
             rows.append(_row(asked, cell, configuration, run))
+    rows += [row for cell in asked.cells if cell.mean_of for row in _mean_rows(cell, rows)]
+    place = {cell.cell: at for at, cell in enumerate(asked.cells)}
+    rows.sort(key=lambda row: place[row["cell"]])
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -119,7 +119,7 @@ def test_a_mean_with_a_cell_that_is_not_run_is_not_run(plan):
 @pytest.mark.parametrize(
     ("cell", "told"),
     [
-        ({"mean_of": {"t1.nothing": 1}, "metric": "accuracy_percent"}, "no measured cell above it"),
+        ({"mean_of": {"t1.nothing": 1}, "metric": "accuracy_percent"}, "no measured cell"),
         ({"mean_of": {"t1.vit": 1}, "metric": "cross_entropy"}, "a mean of cross_entropy over t1.vit"),
         ({"mean_of": {"t1.vit": 1}, "metric": "accuracy_percent", "not_run": "why"}, "give either"),
         ({"mean_of": {"t1.vit": 0}, "metric": "accuracy_percent"}, "greater than 0"),

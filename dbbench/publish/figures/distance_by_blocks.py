@@ -30,7 +30,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     from dbbench.publish.published import published
 
     cells = read_cells(plan, experiment, root)
-    cells = cells[(cells["metric"] == "frechet_distance") & (cells["split"] == "test")]
+    # a mean of cells has no arm, and so no number of blocks
+    cells = cells[(cells["metric"] == "frechet_distance") & (cells["split"] == "test") & (cells["arm"] != "")]
     rows = []
     for row in cells.to_dict("records"):
         paper = published(row["cell"])

@@ -24,11 +24,14 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     from dbbench.publish.cells import read_cells
     from dbbench.publish.published import published
 
-    plain = {c.cell for c in plan.experiments[experiment].cells if c.variant == "default" and c.metric == "frechet_distance"}
+    cells = plan.experiments[experiment].cells
+    plain = {c.cell for c in cells if c.arm and c.variant == "default" and c.metric == "frechet_distance"}
     rows = []
     for row in read_cells(plan, experiment, root).to_dict("records"):
+        if row["cell"] not in plain or row["split"] != "test":
+            continue
         configuration = plan.arms[experiment][row["arm"]]
-        if row["cell"] in plain and row["split"] == "test" and isinstance(configuration.method, DiffusionBlocksConfig):
+        if isinstance(configuration.method, DiffusionBlocksConfig):
             paper = published(row["cell"])
             about = {"layers": "-".join(str(len(b.layers)) for b in configuration.partition.blocks)}
             about |= {"strategy": configuration.method.strategy, "published": "" if paper is None else paper.text}

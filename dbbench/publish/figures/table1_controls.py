@@ -37,7 +37,9 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     from dbbench.publish.cells import read_cells
 
     cells = read_cells(plan, experiment, root)
-    cells = cells[cells["metric"].str.endswith("_percent")]
+    # the sweep over the number of steps has a figure of its own; a mean of cells has no arm
+    swept = cells["variant"].str.contains(r"steps\d", regex=True)
+    cells = cells[cells["metric"].str.endswith("_percent") & ~swept & (cells["arm"] != "")]
     roles = [_role(plan, experiment, a, c) for a, c in zip(cells["arm"], cells["cell"], strict=True)]
     chance = [100 / CARDS[d].classes for d in cells["dataset"]]
     wanted = ["cell", "label", "arm", "seed", "metric", "value", "scale", "dataset", "run"]
