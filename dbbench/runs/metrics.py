@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -66,6 +67,24 @@ def read_metrics(path: Path, *, growing: bool = False) -> list[Line]:
         raise torn
     if not lines and not growing:
         raise UserError(f"{path}: has no lines; a finished run has logged its last step")
+    return lines
+
+
+def read_whole(path: Path, steps: int) -> list[Line]:
+    """The lines of a run of `steps` steps, none missing: they are as many steps apart as the first is from the start.
+
+    Raises:
+        UserError: as `read_metrics`, or a line is missing or too many.
+    """
+    lines = read_metrics(path)
+    every = lines[0].step
+    expected = [*range(every, steps, every), steps]
+    for number, (line, step) in enumerate(zip_longest(lines, expected), start=1):
+        found = None if line is None else line.step
+        if found != step:
+            raise UserError(
+                f"{path}: line {number}: step: expected {step or 'no more lines'}, found {found or 'no more lines'}"
+            )
     return lines
 
 

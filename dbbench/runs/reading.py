@@ -11,7 +11,7 @@ from typing import Any
 from dbbench.config import Configuration, Plan
 from dbbench.errors import UserError
 from dbbench.runs import records
-from dbbench.runs.metrics import METRICS, Metrics, read_metrics
+from dbbench.runs.metrics import METRICS, Metrics, read_whole
 from dbbench.runs.places import run_folder
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
 
@@ -75,13 +75,13 @@ class Run:
         """(block, step, metrics) of every logged step; block is None where one process holds the network.
 
         Raises:
-            UserError: a file is missing or malformed.
+            UserError: a file is missing or malformed, or lacks a line.
         """
         folder = self.root / self.folder
         parts = sorted(p.parent for p in folder.glob(f"block*/{METRICS}"))
         for part in parts or [folder]:
             block = int(part.name.removeprefix("block")) if parts else None
-            for line in read_metrics(part / METRICS):
+            for line in read_whole(part / METRICS, records.read_trained(part).steps):
                 yield block, line.step, line.metrics
 
 

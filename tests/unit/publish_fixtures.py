@@ -83,7 +83,10 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     )
     rows.write_evaluation(folder, evaluated)
     parts = [f"block{b}" for b in range(len(configuration.partition))] if configuration.isolated else ["."]
-    for part in parts:
+    for number, part in enumerate(parts):
+        if joined:
+            steps = configuration.steps_per_process
+            records.write_run(folder / part, record.model_copy(update={"block": number, "blocks": None, "steps": steps}))
         write_text(folder / part / "metrics.jsonl", _metrics(configuration.steps_per_process, level))
 
 

@@ -300,6 +300,24 @@ def test_a_line_torn_in_the_middle_is_not_resumed_over(tmp_path: Path) -> None:
     refused(lambda: metrics.resume(path, 50), path, "line 1")
 
 
+@pytest.mark.parametrize("lost", range(4))
+def test_a_lost_line_is_found(lost: int, folder: Path) -> None:
+    path = folder / metrics.METRICS
+    lines = path.read_text().splitlines(keepends=True)
+    assert [line.step for line in metrics.read_whole(path, 200)] == [50, 100, 150, 200]
+    assert metrics.read_whole(path, 200) == metrics.read_metrics(path)
+    path.write_text("".join(line for i, line in enumerate(lines) if i != lost))
+    refused(lambda: metrics.read_whole(path, 200), path, "step: expected ")
+
+
+def test_the_last_step_is_logged_whatever_the_interval(tmp_path: Path) -> None:
+    path = tmp_path / metrics.METRICS
+    for step in (20, 40, 50):
+        metrics.append(path, step, {})
+    assert [line.step for line in metrics.read_whole(path, 50)] == [20, 40, 50]
+    refused(lambda: metrics.read_whole(path, 40), path, "line 3: step: expected no more lines, found 50")
+
+
 def test_nothing_logged_yet_is_nothing(tmp_path: Path) -> None:
     path = tmp_path / metrics.METRICS
     assert metrics.read_metrics(path, growing=True) == []
