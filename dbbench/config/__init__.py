@@ -21,24 +21,22 @@ from dbbench.config.architectures import (
 )
 from dbbench.config.base import Strict, digest, overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
+from dbbench.config.evaluations import EvaluationConfig, Reading, settings_of
 from dbbench.config.experiments import Arm, Cell, Claim, Column, Experiment, Grid, Group, SuiteConfig
+from dbbench.config.images import FeaturesConfig, ImagesConfig, ImagesEvaluation
 from dbbench.config.plan import Plan, config_root, find_configuration, load_experiment, load_plan, load_suite, resolve
+from dbbench.config.profile import ProfileConfig
+from dbbench.config.samplers import Sampler, SamplerConfig
 from dbbench.config.scales import SCALES, Scale, ScaleName, ScaleNames, scales_that_need_a_gpu
 from dbbench.config.settings import (
     DataConfig,
     DenoisingConfig,
     DiffusionBlocksConfig,
     EndToEndConfig,
-    EvaluationConfig,
-    FeaturesConfig,
-    ImagesConfig,
     MethodConfig,
-    ProfileConfig,
-    SamplerConfig,
-    TeacherConfig,
-    TextConfig,
     TrainingConfig,
 )
+from dbbench.config.texts import TeacherConfig, TextConfig, TextEvaluation
 
 __all__ = [
     "DENOISERS",
@@ -61,12 +59,15 @@ __all__ = [
     "Grid",
     "Group",
     "ImagesConfig",
+    "ImagesEvaluation",
     "MDMConfig",
     "MethodConfig",
     "ModelConfig",
     "Plan",
     "ProfileConfig",
+    "Reading",
     "RecurrentConfig",
+    "Sampler",
     "SamplerConfig",
     "Scale",
     "ScaleName",
@@ -75,6 +76,7 @@ __all__ = [
     "SuiteConfig",
     "TeacherConfig",
     "TextConfig",
+    "TextEvaluation",
     "TrainingConfig",
     "ViTConfig",
     "config_root",
@@ -87,6 +89,7 @@ __all__ = [
     "read_yaml",
     "resolve",
     "scales_that_need_a_gpu",
+    "settings_of",
     "validated",
     "yaml_files",
 ]

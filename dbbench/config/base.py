@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbbench.errors import UserError
 
@@ -18,6 +19,17 @@ class Strict(BaseModel):
     """Frozen; an unknown key, a number that is not finite, and true or false in place of a number are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        unknown = [key for key in value if key not in cls.model_fields] if isinstance(value, Mapping) else []
+        if unknown:
+            known = f"Extra inputs are not permitted; it may be one of: {', '.join(cls.model_fields)}"
+            error = PydanticCustomError("unknown_key", known)
+            details = [InitErrorDetails(type=error, loc=(str(key),), input=value[key]) for key in unknown]
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -112,32 +124,5 @@ def validated(model: type[BaseModel], value: Any, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        allowed = ""
-        if first["type"] == "extra_forbidden":
-            owner = _schema_at(model, first["loc"][:-1])
-            allowed = f"; it may be one of: {', '.join(owner)}" if owner else ""
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {key + ': ' if key else ''}{message}{allowed}") from None
-
-
-def _schema_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed at `path` below `model` (tags of discriminated unions are steps of the path)."""
-    schema = model.model_json_schema()
-    node: Any = schema
-
-    def follow(value: Any) -> Any:
-        while isinstance(value, dict) and ("$ref" in value or "anyOf" in value):
-            if "$ref" in value:
-                value = schema["$defs"][value["$ref"].rsplit("/", 1)[1]]
-            else:  # a model or null
-                value = next((v for v in value["anyOf"] if v.get("type") != "null"), {})
-        return value
-
-    for part in path:
-        node = follow(node)
-        if isinstance(node, dict) and "discriminator" in node:
-            node = {"$ref": node["discriminator"]["mapping"][part]} if part in node["discriminator"]["mapping"] else {}
-        elif isinstance(node, dict):
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
-    node = follow(node)
-    return list(node.get("properties", {})) if isinstance(node, dict) else []
+        raise UserError(f"{where}: {key + ': ' if key else ''}{message}") from None

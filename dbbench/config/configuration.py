@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from dbbench.cards import CARDS
 from dbbench.config.architectures import DENOISERS, IMAGE_GENERATORS, DiTConfig, MDMConfig, ModelConfig, RecurrentConfig
 from dbbench.config.base import Strict, digest
+from dbbench.config.evaluations import EvaluationConfig, Reading, settings_of
+from dbbench.config.images import ImagesEvaluation
+from dbbench.config.profile import ProfileConfig
 from dbbench.config.settings import (
     DataConfig,
     DiffusionBlocksConfig,
     EndToEndConfig,
-    EvaluationConfig,
     MethodConfig,
-    ProfileConfig,
     TrainingConfig,
 )
+from dbbench.config.texts import TextEvaluation
 from dbbench.errors import UserError
 from dbbench.masking import MaskSchedule
 from dbbench.partition import NoiseProcess, Partition, make_partition, split_layers
@@ -30,8 +33,15 @@ class Configuration(Strict):
     model: ModelConfig
     method: MethodConfig
     training: TrainingConfig
-    evaluation: EvaluationConfig = EvaluationConfig.model_construct()
+    evaluation: SerializeAsAny[EvaluationConfig] = Field(default_factory=dict, validate_default=True)
     profile: ProfileConfig | None = None
+
+    @field_validator("evaluation", mode="before")
+    @classmethod
+    def _of_the_architecture(cls, value: Any, info: ValidationInfo) -> Any:
+        """The settings of the architecture's own evaluation; a bad network is an error of its own."""
+        model = info.data.get("model")
+        return EvaluationConfig() if model is None else settings_of(model.architecture).model_validate(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Configuration:
@@ -45,20 +55,30 @@ class Configuration(Strict):
                 split_layers(self.model.layers, method.blocks, method.layer_distribution)
         except UserError as error:
             raise ValueError(str(error)) from None
-        if self.generates and self.evaluation.images is None:
-            raise ValueError(f"architecture {self.architecture} generates images; give evaluation.images")
         size = CARDS[self.data.name].image[1:]
         if isinstance(self.model, DiTConfig) and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
             raise ValueError(f"patch {list(self.model.patch)} must divide the image size {list(size)}")
-        if isinstance(self.model, MDMConfig) and self.evaluation.strata % self.method.blocks:
-            raise ValueError(
-                f"evaluation.strata {self.evaluation.strata} must be a multiple of the blocks {self.method.blocks}"
-            )
         if self.train_samples is None and self.training.steps is None:
             raise ValueError(f"training.steps is needed: the size of {self.data.name} is not known beforehand")
         if self.train_samples is not None and self.training.batch_size > self.train_samples:
             raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
         return self
+
+    @model_validator(mode="after")
+    def _can_be_evaluated(self) -> Configuration:
+        if self.profile is None:  # measured in place of training and evaluation
+            try:
+                self.evaluation.check(self)
+            except UserError as error:
+                raise ValueError(f"evaluation: {error}") from None
+        return self
+
+    def readings(self, *, conditional: bool = False) -> list[Reading]:
+        """The rows that its evaluation or profile writes; `conditional`: also those that need what a machine may lack."""
+        if self.profile is not None:
+            return [*self.profile.readings(self), *(self.profile.conditional_readings() if conditional else ())]
+        more = self.evaluation.conditional_readings(self) if conditional else []
+        return [*self.evaluation.readings(self), *more]
 
     @property
     def architecture(self) -> str:
@@ -78,9 +98,10 @@ class Configuration(Strict):
     @property
     def teacher(self) -> Configuration | None:
         """The run that judges this one's texts; None where none are generated."""
-        if self.evaluation.text is None:
+        text = self.evaluation.text if isinstance(self.evaluation, TextEvaluation) else None
+        if text is None:
             return None
-        about = self.evaluation.text.teacher
+        about = text.teacher
         return Configuration(
             data=self.data, model=about.model, method=EndToEndConfig(name="end_to_end"), training=about.training
         )
@@ -101,7 +122,7 @@ class Configuration(Strict):
     @property
     def features_name(self) -> str:
         """Names the feature extractor that measures generated images: data set, kind and a hash of its settings."""
-        assert self.evaluation.images is not None
+        assert isinstance(self.evaluation, ImagesEvaluation)
         features = self.evaluation.images.features
         data = self.data.model_dump(mode="json", include={"name", "validation", "limit"})
         about = digest({"data": data, "features": features.model_dump(mode="json")})
@@ -111,7 +132,7 @@ class Configuration(Strict):
     def judges(self) -> tuple[str, ...]:
         """The names of the teacher and the feature extractor that measure it, as far as it has them."""
         teacher = self.teacher
-        features = (self.features_name,) if self.generates and self.evaluation.images is not None else ()
+        features = (self.features_name,) if isinstance(self.evaluation, ImagesEvaluation) else ()
         return (*features, *((teacher.name,) if teacher is not None else ()))
 
     @property

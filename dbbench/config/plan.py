@@ -10,6 +10,7 @@ from typing import Any
 
 from dbbench.config.base import overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
+from dbbench.config.evaluations import Reading
 from dbbench.config.experiments import Arm, Cell, Experiment, SuiteConfig
 from dbbench.config.scales import ScaleName
 from dbbench.config.settings import EndToEndConfig
@@ -66,11 +67,10 @@ class Plan:
 
 def _evaluated_together(first: Configuration, second: Configuration, experiment: str) -> Configuration:
     """Two configurations with the same weights as one whose evaluation serves both."""
-    samplers = {**first.evaluation.samplers, **second.evaluation.samplers}
-    one, other = (c.evaluation.model_copy(update={"samplers": samplers}) for c in (first, second))
-    if one != other or any(first.evaluation.samplers.get(k, v) != v for k, v in second.evaluation.samplers.items()):
+    evaluation = first.evaluation.together(second.evaluation)
+    if evaluation is None:
         raise UserError(f"experiment {experiment}: {first.name} is evaluated otherwise by another experiment")
-    return first.model_copy(update={"evaluation": one})
+    return first.model_copy(update={"evaluation": evaluation})
 
 
 def config_root() -> Path:
@@ -110,6 +110,24 @@ def resolve(
     return configuration
 
 
+def check_reading(cell: Cell, configuration: Configuration, where: str) -> None:
+    """Refuse a cell that no row of its arm's evaluation will fill.
+
+    Raises:
+        UserError: one line that names file and cell, what is not known, and what is.
+    """
+    known = configuration.readings(conditional=bool(cell.needs))
+    wanted = Reading(cell.metric, cell.variant, cell.split)
+    for at, part in enumerate(Reading._fields):
+        same = {reading[at] for reading in known if reading[:at] == wanted[:at]}
+        if wanted[at] not in same:
+            given = " ".join(wanted[:at])
+            raise UserError(
+                f"{where}: cell {cell.cell}: {part} {wanted[at]!r} is not measured{f' of {given}' if given else ''} on arm "
+                f"{cell.arm}; known: {', '.join(sorted(same))}"
+            )
+
+
 def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     """Read every experiment the suite asks for and resolve its arms.
 
@@ -143,6 +161,9 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
         for arm_name, arm in experiment.arms.items():
             where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
             arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
+        for cell in experiment.cells:
+            if cell.arm is not None:
+                check_reading(cell, arms[name][cell.arm], str(files[name]))
     experiments = {n: loaded[n] for n in wanted}
     return Plan(suite.scale, suite.seeds_here, experiments, arms, suite.tracking_uri, files)
 

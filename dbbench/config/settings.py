@@ -1,13 +1,12 @@
-"""The settings of data, method, training, evaluation and profile."""
+"""The settings of data, method and training."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from dbbench.cards import CARDS
-from dbbench.config.architectures import ARConfig
 from dbbench.config.base import Strict
 from dbbench.errors import UserError
 from dbbench.noise import LogNormal
@@ -127,115 +126,3 @@ class TrainingConfig(Strict):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name} {getattr(self, name)} must be a multiple of log_every {self.log_every}")
         return self
-
-
-class SamplerConfig(Strict):
-    """The inference chain; every field is a switch that needs no new training."""
-
-    steps: int | None = Field(None, ge=1, description="D5: network calls T; default T = B")
-    grid: Literal["cdf", "karras"] = "cdf"  # D12
-    start: Literal["code", "paper", "zero"] = "code"  # D13, D30
-    bridge: Literal["normalised", "raw", "hard"] = "normalised"  # D4, D30
-    routing: Literal["by_index", "as_code"] = "by_index"  # D6
-    euler: Literal["code", "paper_sign"] = "code"  # D1
-    guidance: float = Field(0.0, ge=0, description="classifier-free guidance scale; 0 is off")
-    replace: tuple[int, int] | None = Field(None, description="control: the steps of the first block go through the second")
-    weights: Literal["average", "last"] = Field("average", description="where training keeps a moving average: which weights")
-
-
-class FeaturesConfig(Strict):
-    """The feature extractor of the Frechet distance. The other fields are of the in-suite classifier."""
-
-    kind: Literal["classifier", "inception", "inception_if_present"] = "classifier"
-    width: int = Field(32, ge=1, description="features of the classifier, and channels of its last convolutions")
-    steps: int = Field(600, ge=1)
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
-    augment: tuple[Literal["crop", "flip"], ...] = ()
-
-
-class ImagesConfig(Strict):
-    """How generated images are made and measured."""
-
-    samples: int = Field(1000, ge=2, description="images of each sample set")
-    halvings: int = Field(3, ge=0, description="bias control: real images, as many as samples and halved so many times")
-    levels: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 80.0)
-    shown: int = Field(40, ge=1, description="images that figures show")
-    timing: int = Field(0, ge=0, description="images of the timed chains; 0: not timed")
-    features: FeaturesConfig = FeaturesConfig.model_construct()
-
-
-class TeacherConfig(Strict):
-    """The network of the suite that judges generated text: trained once, end to end, on the same text."""
-
-    model: ARConfig
-    training: TrainingConfig
-
-
-class TextConfig(Strict):
-    """How text is generated and judged."""
-
-    prompts: int = Field(ge=2)
-    continuations: int = Field(1, ge=1)
-    prompt_length: int = Field(ge=1)
-    length: int = Field(ge=4)
-    mauve_scalings: tuple[float, ...] = Field((2.0, 0.2, 5.0), description="D17; the first is the one compared")
-    mauve_seeds: int = Field(5, ge=1)
-    pretrained: tuple[Literal["gpt2_large", "gpt2_xl", "llama2_7b"], ...] = Field(
-        (), description="models of others that judge, too, where their weights are present"
-    )
-    teacher: TeacherConfig
-
-
-class EvaluationConfig(Strict):
-    """What is measured on the trained weights."""
-
-    batch_size: int = Field(500, ge=1)
-    draws: int = Field(16, ge=1, description="draws of the first z per test sample")
-    votes: tuple[int, ...] = (1, 4, 16)
-    step_sweep: tuple[int, ...] = (1, 2, 3, 4, 8, 16, 50)
-    windows: int | None = Field(None, ge=1, description="text: windows of the test part, spread over it; default all")
-    text: TextConfig | None = Field(None, description="for architectures that generate text")
-    strata: int = Field(72, ge=1, description="masked diffusion: slices of t for the bound; a multiple of the blocks")
-    sampler: SamplerConfig = SamplerConfig.model_construct()
-    samplers: dict[str, SamplerConfig] = Field(default_factory=dict, description="variants of the chain: what each changes")
-    images: ImagesConfig | None = Field(None, description="for architectures that generate images")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _variants_of_the_chain(cls, value: Any) -> Any:
-        """A named sampler says what it changes of `sampler` and keeps the rest, such as its number of steps."""
-        if not isinstance(value, dict) or not isinstance(value.get("sampler"), dict):
-            return value
-        named = value.get("samplers") or {}
-        return {**value, "samplers": {n: {**value["sampler"], **s} if isinstance(s, dict) else s for n, s in named.items()}}
-
-    @model_validator(mode="after")
-    def _votes_fit(self) -> EvaluationConfig:
-        if any(v > self.draws for v in self.votes):
-            raise ValueError(f"votes {self.votes} need at least as many draws, got draws={self.draws}")
-        return self
-
-
-class ProfileConfig(Strict):
-    """What is measured in place of training and evaluation (docs/performance.md)."""
-
-    kind: Literal["memory", "time"]
-    # memory: counted, so one repeat says all
-    blocks: tuple[int, ...] = Field((), description="numbers of blocks to profile, same layers")
-    depths: tuple[int, ...] = Field((), description="numbers of layers to profile, same layers a block")
-    batch_sizes: tuple[int, ...] = ()
-    budgets_gb: tuple[int, ...] = Field((), description="memory in 10^9 bytes to find the largest batch for")
-    real_batch_size: int | None = Field(None, ge=1, description="also execute a step, at this batch size")
-    # time
-    rounds: int = Field(5, ge=1, description="times that the timed parts take turns")
-    warmup: int = Field(1, ge=0, description="turns before those that count")
-    chain_steps: int = Field(0, ge=0, description="steps of the timed inference chains; 0: none")
-    chain_batch_size: int = Field(4, ge=1)
-    chain_rounds: int = Field(2, ge=1)
-    job_steps: int = Field(0, ge=0, description="training steps of each block's job, in turn and at once; 0: no jobs")
-
-    @property
-    def repeats(self) -> int | None:
-        """Runs in place of the seeds; None: as many as there are seeds."""
-        return 1 if self.kind == "memory" else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dbbench.runs.rows import Evaluation
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from dbbench.config import Configuration
+    from dbbench.data import Data
     from dbbench.models import Network
 
 __all__ = ["EVALUATION_SEED", "Evaluation", "Job"]
@@ -29,7 +30,7 @@ class Job:
 
     configuration: Configuration
     networks: list[Network]
-    data: Any
+    data: Data
     scale: str
     seed: int
     folder: Path

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.config import SamplerConfig
+from dbbench.config.evaluations.ar import Settings
+from dbbench.config.texts import TextConfig
+from dbbench.data.tokens import TextData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.evaluation.generation import Generate, by_chain, end_to_end, greedy, top_p
+from dbbench.evaluation.generation import Generate, Pick, by_chain, end_to_end, greedy, top_p
+from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, other_windows, percent, spread
 from dbbench.evaluation.pretrained import Pretrained, present
 from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
@@ -23,24 +26,17 @@ from dbbench.seeding import generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-    from dbbench.data.tokens import TextData
-
-LEVELS = (80.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.1, 0.01)
 
 
 def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
-    configuration, data = job.configuration, job.data
-    batch = data.whole("test")
-    wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
-    index = torch.linspace(0, len(batch.labels) - 1, wanted).long().to(batch.labels.device)
-    windows = batch.labels[index]
-    kind = Blockwise if configuration.blockwise else EndToEnd
+    settings = job.configuration.evaluation
+    assert isinstance(settings, Settings)
+    windows = spread(job.data.whole("test").labels, settings.windows)
+    kind = Blockwise if job.configuration.blockwise else EndToEnd
     with torch.no_grad():
-        found = kind(configuration, job.networks, windows)
-        teacher = load_teacher(job)
-        if teacher is not None:
-            generate(found, configuration, data, teacher)
+        found = kind(job.configuration, settings, job.networks, windows)
+        continue_texts(job, found, settings.text)
     return found.result
 
 
@@ -54,10 +50,16 @@ class Generating(Protocol):
         ...
 
 
-def generate(found: Generating, configuration: Configuration, data: TextData, teacher: Teacher) -> None:
+def continue_texts(job: Job, found: Generating, text: TextConfig | None) -> None:
+    """Continue texts and judge them, where the run is asked to."""
+    teacher = load_teacher(job)
+    if text is not None and teacher is not None:
+        assert isinstance(job.data, TextData)
+        generate(found, text, job.data, teacher)
+
+
+def generate(found: Generating, text: TextConfig, data: TextData, teacher: Teacher) -> None:
     """Continue prompts of the test part with every decoder of the method, and judge the texts."""
-    text = configuration.evaluation.text
-    assert text is not None
     size = text.prompt_length + text.length
     tokens = data.whole("test").labels.flatten()
     # [tokens] -> [texts, size], the rest left out
@@ -87,17 +89,16 @@ def generate(found: Generating, configuration: Configuration, data: TextData, te
 class EndToEnd:
     """An end-to-end network."""
 
-    def __init__(self, configuration: Configuration, networks: list[Network], windows: Tensor) -> None:
+    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], windows: Tensor) -> None:
         self.network: Any = networks[0]
-        size = configuration.evaluation.batch_size
-        logits = torch.cat([self.network(w) for w in windows.split(size)])
+        logits = torch.cat([self.network(w) for w in windows.split(settings.batch_size)])
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens")
         self.result.add("cross_entropy", token_error(logits, windows).mean().item())
         self.result.add("accuracy_percent", percent(logits.argmax(-1) == windows))
-        order = windows.roll(1, 0)
+        other = other_windows(windows)
         # the same predictions held against the tokens of another window
-        self.result.add("cross_entropy", token_error(logits, order).mean().item(), "shuffled_context")
+        self.result.add("cross_entropy", token_error(logits, other).mean().item(), "shuffled_context")
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is top-p 0.95."""
@@ -111,10 +112,9 @@ class EndToEnd:
 class Blockwise:
     """A run of DiffusionBlocks."""
 
-    def __init__(self, configuration: Configuration, networks: list[Network], windows: Tensor) -> None:
-        method = configuration.method
-        self.settings, self.windows = configuration.evaluation, windows
-        self.chain = Chain(networks, configuration.partition, method.process, self.settings.sampler)
+    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], windows: Tensor) -> None:
+        self.settings, self.windows, process = settings, windows, configuration.method.process
+        self.chain = Chain(networks, configuration.partition, process, settings.sampler)
         self.width = configuration.model.width
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
@@ -153,7 +153,7 @@ class Blockwise:
             for t, (b, s, x) in enumerate(zip(self.chain.route, self.chain.grid, logits, strict=True))
         ]
         self.result.curve("accuracy_per_step", ["step", "block", "sigma", "accuracy_percent"], rows)
-        shuffled = self.chain.denoise(0, labels.roll(1, 0), self.chain.start(self.unit()), self.chain.grid[0]).logits
+        shuffled = self.chain.denoise(0, other_windows(labels), self.chain.start(self.unit()), self.chain.grid[0]).logits
         add(
             "cross_entropy",
             token_error(shuffled, labels).mean().item(),
@@ -176,8 +176,8 @@ class Blockwise:
             output = networks[block].denoise_after(contexts[block], z, levels, layers[block])
             return token_error(output.logits, labels).mean().item()
 
-        rows = [[b, s, self.chain.partition.owner(s) == b, error(b, s)] for b in blocks for s in LEVELS]
-        self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
+        levels = self.settings.levels_within(self.chain.process)
+        self.result.curve("error_at_level", ERROR_COLUMNS, errors_at_levels(self.chain.partition, levels, error))
         if len(blocks) > 1:
             middle = [(b, (self.chain.partition[b].low * self.chain.partition[b].high) ** 0.5) for b in blocks]
             for name, order in (("own_block", list(blocks)), ("reversed_block", list(reversed(blocks)))):
@@ -186,19 +186,13 @@ class Blockwise:
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is greedy at the end of T = B steps; `top_p` ends as the end-to-end network does."""
-        made = {"default": by_chain(self.chain, self.width, greedy), "top_p": by_chain(self.chain, self.width, top_p(0.95))}
-        made["block0_top_p"] = self.decoder(SamplerConfig(steps=1), top_p(0.95))
-        made["hard_bridge"] = self.decoder(SamplerConfig(bridge="hard"), greedy)
+        made = {"default": self.decoder(greedy), "top_p": self.decoder(top_p(0.95))}
+        made["block0_top_p"] = self.decoder(top_p(0.95), steps=1)
+        made["hard_bridge"] = self.decoder(greedy, bridge="hard")
         for steps in self.settings.step_sweep:
-            made[f"steps{steps}"] = self.decoder(SamplerConfig(steps=steps), greedy)
+            made[f"steps{steps}"] = self.decoder(greedy, steps=steps)
         return made
 
-    def decoder(self, sampler: SamplerConfig, pick: Any) -> Generate:
-        """Another chain of the same weights."""
-        chain = Chain(self.chain.networks, self.chain.partition, self.chain.process, sampler)
-        return by_chain(chain, self.width, pick)
-
-
-def percent(correct: Tensor) -> float:
-    """Mean of a boolean tensor in percent."""
-    return 100.0 * correct.double().mean().item()
+    def decoder(self, pick: Pick, **changes: Any) -> Generate:
+        """The chain, or a variant of it, of the same weights."""
+        return by_chain(self.chain.varied(**changes), self.width, pick)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dbbench.config import SamplerConfig
+from dbbench.batch import Batch
+from dbbench.config.evaluations.dit import Settings
+from dbbench.config.samplers import ImageSampler
+from dbbench.data.generation import GenerationData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.distances import frechet_distance, gaussian, kernel_distance, precision_recall
 from dbbench.evaluation.features import load_features
+from dbbench.evaluation.measures import errors_at_levels
 from dbbench.evaluation.sampling import sample_set, save_samples, targets, walk
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network, build, materialise
@@ -41,26 +44,26 @@ class Generation:
 
     def __init__(self, job: Job) -> None:
         configuration = job.configuration
-        assert configuration.evaluation.images is not None
-        self.job, self.data, self.settings = job, job.data, configuration.evaluation.images
-        self.size, self.device = configuration.evaluation.batch_size, job.device
+        assert isinstance(configuration.evaluation, Settings)
+        assert isinstance(job.data, GenerationData)
+        self.job, self.data, self.settings = job, job.data, configuration.evaluation
+        self.images, self.size, self.device = self.settings.images, self.settings.batch_size, job.device
         self.partition, self.process = configuration.partition, configuration.method.process
         self.networks: dict[str, list[Network]] = {"average": job.networks}
         folder = features_folder(job.scale, configuration.features_name)
-        self.features = load_features(folder, self.settings.features, self.data, self.device)
+        self.features = load_features(folder, self.images.features, self.data, self.device)
         self.real = {part: gaussian(f) for part, f in self.features.real.items()}
         self.shape, self.classes = tuple(self.data.card["image"]), self.data.card["classes"]
-        self.result = Evaluation(f"{self.settings.samples} samples, {self.features.title}")
+        self.result = Evaluation(f"{self.images.samples} samples, {self.features.title}")
 
     def evaluate(self) -> Evaluation:
         """Everything."""
-        evaluation = self.job.configuration.evaluation
-        images = self.sample("default", evaluation.sampler)
+        images = self.sample("default", self.settings.sampler)
         about = {"name": self.job.configuration.name, "seed": self.job.seed}
         self.result.samples_sha256 = save_samples(self.job.folder / "samples.safetensors", images, self.classes, about)
         self.distances(images)
         self.show(images)
-        for name, sampler in evaluation.samplers.items():
+        for name, sampler in self.settings.samplers.items():
             self.distances(self.sample(name, sampler), name)
         self.real_images()
         self.losses_at_fixed_levels()
@@ -68,19 +71,19 @@ class Generation:
         self.speed()
         return self.result
 
-    def chain(self, sampler: SamplerConfig) -> Chain:
+    def chain(self, sampler: ImageSampler) -> Chain:
         """The chain of the trained networks under a sampler."""
         if sampler.weights == "last" and "last" not in self.networks:
             path = self.job.folder / "model.safetensors"
             self.networks["last"] = load_networks(self.job.configuration, path, self.device, average=False)
         return Chain(self.networks[sampler.weights], self.partition, self.process, sampler)
 
-    def sample(self, name: str, sampler: SamplerConfig) -> Tensor:
+    def sample(self, name: str, sampler: ImageSampler) -> Tensor:
         """The sample set of a sampler, bytes [N, channels, height, width]."""
         trained = read_trained(self.job.folder)
         identity = {"sampler": sampler.model_dump(mode="json"), "code": trained.code, "ended": trained.ended}
         state = self.job.folder / "samples" / name
-        count, size = self.settings.samples, self.size
+        count, size = self.images.samples, self.size
         return sample_set(self.chain(sampler), self.data, count, size, state, identity, self.device, name)
 
     def extract(self, images: Tensor) -> Tensor:
@@ -103,8 +106,8 @@ class Generation:
     def real_images(self) -> None:
         """The bias control: real training images in the place of samples, at several counts, drawn anew for each seed."""
         features, rows = self.features.real["train"], []
-        most = min(self.settings.samples, len(features))
-        for share in (2**k for k in range(self.settings.halvings + 1)):
+        most = min(self.images.samples, len(features))
+        for share in (2**k for k in range(self.images.halvings + 1)):
             count = most // share
             g = generator(EVALUATION_SEED, "real", self.job.seed, count)
             chosen = features[torch.randperm(len(features), generator=g)[:count]]
@@ -121,64 +124,67 @@ class Generation:
         Beside it that of D = c_skip z, the network before its first step.
         """
         batch, sd = self.data.whole("test"), self.job.configuration.method.sigma_data
-        chain, y = self.chain(self.job.configuration.evaluation.sampler), batch.labels
-        g = generator(EVALUATION_SEED, "levels")
-        eps, rows = torch.randn(y.shape, generator=g).to(y.device), []
-        for sigma in self.settings.levels:
-            z, w = y + sigma * eps, weight(sigma, sd)
-            skip = w * (precondition(sigma, sd).c_skip * z - y).square().mean().item()
-            for block in range(len(self.partition)):
-                value = w * self._error(chain, block, batch, z, sigma)
-                owns = self.partition.owner(sigma) == block
-                rows.append([block, sigma, owns, value, skip])
-                if owns:
-                    about = f"mean over all {len(y)} test images, one draw of noise each"
-                    self.result.add("weighted_loss", value, f"sigma{sigma:g}", evaluator=about)
+        chain, y = self.chain(self.settings.sampler), batch.labels
+        eps = torch.randn(y.shape, generator=generator(EVALUATION_SEED, "levels")).to(y.device)
+
+        def loss(block: int, sigma: float) -> float:
+            return float(weight(sigma, sd) * self._error(chain, block, batch, y + sigma * eps, sigma))
+
+        def skip_only(sigma: float) -> float:
+            skipped = precondition(sigma, sd).c_skip * (y + sigma * eps)
+            return float(weight(sigma, sd) * (skipped - y).square().mean().item())
+
+        levels = self.settings.levels_within(self.process)
+        found, skipped = errors_at_levels(self.partition, levels, loss), {sigma: skip_only(sigma) for sigma in levels}
+        about = f"mean over all {len(y)} test images, one draw of noise each"
+        for _, sigma, owns, value in found:
+            if owns:
+                self.result.add("weighted_loss", value, f"sigma{sigma:g}", evaluator=about)
+        rows = [[*row, skipped[row[1]]] for row in found]
         self.result.curve("loss_at_level", ["block", "sigma", "owns", "weighted_loss", "skip_only"], rows)
 
-    def _error(self, chain: Chain, block: int, batch: Any, z: Tensor, sigma: float) -> float:
+    def _error(self, chain: Chain, block: int, batch: Batch, z: Tensor, sigma: float) -> float:
         """The mean squared error of one block at one level."""
         total = 0.0
         slices = zip(batch.inputs.split(self.size), batch.labels.split(self.size), z.split(self.size), strict=True)
         with torch.no_grad():
             for inputs, labels, noisy in slices:
-                denoised = chain.network(block).clean(chain.denoise(block, inputs, noisy, sigma), "normalised")
+                denoised = chain.clean(block, chain.denoise(block, inputs, noisy, sigma))
                 total += (denoised - labels).square().mean((1, 2, 3)).sum().item()
         return total / len(z)
 
     def show(self, images: Tensor) -> None:
         """The first samples, for figures: class, shape and pixels as hexadecimal bytes."""
         shape = "x".join(str(s) for s in images.shape[1:])
-        rows = [[i, i % self.classes, shape, x.numpy().tobytes().hex()] for i, x in enumerate(images[: self.settings.shown])]
+        rows = [[i, i % self.classes, shape, x.numpy().tobytes().hex()] for i, x in enumerate(images[: self.images.shown])]
         self.result.curve("samples", ["index", "class", "shape", "pixels"], rows)
 
     def denoising_path(self, samples: int = 6, frames: int = 10) -> None:
         """What the owning block makes of z at `frames` steps of the default chain, for the first samples."""
-        chain, rows = self.chain(self.job.configuration.evaluation.sampler), []
+        chain, rows = self.chain(self.settings.sampler), []
         grid = chain.grid
         shown = {round(i * (len(grid) - 1) / (frames - 1)) for i in range(frames)}
         for step, call in enumerate(walk(chain, 0, samples, self.shape, self.classes, self.device)):
             if step in shown:
-                denoised = chain.network(call.block).clean(call.output, chain.sampler.bridge)
-                images = self.data.images(denoised).cpu()
+                images = self.data.images(chain.clean(call.block, call.output)).cpu()
                 shape = "x".join(str(s) for s in images.shape[1:])
                 rows += [[i, step, call.sigma, call.block, shape, x.numpy().tobytes().hex()] for i, x in enumerate(images)]
         self.result.curve("denoising_path", ["index", "step", "sigma", "block", "shape", "pixels"], rows)
 
     def speed(self) -> None:
         """Layer evaluations of one image, counted; and blockwise the time against a chain through all layers."""
-        sampler = self.job.configuration.evaluation.sampler
+        sampler = self.settings.sampler
         own = self.chain(sampler)
         counted = count_layers(own, self.shape, self.classes, self.device)
         self.result.add("layer_evaluations", counted, evaluator="layers run for one image, counted")
-        if not self.job.configuration.blockwise or not self.settings.timing:
+        if not self.job.configuration.blockwise or not self.images.timing:
             return
         configuration = self.job.configuration
         whole_network = materialise(build(configuration), EVALUATION_SEED, self.device).eval()
         whole = Chain([whole_network], make_partition(self.process, 1, configuration.model.layers), self.process, sampler)
         ratio = count_layers(whole, self.shape, self.classes, self.device) / counted
         self.result.add("layer_ratio", ratio, evaluator="layers run end to end by layers run in blocks, counted")
-        evaluator = f"{self.settings.timing} images, {len(own.grid)} steps, median of {REPEATS} pairs timed in one job"
+        evaluator = f"{self.images.timing} images, {len(own.grid)} steps, median of {REPEATS} pairs timed in one job"
         self.result.add("relative_speed", self._relative_speed(whole, own), evaluator=evaluator)
 
     def _relative_speed(self, whole: Chain, own: Chain) -> float:
@@ -188,7 +194,7 @@ class Generation:
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             started = time.perf_counter()
-            targets(chain, 0, self.settings.timing, self.shape, self.classes, self.device)
+            targets(chain, 0, self.images.timing, self.shape, self.classes, self.device)
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             return time.perf_counter() - started

@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dbbench.config.images import FeaturesConfig, ImagesEvaluation
 from dbbench.data.augment import augment
+from dbbench.data.generation import GenerationData
 from dbbench.errors import UserError
 from dbbench.evaluation import EVALUATION_SEED
 from dbbench.models import materialise
@@ -31,7 +33,8 @@ from dbbench.training.checkpoint import load_tensors, save_tensors
 from dbbench.weights import INCEPTION
 
 if TYPE_CHECKING:
-    from dbbench.config import Configuration, FeaturesConfig
+    from dbbench.config import Configuration
+    from dbbench.data import Data
 
 INCEPTION_SHA256 = "6726825d"  # the first digits, from the file's name
 INCEPTION_HELP = (
@@ -86,7 +89,7 @@ def inception(device: torch.device) -> Extract:
     return extract
 
 
-def train_classifier(config: FeaturesConfig, data: Any, device: torch.device) -> Classifier:
+def train_classifier(config: FeaturesConfig, data: GenerationData, device: torch.device) -> Classifier:
     """A classifier of the training part: AdamW, cosine to zero."""
     image, classes = tuple(data.card["image"]), data.card["classes"]
     model = build_classifier(image, classes, config.width)
@@ -108,26 +111,27 @@ def train_classifier(config: FeaturesConfig, data: Any, device: torch.device) ->
 
 
 @torch.no_grad()
-def accuracy_percent(model: Classifier, data: Any, part: str = "test", size: int = 500) -> float:
+def accuracy_percent(model: Classifier, data: GenerationData, part: str = "test", size: int = 500) -> float:
     """Top-1 accuracy on a part."""
     labels = data.parts[part][1].split(size)
     correct = [model(x).argmax(-1) == y for x, y in zip(data.real(part, size), labels, strict=True)]
     return 100 * torch.cat(correct).double().mean().item()
 
 
-def features_of(extract: Extract, data: Any, part: str) -> Tensor:
+def features_of(extract: Extract, data: GenerationData, part: str) -> Tensor:
     """Features of the real images of a part, [N, d]."""
     with torch.no_grad():
         return torch.cat([extract(x).cpu().float() for x in data.real(part)])
 
 
-def make_features(configuration: Configuration, scale: str, folder: Path, data: Any, device: torch.device) -> None:
+def make_features(configuration: Configuration, scale: str, folder: Path, data: Data, device: torch.device) -> None:
     """Train or find the extractor and write model.safetensors (classifier), features.safetensors and run.json to `folder`.
 
     Raises:
         UserError: Inception is asked for and not there, or the data has no classes to learn.
     """
-    assert configuration.evaluation.images is not None
+    assert isinstance(configuration.evaluation, ImagesEvaluation)
+    assert isinstance(data, GenerationData)
     config, started, clock = configuration.evaluation.images.features, now(), time.perf_counter()
     kind, accuracy = chosen_kind(config), None
     if kind == "inception":
@@ -170,7 +174,7 @@ def weights_digest(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_features(folder: Path, config: FeaturesConfig, data: Any, device: torch.device) -> Features:
+def load_features(folder: Path, config: FeaturesConfig, data: GenerationData, device: torch.device) -> Features:
     """What `make_features` wrote to `folder`.
 
     Raises:

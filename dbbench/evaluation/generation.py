@@ -9,16 +9,18 @@ Shapes: N texts, P tokens of a prompt, L tokens to add, d width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dbbench.evaluation import EVALUATION_SEED
-from dbbench.methods.diffusion_blocks import Chain
+from dbbench.methods.diffusion_blocks import Chain, last
 from dbbench.models.text_layers import Cache
-from dbbench.noise import euler_step
 from dbbench.seeding import generator
+
+if TYPE_CHECKING:
+    from dbbench.models.ar import AR
 
 #: logits [N, V] and uniform numbers [N] to tokens [N]
 Pick = Callable[[Tensor, Tensor], Tensor]
@@ -52,7 +54,7 @@ def draws(name: str, texts: int, length: int, width: int, normal: bool = False) 
         yield torch.randn(texts, width, generator=g) if normal else torch.rand(texts, width, generator=g)
 
 
-def end_to_end(network: Any, pick: Pick) -> Generate:
+def end_to_end(network: AR, pick: Pick) -> Generate:
     """Generation by an end-to-end network."""
 
     @torch.no_grad()
@@ -82,16 +84,16 @@ def by_chain(chain: Chain, width: int, pick: Pick) -> Generate:
         caches = [Cache(room=prompts.shape[1] + length + 1) for _ in blocks]
         for b in blocks:
             chain.network(b).causal(chain.network(b).begun(prompts), caches[b], layers[b], output=False)
-        grid, route, made = chain.grid, chain.route, []
+
+        def denoise(step: int, block: int, z: Tensor, sigma: float) -> Any:
+            levels = torch.full((len(z),), sigma, device=z.device)
+            return chain.network(block).denoise_after(caches[block], z, levels, layers[block])
+
+        made = []
         units, numbers = (draws("start", len(prompts), length, width, normal=True), draws("token", len(prompts), length, 1))
         for unit, u in zip(units, numbers, strict=True):
-            z = chain.start(unit.to(prompts.device))[:, None]
-            for i, (sigma, b) in enumerate(zip(grid, route, strict=True)):
-                levels = torch.full((len(z),), sigma, device=z.device)
-                output = chain.network(b).denoise_after(caches[b], z, levels, layers[b])
-                if i + 1 < len(grid):
-                    z = euler_step(z, chain.network(b).clean(output, chain.sampler.bridge), sigma, grid[i + 1])
-            token = pick(output.logits[:, 0], u[:, 0].to(z.device))
+            output = last(chain.calls(unit.to(prompts.device)[:, None], denoise)).output
+            token = pick(output.logits[:, 0], u[:, 0].to(prompts.device))
             made.append(token)
             for b in blocks:
                 chain.network(b).causal(chain.network(b).clean_tokens(token[:, None]), caches[b], layers[b], output=False)

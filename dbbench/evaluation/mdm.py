@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dbbench.config.evaluations.mdm import Settings
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.evaluation.measures import errors_at_levels, other_windows, spread
 from dbbench.masking import MASK, MaskSchedule
 from dbbench.models import Network
 from dbbench.partition import Partition
@@ -94,10 +96,10 @@ class Likelihood:
 
     def __init__(self, configuration: Configuration, networks: list[Network], tokens: Tensor) -> None:
         assert isinstance(configuration.process, MaskSchedule)
+        assert isinstance(configuration.evaluation, Settings)
         self.settings, self.networks = configuration.evaluation, networks
         self.partition, self.process = configuration.partition, configuration.process
-        index = torch.linspace(0, len(tokens) - 1, min(len(tokens), self.settings.windows or len(tokens))).long()
-        self.tokens = tokens[index.to(tokens.device)]
+        self.tokens = spread(tokens, self.settings.windows)
         self.result = Evaluation(self.described(len(self.tokens)))
 
     def evaluate(self) -> Evaluation:
@@ -134,7 +136,7 @@ class Likelihood:
 
     def predict_shuffled(self, block: int, z: Tensor, t: Tensor) -> Tensor:
         """Logits with the same positions masked, but what is left to see taken from another window."""
-        other = self.tokens[: len(z)].roll(1, 0).masked_fill(z == MASK, MASK)
+        other = other_windows(self.tokens[: len(z)]).masked_fill(z == MASK, MASK)
         return self.predict(block, other, t)
 
     def predict_reversed(self, block: int, z: Tensor, t: Tensor) -> Tensor:
@@ -170,14 +172,14 @@ class Likelihood:
 
     def errors_at_fixed_times(self) -> None:
         """Cross-entropy per masked token of every block at fixed times, its own and others'."""
-        rows = []
-        for block in range(len(self.partition)):
-            for t in (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0):
-                g = generator(EVALUATION_SEED, "level", str(t))
-                noise = torch.rand(self.tokens.shape, generator=g).to(self.tokens.device)
-                times = torch.full((len(self.tokens),), t, device=self.tokens.device)
-                z = self.process.corrupt(self.tokens, times, noise)
-                masked = z == MASK
-                error = F.cross_entropy(self.predict(block, z, times)[masked].float(), self.tokens[masked])
-                rows.append([block, t, self.partition.owner(t) == block, error.item()])
-        self.result.curve("error_at_level", ["block", "t", "owns", "cross_entropy"], rows)
+
+        def error(block: int, t: float) -> float:
+            g = generator(EVALUATION_SEED, "level", str(t))
+            noise = torch.rand(self.tokens.shape, generator=g).to(self.tokens.device)
+            times = torch.full((len(self.tokens),), t, device=self.tokens.device)
+            z = self.process.corrupt(self.tokens, times, noise)
+            masked = z == MASK
+            return F.cross_entropy(self.predict(block, z, times)[masked].float(), self.tokens[masked]).item()
+
+        found = errors_at_levels(self.partition, self.settings.times, error)
+        self.result.curve("error_at_level", ["block", "t", "owns", "cross_entropy"], found)

@@ -5,22 +5,23 @@ Shapes: N texts, S tokens, d width, V vocabulary.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.config import RecurrentConfig, SamplerConfig
+from dbbench.config import RecurrentConfig
+from dbbench.config.evaluations.recurrent import Settings
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.evaluation.ar import generate, percent
+from dbbench.evaluation.ar import continue_texts
 from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
-from dbbench.evaluation.texts import load_teacher
-from dbbench.methods.diffusion_blocks import Chain
-from dbbench.models.recurrent import Recurrence
-from dbbench.models.table_targets import token_error
+from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, percent, spread
+from dbbench.methods.diffusion_blocks import Chain, last
+from dbbench.models.recurrent import Recurrence, RecurrentDepth
+from dbbench.models.table_targets import Denoised, token_error
 from dbbench.models.text_layers import Cache
-from dbbench.noise import euler_step
 from dbbench.seeding import derive, generator
 
 if TYPE_CHECKING:
@@ -29,16 +30,14 @@ if TYPE_CHECKING:
 
 def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
-    configuration, data = job.configuration, job.data
-    batch = data.whole("test")
-    wanted = min(len(batch.labels), configuration.evaluation.windows or len(batch.labels))
-    windows = batch.labels[torch.linspace(0, len(batch.labels) - 1, wanted).long().to(batch.labels.device)]
+    configuration, settings, network = job.configuration, job.configuration.evaluation, job.networks[0]
+    assert isinstance(settings, Settings)
+    assert isinstance(network, RecurrentDepth)
+    windows = spread(job.data.whole("test").labels, settings.windows)
     kind = Denoising if configuration.blockwise else Recurrent
     with torch.no_grad():
-        found = kind(configuration, job.networks[0], windows)
-        teacher = load_teacher(job)
-        if teacher is not None:
-            generate(found, configuration, data, teacher)
+        found = kind(configuration, settings, network, windows)
+        continue_texts(job, found, settings.text)
     add_cost(found.result, configuration)
     return found.result
 
@@ -70,7 +69,7 @@ def add_cost(result: Evaluation, configuration: Configuration) -> None:
 class Recurrent:
     """The end-to-end network."""
 
-    def __init__(self, configuration: Configuration, network: Any, windows: Tensor) -> None:
+    def __init__(self, configuration: Configuration, settings: Settings, network: RecurrentDepth, windows: Tensor) -> None:
         assert isinstance(configuration.model, RecurrentConfig)
         self.network, self.runs = network, configuration.model.mean_recurrence
         w, s = windows.shape
@@ -78,7 +77,7 @@ class Recurrent:
         rows = []
         for runs in sorted({1, 2, 4, 8, self.runs}):
             g = torch.Generator(windows.device).manual_seed(derive(EVALUATION_SEED, "state"))
-            parts = windows.split(configuration.evaluation.batch_size)
+            parts = windows.split(settings.batch_size)
             error = torch.cat([token_error(network.recurrent(x, Recurrence(runs, 0), g), x) for x in parts]).mean().item()
             rows.append([runs, error])
             if runs == self.runs:
@@ -115,68 +114,57 @@ class Recurrent:
 class Denoising:
     """DiffusionBlocks with one block: core and coda run once for each Euler step."""
 
-    def __init__(self, configuration: Configuration, network: Any, windows: Tensor) -> None:
-        self.network, self.settings = network, configuration.evaluation
-        self.process, self.partition = configuration.method.process, configuration.partition
+    def __init__(self, configuration: Configuration, settings: Settings, network: RecurrentDepth, windows: Tensor) -> None:
+        self.network, self.settings, process = network, settings, configuration.method.process
+        self.chain = Chain([network], configuration.partition, process, settings.sampler)
         self.width = configuration.model.width
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
-        batch = Batch(windows, windows)
-        y, eps = network.target(batch), torch.randn(w, s, self.width, generator=generator(EVALUATION_SEED, "start"))
-        top = self.process.sigma_max
-        z = self.chain(SamplerConfig()).start(eps.to(y.device))
-        levels = torch.full((w,), top, device=y.device)
-        # not a likelihood of the text: the states before a token are noised text, at this level noise
-        error = token_error(network.denoise(windows, z, levels, []).logits, windows).mean().item()
-        self.result.add("cross_entropy", error, "sigma_max", evaluator="one run of core and coda at sigma_max, nats per token")
-        rows = []
-        for sigma in (80.0, 5.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.01):
-            logits = network.denoise(windows, y + sigma * eps.to(y.device), torch.full_like(levels, sigma), []).logits
-            rows.append([0, sigma, True, token_error(logits, windows).mean().item()])
-        self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
-        last = self.chain(self.settings.sampler).run(windows, eps.to(y.device))[-1].output.logits
-        self.result.add("accuracy_percent", percent(last.argmax(-1) == windows))
+        y = network.target(Batch(windows, windows))
+        eps = torch.randn(w, s, self.width, generator=generator(EVALUATION_SEED, "start")).to(y.device)
+        slices = [slice(at, at + settings.batch_size) for at in range(0, w, settings.batch_size)]
 
-    def chain(self, sampler: SamplerConfig) -> Chain:
-        """The chain under a sampler."""
-        return Chain([self.network], self.partition, self.process, sampler)
+        def error(z: Tensor, sigma: float) -> float:
+            errors = [token_error(self.chain.denoise(0, windows[i], z[i], sigma).logits, windows[i]) for i in slices]
+            return torch.cat(errors).mean().item()
+
+        # not a likelihood of the text: the states before a token are noised text, at this level noise
+        first = error(self.chain.start(eps), process.sigma_max)
+        self.result.add("cross_entropy", first, "sigma_max", evaluator="one run of core and coda at sigma_max, nats per token")
+        found = errors_at_levels(self.chain.partition, settings.levels_within(process), lambda _, s: error(y + s * eps, s))
+        self.result.curve("error_at_level", ERROR_COLUMNS, found)
+        ends = torch.cat([last(self.chain.walk(windows[i], eps[i])).output.logits.argmax(-1) for i in slices])
+        self.result.add("accuracy_percent", percent(ends == windows))
 
     def decoders(self) -> dict[str, Generate]:
         """K Euler steps with the same weights, greedy at the end; also with top-p, and with other numbers of steps."""
-        sampler = self.settings.sampler
-        made = {"default": self.decoder(sampler, greedy), "top_p": self.decoder(sampler, top_p(0.95))}
+        made = {"default": self.decoder(greedy), "top_p": self.decoder(top_p(0.95))}
         for steps in self.settings.step_sweep:
-            made[f"steps{steps}"] = self.decoder(SamplerConfig(steps=steps), greedy)
+            made[f"steps{steps}"] = self.decoder(greedy, steps=steps)
         return made
 
-    def decoder(self, sampler: SamplerConfig, pick: Pick) -> Generate:
+    def decoder(self, pick: Pick, **changes: Any) -> Generate:
         """Token by token. At each Euler step a token's state sees the states that the tokens before it had at that step.
 
         The states of a prompt are its targets noised to the levels of the grid.
         """
-        chain, network = self.chain(sampler), self.network
-        grid = chain.grid
+        chain, network = self.chain.varied(**changes), self.network
 
         def generate(prompts: Tensor, length: int) -> Tensor:
             n, p = prompts.shape
-            caches = [Cache(p + length + 1) for _ in grid]
+            caches = [Cache(p + length + 1) for _ in chain.grid]
             texts = Cache(p + length + 1)
             context = network.run("prelude", network.begun(prompts), texts)
             texts.length += p + 1
             y = network.target(Batch(prompts, prompts))
             eps = torch.randn(y.shape, generator=generator(EVALUATION_SEED, "prompt")).to(y.device)
-            for cache, sigma in zip(caches, grid, strict=True):
+            for cache, sigma in zip(caches, chain.grid, strict=True):
                 network.denoise_after(context[:, :p], y + sigma * eps, torch.full((n,), sigma, device=y.device), cache)
                 cache.length += p
             text, made = context[:, p:], []
             units, numbers = draws("start", n, length, self.width, normal=True), draws("token", n, length, 1)
             for unit, u in zip(units, numbers, strict=True):
-                z = chain.start(unit.to(y.device))[:, None]
-                for i, (cache, sigma) in enumerate(zip(caches, grid, strict=True)):
-                    output = network.denoise_after(text, z, torch.full((n,), sigma, device=y.device), cache)
-                    cache.length += 1
-                    if i + 1 < len(grid):
-                        z = euler_step(z, network.clean(output, sampler.bridge), sigma, grid[i + 1])
+                output = last(chain.calls(unit.to(y.device)[:, None], partial(self.denoise_after, text, caches))).output
                 made.append(pick(output.logits[:, 0], u[:, 0].to(y.device)))
                 text = network.run("prelude", network.embed(made[-1][:, None]), texts)
                 texts.length += 1
@@ -184,3 +172,9 @@ class Denoising:
             return torch.stack(made, 1)
 
         return generate
+
+    def denoise_after(self, text: Tensor, caches: list[Cache], step: int, block: int, z: Tensor, sigma: float) -> Denoised:
+        """A step for one token [N, 1, d] after the states that the tokens before it had at that step."""
+        output = self.network.denoise_after(text, z, torch.full((len(z),), sigma, device=z.device), caches[step])
+        caches[step].length += 1
+        return output

@@ -9,7 +9,6 @@ import hashlib
 import shutil
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dbbench.data.generation import GenerationData
 from dbbench.errors import UserError
 from dbbench.evaluation import EVALUATION_SEED
 from dbbench.methods.diffusion_blocks import Call, Chain
+from dbbench.methods.diffusion_blocks import last as last_call
 from dbbench.seeding import generator
 from dbbench.training.checkpoint import load_tensors, save_tensors
 
@@ -44,18 +45,17 @@ def walk(chain: Chain, first: int, last: int, shape: tuple[int, ...], classes: i
 
 def targets(chain: Chain, first: int, last: int, shape: tuple[int, ...], classes: int, device: Any) -> Tensor:
     """The targets D at the end of the chain of samples first..last-1, [N, *shape]."""
-    call = deque(walk(chain, first, last, shape, classes, device), maxlen=1)[0]
-    clean: Tensor = chain.network(call.block).clean(call.output, chain.sampler.bridge)
-    return clean
+    call = last_call(walk(chain, first, last, shape, classes, device))
+    return chain.clean(call.block, call.output)
 
 
 def sample_set(
-    chain: Chain, data: Any, count: int, batch: int, state: Path, identity: dict[str, Any], device: Any, title: str
+    chain: Chain, data: GenerationData, count: int, batch: int, state: Path, identity: dict[str, Any], device: Any, title: str
 ) -> Tensor:
     """`count` images as bytes [count, channels, height, width].
 
     Args:
-        data: `GenerationData`, for the shape of a target and its way to an image.
+        data: for the shape of a target and its way to an image.
         state: folder for the batches done; removed at the end.
         identity: what batches left there by a killed job must agree with to be used.
     """

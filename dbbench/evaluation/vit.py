@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.config import SamplerConfig
+from dbbench.config.evaluations.vit import Settings
+from dbbench.config.samplers import SamplerConfig
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.methods.diffusion_blocks import Call, Chain
+from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, percent, shuffled
+from dbbench.methods.diffusion_blocks import Call, Chain, last
 from dbbench.models import Network
-from dbbench.noise import euler_step
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
@@ -34,18 +35,6 @@ def evaluate(job: Job) -> Evaluation:
         if job.configuration.blockwise:
             return Classification(job.configuration, job.networks, batch).evaluate()
         return evaluate_end_to_end(job.configuration, job.networks[0], batch)
-
-
-def shuffled(batch: Batch) -> Batch:
-    """The same labels with the images of other samples: a network that looks at the image falls to chance."""
-    n = len(batch.labels)
-    order = torch.randperm(n, generator=generator(EVALUATION_SEED, "shuffle")).to(batch.inputs.device)
-    return Batch(batch.inputs[order], batch.labels)
-
-
-def percent(correct: Tensor) -> float:
-    """Mean of a boolean tensor in percent."""
-    return 100.0 * correct.double().mean().item()
 
 
 def evaluate_end_to_end(configuration: Configuration, network: Any, batch: Batch) -> Evaluation:
@@ -67,6 +56,7 @@ class Classification:
     def __init__(self, configuration: Configuration, networks: list[Network], batch: Batch) -> None:
         method = configuration.method
         assert method.name == "diffusion_blocks"
+        assert isinstance(configuration.evaluation, Settings)
         self.settings, self.batch, self.networks = configuration.evaluation, batch, networks
         self.partition, self.process = configuration.partition, method.process
         self.width = configuration.model.width
@@ -98,9 +88,13 @@ class Classification:
         """For each draw of z, the calls of each slice of `inputs`. Sample i has the same draw whatever the batch size."""
         chain, size = self.chain(sampler), self.settings.batch_size
         for k in range(draws):
-            g = generator(EVALUATION_SEED, "start", k)
-            unit = torch.randn(len(inputs), self.width, generator=g).to(inputs.device)
+            unit = self.unit(k, len(inputs))
             yield [chain.run(x, u) for x, u in zip(inputs.split(size), unit.split(size), strict=True)]
+
+    def unit(self, draw: int, count: int) -> Tensor:
+        """The standard normal draw of each sample's first z, [N, d]."""
+        g = generator(EVALUATION_SEED, "start", draw)
+        return torch.randn(count, self.width, generator=g).to(self.batch.inputs.device)
 
     def logits(self, sampler: SamplerConfig, inputs: Tensor, draws: int) -> Tensor:
         """[K, T, N, C]: the logits of every call."""
@@ -122,8 +116,8 @@ class Classification:
         result, labels, sampler = self.result, self.batch.labels, self.settings.sampler
         result.evaluator = self.evaluator("many")
         logits = self.logits(sampler, self.batch.inputs, self.settings.draws)
-        last, first = logits[:, -1], logits[:, 0]
-        result.add("accuracy_percent", percent(last.argmax(-1) == labels))
+        end, first = logits[:, -1], logits[:, 0]
+        result.add("accuracy_percent", percent(end.argmax(-1) == labels))
         result.add("accuracy_percent", percent(first.argmax(-1) == labels), "block0")
         posterior = first.softmax(-1)
         result.add("p_true_percent", 100 * posterior[:, torch.arange(len(labels)), labels].double().mean().item(), "block0")
@@ -136,9 +130,9 @@ class Classification:
         rows = [["default", t, b, s, a] for t, (b, s, a) in enumerate(zip(chain.route, chain.grid, per_call, strict=True))]
         result.curve("accuracy_per_step", ["sampler", "step", "block", "sigma", "accuracy_percent"], rows)
         for k in self.settings.votes:
-            votes = F.one_hot(last[:k].argmax(-1), logits.shape[-1]).sum(0)
+            votes = F.one_hot(end[:k].argmax(-1), logits.shape[-1]).sum(0)
             # ties go to the class with the larger summed probability
-            best = (votes + last[:k].softmax(-1).mean(0) * 0.5).argmax(-1)
+            best = (votes + end[:k].softmax(-1).mean(0) * 0.5).argmax(-1)
             result.add("accuracy_percent", percent(best == labels), f"vote{k}", evaluator=f"majority of {k} draws of z")
         result.add("accuracy_percent", self.bayes_chain(posterior), "bayes_chain")
 
@@ -149,17 +143,22 @@ class Classification:
         """
         chain = self.chain(self.settings.sampler)
         table = chain.network(0).table()
-        correct = []
-        for k, posterior in enumerate(posterior_KNC):
-            g = generator(EVALUATION_SEED, "start", k)
-            z = chain.start(torch.randn(posterior.shape[0], self.width, generator=g).to(posterior.device))
+
+        def end(k: int, posterior: Tensor) -> Tensor:
             log_p = posterior.clamp_min(1e-30).log()
-            for sigma, below in zip(chain.grid, [*chain.grid[1:], None], strict=True):
-                log_w = log_p - torch.cdist(z.double(), table.double()) ** 2 / (2 * sigma**2)
-                if below is not None:
-                    z = euler_step(z, log_w.softmax(-1).float() @ table, sigma, below)
-            correct.append(log_w.argmax(-1) == self.batch.labels)
-        return percent(torch.stack(correct))
+
+            def log_weights(step: int, block: int, z: Tensor, sigma: float) -> Tensor:
+                return log_p - torch.cdist(z.double(), table.double()) ** 2 / (2 * sigma**2)
+
+            def clean(block: int, log_w: Tensor) -> Tensor:
+                denoised: Tensor = log_w.softmax(-1).float() @ table
+                return denoised
+
+            log_w: Tensor = last(chain.calls(self.unit(k, len(posterior)), log_weights, clean)).output
+            return log_w
+
+        ends = torch.stack([end(k, posterior) for k, posterior in enumerate(posterior_KNC)])
+        return percent(ends.argmax(-1) == self.batch.labels)
 
     def shuffled_images(self) -> None:
         """The chain with the images of other samples: near chance unless the label leaks."""
@@ -178,24 +177,22 @@ class Classification:
         self.result.curve("step_sweep", ["steps", "accuracy_percent"], rows)
 
     def errors_at_fixed_levels(self) -> None:
-        """Cross-entropy of every block at fixed levels, its own and others'. A mean over levels would say nothing."""
-        levels = sorted({80.0, 20.0, 5.0, 2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01})
-        levels = [s for s in levels if self.process.sigma_min <= s <= self.process.sigma_max]
-        chain, n = self.chain(self.settings.sampler), len(self.batch.labels)
+        """Cross-entropy of every block at fixed levels, its own and others'."""
+        chain, size = self.chain(self.settings.sampler), self.settings.batch_size
+        n = len(self.batch.labels)
         eps = torch.randn(n, self.width, generator=generator(EVALUATION_SEED, "levels")).to(self.batch.inputs.device)
-        rows = []
-        for block in range(len(self.partition)):
-            y = chain.network(block).target(self.batch)
-            for sigma in levels:
-                z = (y + sigma * eps).split(self.settings.batch_size)
-                inputs = self.batch.inputs.split(self.settings.batch_size)
-                logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in zip(inputs, z, strict=True)])
-                owns = self.partition.owner(sigma) == block
-                error = F.cross_entropy(logits, self.batch.labels).item()
-                rows.append([block, sigma, owns, error])
-                if owns:
-                    self.result.add("cross_entropy", error, f"sigma{sigma:g}", evaluator=self.evaluator("one"))
-        self.result.curve("error_at_level", ["block", "sigma", "owns", "cross_entropy"], rows)
+
+        def error(block: int, sigma: float) -> float:
+            z = chain.network(block).target(self.batch) + sigma * eps
+            slices = zip(self.batch.inputs.split(size), z.split(size), strict=True)
+            logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in slices])
+            return F.cross_entropy(logits, self.batch.labels).item()
+
+        found = errors_at_levels(self.partition, self.settings.levels_within(self.process), error)
+        for _, sigma, owns, value in found:
+            if owns:
+                self.result.add("cross_entropy", value, f"sigma{sigma:g}", evaluator=self.evaluator("one"))
+        self.result.curve("error_at_level", ERROR_COLUMNS, found)
 
     def label_cosine(self) -> None:
         """Mean cosine between different labels' embeddings: near 1 when the table has collapsed (C21)."""

@@ -8,15 +8,17 @@ Shapes: N batch, ... the shape of one target.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.config import SamplerConfig
+from dbbench.config.samplers import Sampler, SamplerConfig
 from dbbench.errors import UserError
 from dbbench.methods import Step
 from dbbench.models import Network
@@ -131,6 +133,12 @@ class Call(NamedTuple):
     output: Any
 
 
+#: what a step makes of z: (step from 0, block, z, sigma) to an output
+Denoise = Callable[[int, int, Tensor, float], Any]
+#: the clean target that an output of a block stands for
+Clean = Callable[[int, Any], Tensor]
+
+
 @dataclass(frozen=True)
 class Chain:
     """The Euler chain of a trained run.
@@ -142,9 +150,13 @@ class Chain:
     networks: Sequence[Network]
     partition: Partition
     process: LogNormal
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: Sampler = field(default_factory=SamplerConfig)
 
-    @property
+    def varied(self, **changes: Any) -> Chain:
+        """The same weights under this chain's sampler with some of its settings changed."""
+        return replace(self, sampler=self.sampler.model_copy(update=changes))
+
+    @cached_property
     def grid(self) -> list[float]:
         """The T noise levels, descending; T = B unless the sampler says otherwise (D5).
 
@@ -153,7 +165,7 @@ class Chain:
         grid = self.process.grid(self.sampler.steps or len(self.partition), self.sampler.grid)
         return as_float32(grid) if self.sampler.routing == "as_code" else grid
 
-    @property
+    @cached_property
     def route(self) -> list[int]:
         """The block of each call.
 
@@ -163,7 +175,7 @@ class Chain:
         """
         grid = self.grid
         if self.sampler.routing == "as_code":
-            return route_as_code(self.partition, grid)
+            return self._replaced(route_as_code(self.partition, grid))
         route = self.partition.route(grid)
         idle = set(range(len(self.partition))) - set(route)
         if idle and len(grid) >= len(self.partition) and self.sampler.grid == "cdf" and self._equal_masses():
@@ -206,19 +218,36 @@ class Chain:
             return torch.zeros_like(unit)
         return unit * initial_scale(self.process.sigma_max, self.sampler.start)
 
+    def clean(self, block: int, output: Any) -> Tensor:
+        """The clean target that an output of a block stands for."""
+        denoised: Tensor = self.network(block).clean(output, self.sampler.bridge)
+        return denoised
+
     def run(self, inputs: Tensor, unit: Tensor) -> list[Call]:
         """All T calls for inputs [N, ...] from a standard normal draw `unit` [N, ...]; the last call's output counts."""
         return list(self.walk(inputs, unit))
 
-    @torch.no_grad()
     def walk(self, inputs: Tensor, unit: Tensor) -> Iterator[Call]:
         """The calls of `run` one by one, for targets too large to keep T of them."""
+        return self.calls(unit, lambda _, block, z, sigma: self.guided(block, inputs, z, sigma))
+
+    @torch.no_grad()
+    def calls(self, unit: Tensor, denoise: Denoise, clean: Clean | None = None) -> Iterator[Call]:
+        """The Euler chain from a standard normal draw `unit` [N, ...], whatever denoises.
+
+        Args:
+            clean: the clean target of an output; default: by the network of the block, over the sampler's bridge.
+        """
         update = euler_step if self.sampler.euler == "code" else euler_step_as_printed
-        grid, route = self.grid, self.route
+        grid, clean = self.grid, clean or self.clean
         z = self.start(unit)
-        for i, (sigma, block) in enumerate(zip(grid, route, strict=True)):
-            output = self.guided(block, inputs, z, sigma)
+        for i, (sigma, block) in enumerate(zip(grid, self.route, strict=True)):
+            output = denoise(i, block, z, sigma)
             yield Call(sigma, block, z, output)
             if i + 1 < len(grid):
-                denoised = self.network(block).clean(output, self.sampler.bridge)
-                z = update(z, denoised, sigma, grid[i + 1])
+                z = update(z, clean(block, output), sigma, grid[i + 1])
+
+
+def last(calls: Iterator[Call]) -> Call:
+    """The last call of a chain; those before it are not kept."""
+    return deque(calls, maxlen=1)[0]

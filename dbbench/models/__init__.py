@@ -7,7 +7,7 @@ splits into its layers, owned by blocks, and its ends (embeddings, noise embeddi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Fill = Callable[[Tensor, torch.Generator], Any]
 
 
+@runtime_checkable
 class TokenCounts(Protocol):
     """Training data that know how often each token stands in them."""
 
@@ -52,7 +53,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def from_data(self, data: TokenCounts) -> None:
-        """Initial values that come from the training data; called once, before training. Most networks have none."""
+        """Initial values that come from training data that are tokens; called once, before training. Most have none."""
 
     def loss(self, batch: Batch) -> Tensor:
         """End to end: the loss of each sample, [N]."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dbbench.config.evaluations import ChainEvaluation
 from dbbench.devices import choose_device
 from dbbench.profiling import parallel
 from dbbench.profiling.clock import ceiling, median_ratio, spread, take_turns
@@ -89,8 +90,9 @@ def inference(configuration: Configuration, result: Evaluation, device: torch.de
             unit = torch.randn_like(network.target(prepared.batch))
         chains = []
         for steps in (settings.chain_steps, configuration.method.blocks):
-            sampler = chosen.evaluation.sampler.model_copy(update={"steps": steps})
-            chains.append(Chain([network], chosen.partition, chosen.method.process, sampler))
+            assert isinstance(chosen.evaluation, ChainEvaluation)
+            chain = Chain([network], chosen.partition, chosen.method.process, chosen.evaluation.sampler)
+            chains.append(chain.varied(steps=steps))
         layers[name] = sum(len(chosen.partition[b].layers) for b in chains[0].route)
         parts[name], short[name] = (_run(chain, prepared.batch.inputs, unit) for chain in chains)
     take_turns(short, 1, 0)  # the warm-up: a step through each block has run every kernel and filled every buffer

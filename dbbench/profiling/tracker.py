@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
 
 from dbbench.batch import Batch
+from dbbench.config.profile import PHASES
 from dbbench.errors import UserError
 from dbbench.methods import Step
 from dbbench.profiling.step import Prepared, fakes, prepare
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from dbbench.config import Configuration
 
 DEVICE = torch.ops.prim.device.default
-PHASES = ("forward", "backward", "optimizer_step")
 CATEGORIES = {
     "parameters": _MemRefType.PARAM,
     "gradients": _MemRefType.GRAD,

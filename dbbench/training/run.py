@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dbbench.codehash import code_hash, training_entries
-from dbbench.data import load
+from dbbench.data import Data, load
 from dbbench.devices import choose_device
 from dbbench.errors import UserError
 from dbbench.machine import peak_rss_bytes
 from dbbench.methods import build as build_method
-from dbbench.models import Network, count_parameters, materialise
+from dbbench.models import Network, TokenCounts, count_parameters, materialise
 from dbbench.models import build as build_network
 from dbbench.runs.metrics import METRICS, STATE, Metrics
 from dbbench.runs.provenance import command, commit, device_name, now, versions
@@ -63,7 +63,8 @@ def train(
     stream: tuple[str | int, ...] = () if block is None else ("block", block)
     data = load(data_folder, configuration, device)
     network = make_network(configuration, seed, block, device)
-    network.from_data(data)
+    if isinstance(data, TokenCounts):
+        network.from_data(data)
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
     trainer = Trainer(network, method, configuration.training, steps, seed, device)
@@ -103,7 +104,7 @@ def train(
     shutil.rmtree(folder / STATE)
 
 
-def validation(method: Method, data: Any, configuration: Configuration) -> Callable[[Network], Metrics] | None:
+def validation(method: Method, data: Data, configuration: Configuration) -> Callable[[Network], Metrics] | None:
     """Numbers on the validation part for the learning curves; nothing is selected by them. None where none is held out."""
     if not configuration.data.validation:
         return None

@@ -200,3 +200,37 @@ def test_a_margin_is_finite(value: float) -> None:
         validated(Claim, {**about, "margin": value}, "here.yaml")
     with pytest.raises(UserError, match="a range is"):
         validated(Claim, {**about, "within": [float("nan"), value]}, "here.yaml")
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (
+            {"metric": "bits_per_character"},
+            r"cell x: metric 'bits_per_character' is not measured on arm a; known: accuracy_percent, ",
+        ),
+        (
+            {"metric": "accuracy_percent", "variant": "shufled"},
+            r"variant 'shufled' is not measured of accuracy_percent on arm a; known: default, ",
+        ),
+        (
+            {"metric": "accuracy_percent", "split": "train"},
+            r"split 'train' is not measured of accuracy_percent default on arm a; known: test",
+        ),
+    ],
+)
+def test_a_cell_that_no_row_will_fill_stops_planning(cell: dict[str, Any], says: str, tmp_path: Path) -> None:
+    root = tmp_path / "config"
+    (root / "experiments").mkdir(parents=True)
+    (root / "architectures").mkdir()
+    (root / "config.yaml").write_text("scale: smoke\n")
+    (root / "variants.yaml").write_text("{}\n")
+    base = {k: v for k, v in SMALL.items() if k != "method"}
+    (root / "architectures" / "vit.yaml").write_text(yaml.safe_dump({"smoke": base}))
+    arms = {"a": {"method": {"name": "end_to_end"}}}
+    experiment = {"architecture": "vit", "title": "t", "arms": arms, "cells": [{"cell": "x", "arm": "a", **cell}]}
+    (root / "experiments" / "one.yaml").write_text(yaml.safe_dump(experiment))
+    with pytest.raises(UserError, match=says) as caught:
+        load_plan(load_suite({}, root), root)
+    assert "one.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)

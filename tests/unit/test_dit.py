@@ -40,7 +40,8 @@ GENERATES: dict[str, Any] = {
         "__replace__": True,
         "batch_size": 16,
         "sampler": {"steps": 6},
-        "images": {"samples": 24, "halvings": 1, "levels": [0.1, 1.0], "shown": 10, "features": {"width": 8, "steps": 4}},
+        "levels": [0.1, 1.0],
+        "images": {"samples": 24, "halvings": 1, "shown": 10, "features": {"width": 8, "steps": 4}},
     },
 }
 END_TO_END: dict[str, Any] = {"method": {"name": "end_to_end"}}
@@ -191,8 +192,6 @@ def test_targets_have_the_asked_deviation_and_go_back_to_bytes(digits: Path) -> 
 def test_a_patch_that_does_not_fit_is_one_line() -> None:
     with pytest.raises(ValueError, match=r"must divide the image size \[8, 8\]"):
         small(GENERATES, BLOCKS, {"model": {"patch": [3, 3]}})
-    with pytest.raises(ValueError, match="give evaluation"):
-        small(GENERATES, BLOCKS, {"evaluation": {"images": None}})
 
 
 def test_isolated_blocks_start_as_the_joint_ones() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import small
 
+from dbbench import plugins
 from dbbench.cli import main
-from dbbench.config import Claim, load_plan, load_suite
+from dbbench.config import Claim, Reading, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.evaluation import Evaluation
 from dbbench.profiling import parallel
@@ -123,3 +126,18 @@ def test_blocks_as_jobs_in_turn_and_at_once() -> None:
     assert found["wall_seconds", "in_turn"] > 0
     assert found["wall_seconds", "at_once"] > 0
     assert found["peak_rss_megabytes", "at_once"] > 2 * found["peak_rss_megabytes", "in_turn"]
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"kind": "memory", "blocks": [1], "budgets_gb": [8], "batch_sizes": [8, 16]},
+        {"kind": "time", "rounds": 1, "warmup": 0, "chain_steps": 3, "chain_rounds": 1},
+    ],
+    ids=["memory", "time"],
+)
+def test_a_profile_writes_the_readings_that_planning_knows(profile: dict[str, Any], tmp_path: Path) -> None:
+    isolated = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
+    configuration, result = small(isolated, {"profile": profile}), Evaluation("")
+    plugins.module("profiling", f"{profile['kind']}_rows").measure(configuration, result, tmp_path)
+    assert sorted(Reading(row.metric, row.variant, row.split) for row in result.rows) == sorted(configuration.readings())

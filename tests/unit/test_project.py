@@ -15,6 +15,7 @@ import yaml
 
 import dbbench
 from dbbench import config as c
+from dbbench import plugins
 from dbbench.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def test_pitfalls_name_switches_that_exist() -> None:
         "model": {f for m in variants_of(c.ModelConfig) for f in m.model_fields},
         "method": {f for m in variants_of(c.MethodConfig) for f in m.model_fields},
         "training": set(c.TrainingConfig.model_fields),
-        "evaluation": set(c.EvaluationConfig.model_fields),
+        "evaluation": {f for name in plugins.names("config.evaluations") for f in c.settings_of(name).model_fields},
     }
     named = set(re.findall(r"`variant: (\w+)`", PITFALLS))
     assert named == set(VARIANTS)

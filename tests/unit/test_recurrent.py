@@ -98,7 +98,8 @@ def test_blockwise_every_parameter_gets_a_gradient() -> None:
 
 def test_generation_with_kept_states_is_the_same_as_without() -> None:
     network, x = made(END_TO_END).float(), tokens()
-    found = Recurrent(configuration(END_TO_END), network, x)
+    asked = configuration(END_TO_END)
+    found = Recurrent(asked, asked.evaluation, network, x)
     continued = found.decoder(greedy)(x[:, :4], 3)
     # without: all states at once, the same first states
     g = torch.Generator().manual_seed(derive(EVALUATION_SEED, "state"))
@@ -125,8 +126,9 @@ def test_one_pass_and_token_by_token_agree() -> None:
 
 def test_chains_end_in_tokens() -> None:
     network, x = made(BLOCKS).float(), tokens()
-    found = Denoising(configuration(BLOCKS), network, x)
-    one, two = (found.decoder(configuration(BLOCKS).evaluation.sampler, greedy)(x[:n, :4], 3) for n in (3, 3))
+    asked = configuration(BLOCKS)
+    found = Denoising(asked, asked.evaluation, network, x)
+    one, two = (found.decoder(greedy)(x[:n, :4], 3) for n in (3, 3))
     assert torch.equal(one, two)
 
 

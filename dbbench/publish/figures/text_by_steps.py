@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Configuration, Plan
+from dbbench.config.evaluations import SweptEvaluation
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
 from dbbench.runs.reading import Run
@@ -22,8 +23,10 @@ COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "drawn", 
 def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
     if not configuration.blockwise:
         return
-    default = configuration.evaluation.sampler.steps or len(configuration.partition)
-    readings = {"default": default} | {f"steps{s}": s for s in configuration.evaluation.step_sweep}
+    settings = configuration.evaluation
+    assert isinstance(settings, SweptEvaluation)
+    default = settings.sampler.steps or len(configuration.partition)
+    readings = {"default": default} | {f"steps{s}": s for s in settings.step_sweep}
     values = {(r.metric, r.variant): r.value for r in run.evaluation.rows}
     for metric in METRICS:
         for variant, steps in readings.items():

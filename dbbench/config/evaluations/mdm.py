@@ -1,0 +1,39 @@
+"""The evaluation of masked diffusion (`dbbench.evaluation.mdm`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from dbbench.config.evaluations import EvaluationConfig, Reading
+from dbbench.errors import UserError
+
+if TYPE_CHECKING:
+    from dbbench.config.configuration import Configuration
+
+TIMES = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0)
+
+
+class Settings(EvaluationConfig):
+    """The bound on the likelihood, and the error at fixed times."""
+
+    windows: int | None = Field(None, ge=1, description="windows of the test part, spread over it; default all")
+    strata: int = Field(72, ge=1, description="slices of t for the bound; a multiple of the blocks")
+    times: tuple[float, ...] = Field(TIMES, description="times t in (0, 1] at which every block's error is measured")
+
+    def check(self, configuration: Configuration) -> None:
+        """Refuse strata that the blocks cannot share, and times that do not exist."""
+        super().check(configuration)
+        blocks = len(configuration.partition)
+        if self.strata % blocks:
+            raise UserError(f"strata {self.strata} must be a multiple of the blocks {blocks}")
+        if any(not 0 < t <= 1 for t in self.times):
+            raise UserError(f"times {list(self.times)} must lie in (0, 1]")
+
+    def readings(self, configuration: Configuration) -> list[Reading]:
+        """The bound, its parts and its controls."""
+        blocks = range(len(configuration.partition))
+        variants = ["default", "reconstruction", *(f"block{b}" for b in blocks), "uniform_model", "shuffled_context"]
+        variants += ["blocks_reversed"] if len(blocks) > 1 else []
+        return [*(Reading("bits_per_character", v) for v in variants), Reading("bits_per_character_standard_error")]

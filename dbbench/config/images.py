@@ -1,0 +1,37 @@
+"""How generated images are made and measured: settings of the evaluations that generate some."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dbbench.config.base import Strict
+from dbbench.config.evaluations import EvaluationConfig
+
+
+class FeaturesConfig(Strict):
+    """The feature extractor of the Frechet distance. The other fields are of the in-suite classifier."""
+
+    kind: Literal["classifier", "inception", "inception_if_present"] = "classifier"
+    width: int = Field(32, ge=1, description="features of the classifier, and channels of its last convolutions")
+    steps: int = Field(600, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    augment: tuple[Literal["crop", "flip"], ...] = ()
+
+
+class ImagesConfig(Strict):
+    """How many images are made, and how they are measured."""
+
+    samples: int = Field(1000, ge=2, description="images of each sample set")
+    halvings: int = Field(3, ge=0, description="bias control: real images, as many as samples and halved so many times")
+    shown: int = Field(40, ge=1, description="images that figures show")
+    timing: int = Field(0, ge=0, description="images of the timed chains; 0: not timed")
+    features: FeaturesConfig = FeaturesConfig()
+
+
+class ImagesEvaluation(EvaluationConfig):
+    """An evaluation of generated images; its feature extractor is made once for a data set and scale."""
+
+    images: ImagesConfig = ImagesConfig()
