@@ -109,13 +109,16 @@ def prepare(
     device: torch.device,
     fake: bool = False,
     trainer_class: type[Trainer] = Trainer,
+    block: int | None = None,
 ) -> Prepared:
-    """A process of the configuration: the whole network, or under isolated residency the heaviest block alone.
+    """A process of the configuration: the whole network, or under isolated residency one block alone.
 
     Args:
         fake: with fake tensors, inside FakeTensorMode's context.
+        block: the block whose step is taken; default the heaviest.
     """
-    block = heaviest_block(configuration) if configuration.blockwise else None
+    if block is None and configuration.blockwise:
+        block = heaviest_block(configuration)
     own = block if configuration.isolated else None
     network = fake_network(configuration, own, device) if fake else make_network(configuration, 0, own, device)
     method = build_method(configuration, own)

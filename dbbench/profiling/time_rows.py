@@ -16,8 +16,9 @@ from dbbench.config.evaluations import ChainEvaluation
 from dbbench.devices import choose_device
 from dbbench.profiling import parallel
 from dbbench.profiling.clock import ceiling, median_ratio, spread, take_turns
+from dbbench.profiling.cost import block_flops
 from dbbench.profiling.memory_rows import end_to_end_of
-from dbbench.profiling.step import changed, fakes, prepare
+from dbbench.profiling.step import changed, prepare
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -41,7 +42,7 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
     }
     seconds = take_turns(parts, settings.rounds, settings.warmup)
     blockwise = [blocks * s for s in seconds["block"]]
-    flops = {"end_to_end": training_flops(whole), "block": training_flops(block)}
+    flops = {"end_to_end": block_flops(whole), "block": block_flops(block)}
     result.add("blocks_over_end_to_end", median_ratio(blockwise, seconds["end_to_end"]), split="train")
     counted = "counted on fake tensors under the math attention kernel"
     ratio = blocks * flops["block"] / flops["end_to_end"]
@@ -58,18 +59,6 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
     result.curve("turns", ["part", "turn", "seconds"], [[n, i, s] for n, v in seconds.items() for i, s in enumerate(v)])
     if settings.chain_steps:
         inference(configuration, result, device)
-
-
-def training_flops(configuration: Configuration) -> int:
-    """Floating-point operations of one training step, forward and backward, under the math attention kernel."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    plain = changed(configuration, training={"attention": "math"})
-    with fakes(True):
-        prepared = prepare(plain, device=torch.device("cpu"), fake=True)
-        with FlopCounterMode(display=False) as counter:
-            prepared.run()
-    return int(counter.get_total_flops())
 
 
 def inference(configuration: Configuration, result: Evaluation, device: torch.device) -> None:

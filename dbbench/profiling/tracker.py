@@ -169,17 +169,20 @@ def track(prepared: Prepared) -> Profile:
     return Profile(highest["Total"], categories, {phase: tracker.peaks[phase]["Total"] for phase in PHASES})
 
 
-def profile(configuration: Configuration, *, fake: bool = True, device: str = "cpu") -> Profile:
+def profile(
+    configuration: Configuration, *, fake: bool = True, device: str = "cpu", block: int | None = None
+) -> Profile:
     """The memory of one training step of a process of the configuration.
 
     Args:
+        block: the block whose step it is; default the heaviest.
         fake: under FakeTensorMode, in no memory to speak of; else the step is really executed, after a warm-up step.
     """
     on = torch.device(device)
     with fakes(fake), warnings.catch_warnings():
         # a kernel that is slower under autocast; it keeps the same memory and is no news to who asks for memory
         warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
-        prepared = prepare(configuration, device=on, fake=fake, trainer_class=PhasedTrainer)
+        prepared = prepare(configuration, device=on, fake=fake, trainer_class=PhasedTrainer, block=block)
         if not fake:
             prepared.run()
         return track(prepared)

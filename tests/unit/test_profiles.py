@@ -16,7 +16,7 @@ from dbbench.errors import UserError
 from dbbench.evaluation import Evaluation
 from dbbench.profiling import parallel
 from dbbench.profiling.clock import median_ratio, spread, take_turns
-from dbbench.profiling.time_rows import training_flops
+from dbbench.profiling.cost import block_flops
 from dbbench.publish.verdicts import judge_within
 
 
@@ -95,7 +95,7 @@ def test_operations_of_three_blocks_and_end_to_end_are_within_a_tenth() -> None:
     from dbbench.profiling.memory_rows import end_to_end_of
 
     block = plan("paper", "table12").arms["table12"]["db"]
-    assert 3 * training_flops(block) / training_flops(end_to_end_of(block)) == pytest.approx(1, abs=0.1)
+    assert 3 * block_flops(block) / block_flops(end_to_end_of(block)) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""The cost of a step: operations against a count by hand, and blocks against the whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbbench.config import Configuration
+from dbbench.profiling import cost
+from dbbench.profiling.cost import block_flops, step_cost
+from dbbench.profiling.tracker import profile
+from dbbench.profiling.step import changed
+
+N, WIDTH, MLP, TOKENS = 8, 32, 128, 17  # 16 patches of an 8 x 8 digit, and the class token
+END_TO_END = Configuration.model_validate(
+    {
+        "data": {"name": "digits"},
+        "model": {"architecture": "vit", "width": WIDTH, "layers": 6, "heads": 2, "mlp_width": MLP, "patch": [2, 2]},
+        "training": {"batch_size": N, "steps": 3, "learning_rate": 1e-3},
+        "method": {"name": "end_to_end"},
+    }
+)
+JOINT = changed(END_TO_END, method={"__replace__": True, "name": "diffusion_blocks", "blocks": 3})
+ISOLATED = changed(JOINT, method={"residency": "isolated"})
+UNEVEN = changed(JOINT, method={"layer_distribution": [3, 2, 1]})
+
+
+def test_a_layer_takes_the_operations_of_its_matrix_products() -> None:
+    five, six = (block_flops(changed(END_TO_END, model={"layers": n})) for n in (5, 6))
+    projections = 2 * N * TOKENS * (4 * WIDTH**2 + 2 * WIDTH * MLP)
+    attention = 2 * 2 * N * TOKENS**2 * WIDTH  # scores, and their product with the values
+    assert six - five == 3 * (projections + attention)  # the backward pass takes twice the forward pass
+
+
+def test_the_steps_of_all_blocks_take_about_one_step_of_the_whole() -> None:
+    assert 3 * step_cost(JOINT).flops / step_cost(END_TO_END).flops == pytest.approx(1, abs=0.15)
+
+
+def test_a_joint_process_costs_the_mean_of_its_blocks() -> None:
+    each = [block_flops(UNEVEN, b) for b in range(3)]
+    assert each[0] > each[1] > each[2]
+    assert step_cost(UNEVEN).flops == sum(each) / 3
+
+
+def test_an_isolated_block_costs_its_own_step_and_holds_less_than_the_joint_process() -> None:
+    found = step_cost(ISOLATED, 1)
+    assert found.flops == pytest.approx(block_flops(JOINT, 1), rel=0.01)  # less the gradient of the frozen targets
+    assert found.peak_bytes < profile(JOINT).peak_bytes < step_cost(END_TO_END).peak_bytes
+
+
+def test_recurrent_depth_averages_over_how_often_its_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "DRAWN_STEPS", 3)
+    once = Configuration.model_validate(
+        {
+            "data": {"name": "cpython_bpe", "window": 16},
+            "model": {"architecture": "recurrent", "width": 16, "heads": 2, "mlp_width": 32, "mean_recurrence": 1},
+            "training": {"batch_size": 2, "steps": 3, "learning_rate": 1e-3},
+            "method": {"name": "end_to_end"},
+        }
+    )
+    often = changed(once, model={"mean_recurrence": 4})
+    drawn = [block_flops(often, step=s) for s in range(3)]
+    assert len(set(drawn)) > 1
+    assert step_cost(often).flops == sum(drawn) / 3 > step_cost(once).flops
