@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dbbench.profiling.tracker import profile
 from dbbench.profiling.step import changed, fakes, prepare
+from dbbench.profiling.tracker import profile
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration

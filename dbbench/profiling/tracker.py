@@ -169,9 +169,7 @@ def track(prepared: Prepared) -> Profile:
     return Profile(highest["Total"], categories, {phase: tracker.peaks[phase]["Total"] for phase in PHASES})
 
 
-def profile(
-    configuration: Configuration, *, fake: bool = True, device: str = "cpu", block: int | None = None
-) -> Profile:
+def profile(configuration: Configuration, *, fake: bool = True, device: str = "cpu", block: int | None = None) -> Profile:
     """The memory of one training step of a process of the configuration.
 
     Args:

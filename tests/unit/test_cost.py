@@ -7,8 +7,8 @@ import pytest
 from dbbench.config import Configuration
 from dbbench.profiling import cost
 from dbbench.profiling.cost import block_flops, step_cost
-from dbbench.profiling.tracker import profile
 from dbbench.profiling.step import changed
+from dbbench.profiling.tracker import profile
 
 N, WIDTH, MLP, TOKENS = 8, 32, 128, 17  # 16 patches of an 8 x 8 digit, and the class token
 END_TO_END = Configuration.model_validate(
