@@ -1,11 +1,13 @@
-"""Where parts meet that know nothing of each other: a run trains, and MLflow shows it meanwhile."""
+"""Where parts meet that know nothing of each other: a run trains, MLflow shows it meanwhile, its step is counted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbbench.runs.records import Identity
+from dbbench.runs.places import configuration_folder
+from dbbench.runs.records import Cost, Identity
 from dbbench.tracking import LiveLog
 from dbbench.training.run import train
 
@@ -30,4 +32,15 @@ def train_tracked(
         configuration=configuration.model_dump(mode="json"),
     )
     with LiveLog(folder, identity) as live:
-        train(configuration, scale, seed, folder, data_folder, block=block, offer=live.offer)
+        train(configuration, scale, seed, folder, data_folder, block=block, offer=live.offer, cost=cost_of(scale))
+
+
+def cost_of(scale: str) -> Callable[[Configuration, int | None], Cost]:
+    """What counts the cost of a step and keeps it beside the runs of the configuration at a scale."""
+
+    def cost(configuration: Configuration, block: int | None) -> Cost:
+        from dbbench.profiling.cost import kept_cost  # takes a second and more, which most seeds need not spend
+
+        return kept_cost(configuration_folder(scale, configuration.name), configuration, block)
+
+    return cost

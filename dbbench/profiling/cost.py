@@ -7,14 +7,18 @@ the math kernel of attention (PyTorch's counter does not see the fused kernels o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from dbbench.codehash import code_hash, training_entries
+from dbbench.files import read_json
 from dbbench.profiling.step import changed, fakes, prepare
 from dbbench.profiling.tracker import profile
+from dbbench.runs.records import Cost
+from dbbench.runs.strict import Part, fitted, write
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -23,15 +27,29 @@ if TYPE_CHECKING:
 DRAWN_STEPS = 32
 
 
-@dataclass(frozen=True)
-class StepCost:
-    """Floating-point operations of a step, mean over the blocks that the process trains, and its peak in bytes."""
+class Kept(Part):
+    """A cost and the code that counted it."""
 
-    flops: float
-    peak_bytes: int
+    code: str
+    cost: Cost
 
 
-def step_cost(configuration: Configuration, block: int | None = None) -> StepCost:
+def kept_cost(folder: Path, configuration: Configuration, block: int | None = None) -> Cost:
+    """`step_cost`, kept in `folder` for the other seeds of the configuration; counted anew where the code is another.
+
+    Raises:
+        UserError: as `step_cost`, or what is kept is malformed.
+    """
+    path = folder / ("cost.json" if block is None else f"cost_block{block}.json")
+    code = code_hash("dbbench.profiling.cost", *training_entries(configuration))
+    if path.exists() and (kept := fitted(Kept, read_json(path), path)).code == code:
+        return kept.cost
+    cost = step_cost(configuration, block)
+    write(path, Kept(code=code, cost=cost))
+    return cost
+
+
+def step_cost(configuration: Configuration, block: int | None = None) -> Cost:
     """The cost of a step of a training process of the configuration.
 
     Args:
@@ -41,13 +59,14 @@ def step_cost(configuration: Configuration, block: int | None = None) -> StepCos
         UserError: data without random batches, or a step that holds tensors on several devices.
     """
     if block is not None:
-        return StepCost(float(block_flops(configuration, block)), profile(configuration, block=block).peak_bytes)
-    peak = profile(configuration).peak_bytes
-    if configuration.blockwise:
-        blocks = range(len(configuration.partition))
-        return StepCost(sum(block_flops(configuration, b) for b in blocks) / len(blocks), peak)
-    steps = DRAWN_STEPS if configuration.repeated_layers else 1
-    return StepCost(sum(block_flops(configuration, None, step) for step in range(steps)) / steps, peak)
+        counted = [block_flops(configuration, block)]
+    elif configuration.blockwise:
+        counted = [block_flops(configuration, b) for b in range(len(configuration.partition))]
+    else:
+        steps = DRAWN_STEPS if configuration.repeated_layers else 1
+        counted = [block_flops(configuration, step=s) for s in range(steps)]
+    peak = profile(configuration, block=block).peak_bytes
+    return Cost(step_flops=sum(counted) / len(counted), step_peak_bytes=peak)
 
 
 def block_flops(configuration: Configuration, block: int | None = None, step: int | None = None) -> int:

@@ -23,9 +23,14 @@ def scale_folder(scale: str, root: Path = HERE) -> Path:
     return root / "results" / scale
 
 
+def configuration_folder(scale: str, configuration: str, root: Path = HERE) -> Path:
+    """The runs of a configuration."""
+    return scale_folder(scale, root) / "runs" / configuration
+
+
 def run_folder(scale: str, configuration: str, seed: int, root: Path = HERE) -> Path:
     """One run."""
-    return scale_folder(scale, root) / "runs" / configuration / f"seed{seed}"
+    return configuration_folder(scale, configuration, root) / f"seed{seed}"
 
 
 def block_folder(scale: str, configuration: str, seed: int, block: int, root: Path = HERE) -> Path:

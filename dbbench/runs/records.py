@@ -76,6 +76,17 @@ class Identity(Part):
         return key if self.block is None else f"{key}/block{self.block}"
 
 
+class Cost(Part):
+    """What a step of a training process costs, counted on fake tensors whatever machine trains.
+
+    `step_flops` are the floating-point operations of matrix products, convolutions and attention, forward and backward, mean
+    over the steps of the process; `step_peak_bytes` is the most that its heaviest step holds in tensors.
+    """
+
+    step_flops: float
+    step_peak_bytes: int
+
+
 class Run(Identity, Made):
     """What run.json says of any run."""
 
@@ -92,7 +103,8 @@ class Trained(Run):
     """A training. `steps`, `samples_seen` and `layer_evaluations` count all processes of the run.
 
     `train_seconds_total` and `blocks` (their folders) stand where isolated blocks were joined; then `train_seconds` is the
-    longest block's. Runs of before the digest have no `weights_sha256`.
+    longest block's. `cost` is of a step of one process, of joined blocks the mean operations and the largest peak. Runs of
+    before they were kept have no `weights_sha256` and no `cost`.
     """
 
     code: str
@@ -101,6 +113,7 @@ class Trained(Run):
     samples_seen: int
     layer_evaluations: int
     weights_sha256: str | None = None
+    cost: Cost | None = None
     train_seconds_total: float | None = None
     blocks: list[str] | None = None
 

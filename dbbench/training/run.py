@@ -20,7 +20,7 @@ from dbbench.models import Network, TokenCounts, count_parameters, materialise
 from dbbench.models import build as build_network
 from dbbench.runs.metrics import METRICS, STATE, Metrics
 from dbbench.runs.provenance import command, commit, device_name, now, versions
-from dbbench.runs.records import WEIGHTS, Parameters, Trained, check_weights, file_sha256, read_trained, write_run
+from dbbench.runs.records import WEIGHTS, Cost, Parameters, Trained, check_weights, file_sha256, read_trained, write_run
 from dbbench.training.checkpoint import assemble, save_weights
 from dbbench.training.loop import Trainer, fit
 
@@ -47,11 +47,14 @@ def train(
     *,
     block: int | None = None,
     offer: Callable[[int, Metrics], None] = lambda step, metrics: None,
+    cost: Callable[[Configuration, int | None], Cost] | None = None,
 ) -> None:
     """Train and write model.safetensors, metrics.jsonl and run.json into `folder`.
 
     Args:
         block: the block of an isolated run; None trains the whole network.
+        offer: is called with each line of metrics.
+        cost: counts what a step of the process costs; asked after the training, since it fills memory of its own.
 
     Raises:
         UserError: unusable data, output or block; TrainingDivergedError: a loss that is not finite.
@@ -99,6 +102,7 @@ def train(
         layer_evaluations=round(steps * layers),
         peak_rss_bytes=peak_rss_bytes(),
         weights_sha256=file_sha256(folder / WEIGHTS),
+        cost=None if cost is None else cost(configuration, block),
     )
     write_run(folder, record)
     shutil.rmtree(folder / STATE)
@@ -153,6 +157,16 @@ def assemble_run(configuration: Configuration, scale: str, seed: int, folder: Pa
         layer_evaluations=sum(r.layer_evaluations for r in records),
         peak_rss_bytes=max(r.peak_rss_bytes for r in records),
         weights_sha256=file_sha256(folder / WEIGHTS),
+        cost=_joined_cost(records),
         blocks=[part.name for part in parts],
     )
     write_run(folder, record)
+
+
+def _joined_cost(records: Sequence[Trained]) -> Cost | None:
+    """The cost of a step of joined blocks: the mean over all their steps, and the largest peak of a process."""
+    costs = [(r.steps, r.cost) for r in records if r.cost is not None]
+    if len(costs) < len(records):
+        return None
+    flops = sum(steps * cost.step_flops for steps, cost in costs) / sum(steps for steps, _ in costs)
+    return Cost(step_flops=flops, step_peak_bytes=max(cost.step_peak_bytes for _, cost in costs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dbbench.config import Configuration
@@ -9,6 +11,7 @@ from dbbench.profiling import cost
 from dbbench.profiling.cost import block_flops, step_cost
 from dbbench.profiling.step import changed
 from dbbench.profiling.tracker import profile
+from dbbench.runs.records import Cost
 
 N, WIDTH, MLP, TOKENS = 8, 32, 128, 17  # 16 patches of an 8 x 8 digit, and the class token
 END_TO_END = Configuration.model_validate(
@@ -32,19 +35,19 @@ def test_a_layer_takes_the_operations_of_its_matrix_products() -> None:
 
 
 def test_the_steps_of_all_blocks_take_about_one_step_of_the_whole() -> None:
-    assert 3 * step_cost(JOINT).flops / step_cost(END_TO_END).flops == pytest.approx(1, abs=0.15)
+    assert 3 * step_cost(JOINT).step_flops / step_cost(END_TO_END).step_flops == pytest.approx(1, abs=0.15)
 
 
 def test_a_joint_process_costs_the_mean_of_its_blocks() -> None:
     each = [block_flops(UNEVEN, b) for b in range(3)]
     assert each[0] > each[1] > each[2]
-    assert step_cost(UNEVEN).flops == sum(each) / 3
+    assert step_cost(UNEVEN).step_flops == sum(each) / 3
 
 
 def test_an_isolated_block_costs_its_own_step_and_holds_less_than_the_joint_process() -> None:
     found = step_cost(ISOLATED, 1)
-    assert found.flops == pytest.approx(block_flops(JOINT, 1), rel=0.01)  # less the gradient of the frozen targets
-    assert found.peak_bytes < profile(JOINT).peak_bytes < step_cost(END_TO_END).peak_bytes
+    assert found.step_flops == pytest.approx(block_flops(JOINT, 1), rel=0.01)  # less the gradient of the frozen targets
+    assert found.step_peak_bytes < profile(JOINT).peak_bytes < step_cost(END_TO_END).step_peak_bytes
 
 
 def test_recurrent_depth_averages_over_how_often_its_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,4 +63,16 @@ def test_recurrent_depth_averages_over_how_often_its_core_runs(monkeypatch: pyte
     often = changed(once, model={"mean_recurrence": 4})
     drawn = [block_flops(often, step=s) for s in range(3)]
     assert len(set(drawn)) > 1
-    assert step_cost(often).flops == sum(drawn) / 3 > step_cost(once).flops
+    assert step_cost(often).step_flops == sum(drawn) / 3 > step_cost(once).step_flops
+
+
+def test_a_cost_is_kept_for_the_other_seeds_until_the_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    made = Cost(step_flops=6.0, step_peak_bytes=7)
+    monkeypatch.setattr(cost, "step_cost", lambda *which: counted.append(which) or made)
+    assert [cost.kept_cost(tmp_path, ISOLATED, 1) for _ in range(2)] == [made, made]
+    assert cost.kept_cost(tmp_path, ISOLATED, 2) == made
+    assert [block for _, block in counted] == [1, 2]
+    monkeypatch.setattr(cost, "code_hash", lambda *entries: "other code")
+    cost.kept_cost(tmp_path, ISOLATED, 1)
+    assert len(counted) == 3

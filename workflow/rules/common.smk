@@ -2,7 +2,8 @@
 def training_code(wildcards):
     """The hash of the modules a training job runs, and the card of its data: it reruns when they change, and only then."""
     c = RUNS[wildcards.configuration]
-    return code_hash(*training_entries(c)) + digest(asdict(CARDS[c.data.name]))[:8]
+    entries = (*training_entries(c), "dbbench.profiling.cost")  # which run.json holds, too
+    return code_hash(*entries) + digest(asdict(CARDS[c.data.name]))[:8]
 
 
 def training_data(wildcards):
