@@ -90,7 +90,7 @@ def sides(args: argparse.Namespace) -> dict[str, Generation]:
     """What takes turns: prompts [N, P] to the tokens that follow, [N, L]."""
     plain, asked = configuration("end_to_end", args), configuration("diffusion_blocks", args)
     ours, blocks = (materialise(build(c), 0).eval() for c in (plain, asked))
-    chain = Chain([blocks], asked.partition, asked.method.process, asked.evaluation.sampler)
+    chain = Chain([blocks], asked.partition, asked.denoising.process, asked.evaluation.sampler)
     theirs = llama(ours, args)
     write, write_chain = end_to_end(ours, greedy), by_chain(chain, args.width, greedy)
 

@@ -21,7 +21,6 @@ from typing import Any
 
 from dbbench.config import Configuration, Plan, ScaleName
 from dbbench.errors import UserError
-from dbbench.partition import split_layers
 from dbbench.runs.metrics import PROGRESS, STATE, Progress, read_progress
 from dbbench.runs.places import block_folder, run_folder
 from dbbench.runs.records import RUN, read_trained
@@ -100,15 +99,13 @@ def trainings_of(configuration: Configuration, scale: ScaleName, seed: int, root
     if not configuration.isolated:
         work = configuration.layer_evaluations * batch
         return [Training(f"{name}/seed{seed}", run_folder(scale, name, seed, root), work)]
-    method = configuration.method
-    groups = split_layers(configuration.model.layers, method.blocks, getattr(method, "layer_distribution", None))
     return [
         Training(
             f"{name}/seed{seed}/block{block}",
             block_folder(scale, name, seed, block, root),
             configuration.steps_per_process * len(layers) * batch,
         )
-        for block, layers in enumerate(groups)
+        for block, layers in enumerate(configuration.parts)
     ]
 
 

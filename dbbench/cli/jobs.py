@@ -62,8 +62,8 @@ def train(args: argparse.Namespace) -> None:
     from dbbench.runs.places import block_folder
 
     if args.block is not None:
-        if not 0 <= args.block < configuration.method.blocks:
-            raise UserError(f"--block must be 0 to {configuration.method.blocks - 1}, got {args.block}")
+        if not 0 <= args.block < len(configuration.groups):
+            raise UserError(f"--block must be 0 to {len(configuration.groups) - 1}, got {args.block}")
         folder = block_folder(args.scale, configuration.name, args.seed, args.block)
     train_tracked(configuration, args.scale, args.seed, folder, source, args.block)
 
@@ -86,8 +86,9 @@ def assemble(args: argparse.Namespace) -> None:
     from dbbench.runs.places import block_folder
     from dbbench.training.run import assemble_run
 
-    blocks = range(configuration.method.blocks)
-    parts = [block_folder(args.scale, configuration.name, args.seed, b) for b in blocks]
+    if not configuration.parts:
+        raise UserError(f"{configuration.name} trains in one process: there are no blocks to join")
+    parts = [block_folder(args.scale, configuration.name, args.seed, b) for b in range(len(configuration.parts))]
     assemble_run(configuration, args.scale, args.seed, folder, parts)
 
 

@@ -9,14 +9,15 @@ from dbbench.cli.commands import Commands, choices, print_result
 
 def add_commands(commands: Commands) -> None:
     """`memory`: the configuration of an experiment's arm, and what to change of it."""
-    from dbbench.config import DiffusionBlocksConfig, EndToEndConfig, TrainingConfig
+    from dbbench.config import METHODS, TrainingConfig
 
+    residencies = [r for m in METHODS.values() if "residency" in m.model_fields for r in choices(m, "residency")]
     made = commands.add("memory", memory, scaled=True, json=True)
     made.add_argument("--experiment", required=True)
     made.add_argument("--arm", help="an arm of the experiment (default: the first that has the method)")
-    made.add_argument("--method", choices=[*choices(EndToEndConfig, "name"), *choices(DiffusionBlocksConfig, "name")])
+    made.add_argument("--method", choices=list(METHODS))
     made.add_argument("--blocks", type=int)
-    made.add_argument("--residency", choices=choices(DiffusionBlocksConfig, "residency"))
+    made.add_argument("--residency", choices=list(dict.fromkeys(residencies)))
     made.add_argument("--checkpointing", action="store_true", help="run layers again in the backward pass")
     made.add_argument("--batch-size", type=int)
     made.add_argument("--layers", type=int)

@@ -11,7 +11,9 @@ from dbbench.errors import UserError
 
 def add_commands(commands: Commands) -> None:
     """`show partition`, `show grid`, `show parameters`."""
-    from dbbench.config import DiffusionBlocksConfig, MDMConfig, SamplerConfig
+    from dbbench.config import SamplerConfig
+    from dbbench.config.architectures.mdm import MDMConfig
+    from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
 
     kinds = commands.group("show", "Print a partition, a grid or parameter counts.", "what")
     made, law = kinds.add("partition", show_partition, json=True), DiffusionBlocksConfig

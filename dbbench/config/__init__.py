@@ -7,42 +7,34 @@
 A configuration is resolved as architecture[scale] <- experiment[scale] <- variant <- arm, each laid over the one before.
 Its name is readable fields and a hash of the resolved values, so two experiments that ask for the same configuration share
 it. No torch here: Snakemake plans the graph with this module.
+
+A method has its configuration class in `config/methods/`, an architecture in `config/architectures/`. They are found there,
+and in packages that `dbbench.plugins` knows, and answer what a configuration asks (`MethodSettings`, `ModelSettings`).
 """
 
-from dbbench.config.architectures import (
-    DENOISERS,
-    IMAGE_GENERATORS,
-    ARConfig,
-    DiTConfig,
-    MDMConfig,
-    ModelConfig,
-    RecurrentConfig,
-    ViTConfig,
-)
+from dbbench.config.architectures import ARCHITECTURES, ModelConfig
 from dbbench.config.base import Strict, digest, overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
 from dbbench.config.evaluations import EvaluationConfig, Reading, settings_of
 from dbbench.config.experiments import Arm, Cell, Claim, Column, Experiment, Grid, Group, SuiteConfig
 from dbbench.config.images import FeaturesConfig, ImagesConfig, ImagesEvaluation
+from dbbench.config.method import DenoisingConfig, MethodSettings
+from dbbench.config.methods import METHODS, MethodConfig
+from dbbench.config.model import ModelSettings
 from dbbench.config.plan import Plan, config_root, find_configuration, load_experiment, load_plan, load_suite, resolve
 from dbbench.config.profile import ProfileConfig
 from dbbench.config.samplers import Sampler, SamplerConfig
 from dbbench.config.scales import SCALES, Scale, ScaleName, ScaleNames, scales_that_need_a_gpu
 from dbbench.config.settings import (
     DataConfig,
-    DenoisingConfig,
-    DiffusionBlocksConfig,
-    EndToEndConfig,
-    MethodConfig,
     TrainingConfig,
 )
 from dbbench.config.texts import TeacherConfig, TextConfig, TextEvaluation
 
 __all__ = [
-    "DENOISERS",
-    "IMAGE_GENERATORS",
+    "ARCHITECTURES",
+    "METHODS",
     "SCALES",
-    "ARConfig",
     "Arm",
     "Cell",
     "Claim",
@@ -50,9 +42,6 @@ __all__ = [
     "Configuration",
     "DataConfig",
     "DenoisingConfig",
-    "DiTConfig",
-    "DiffusionBlocksConfig",
-    "EndToEndConfig",
     "EvaluationConfig",
     "Experiment",
     "FeaturesConfig",
@@ -60,13 +49,13 @@ __all__ = [
     "Group",
     "ImagesConfig",
     "ImagesEvaluation",
-    "MDMConfig",
     "MethodConfig",
+    "MethodSettings",
     "ModelConfig",
+    "ModelSettings",
     "Plan",
     "ProfileConfig",
     "Reading",
-    "RecurrentConfig",
     "Sampler",
     "SamplerConfig",
     "Scale",
@@ -78,7 +67,6 @@ __all__ = [
     "TextConfig",
     "TextEvaluation",
     "TrainingConfig",
-    "ViTConfig",
     "config_root",
     "digest",
     "find_configuration",

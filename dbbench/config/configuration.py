@@ -8,22 +8,17 @@ from typing import Any
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from dbbench.cards import CARDS
-from dbbench.config.architectures import DENOISERS, IMAGE_GENERATORS, DiTConfig, MDMConfig, ModelConfig, RecurrentConfig
+from dbbench.config.architectures import ModelConfig
 from dbbench.config.base import Strict, digest
 from dbbench.config.evaluations import EvaluationConfig, Reading, settings_of
 from dbbench.config.images import ImagesEvaluation
+from dbbench.config.method import DenoisingConfig
+from dbbench.config.methods import METHODS, MethodConfig
 from dbbench.config.profile import ProfileConfig
-from dbbench.config.settings import (
-    DataConfig,
-    DiffusionBlocksConfig,
-    EndToEndConfig,
-    MethodConfig,
-    TrainingConfig,
-)
+from dbbench.config.settings import DataConfig, TrainingConfig
 from dbbench.config.texts import TextEvaluation
 from dbbench.errors import UserError
-from dbbench.masking import MaskSchedule
-from dbbench.partition import NoiseProcess, Partition, make_partition, split_layers
+from dbbench.partition import NoiseProcess, Partition
 
 
 class Configuration(Strict):
@@ -45,19 +40,11 @@ class Configuration(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Configuration:
-        method = self.method
-        if isinstance(self.model, RecurrentConfig) and max(method.blocks, getattr(method, "shallow_of", 1)) > 1:
-            raise ValueError("the layers of a recurrent network belong together: blocks and shallow_of must be 1")
         try:
-            if isinstance(method, EndToEndConfig):
-                split_layers(self.model.layers, method.shallow_of)
-            else:
-                split_layers(self.model.layers, method.blocks, method.layer_distribution)
+            self.model.check(self)
+            _ = self.groups
         except UserError as error:
             raise ValueError(str(error)) from None
-        size = CARDS[self.data.name].image[1:]
-        if isinstance(self.model, DiTConfig) and any(s % p for s, p in zip(size, self.model.patch, strict=True)):
-            raise ValueError(f"patch {list(self.model.patch)} must divide the image size {list(size)}")
         if self.train_samples is None and self.training.steps is None:
             raise ValueError(f"training.steps is needed: the size of {self.data.name} is not known beforehand")
         if self.train_samples is not None and self.training.batch_size > self.train_samples:
@@ -87,13 +74,13 @@ class Configuration(Strict):
 
     @property
     def blockwise(self) -> bool:
-        """Whether the layers are trained in blocks."""
-        return isinstance(self.method, DiffusionBlocksConfig)
+        """Whether a step trains one group of layers by a loss of its own."""
+        return self.method.blockwise
 
     @property
     def denoises(self) -> bool:
-        """Whether the network is a denoiser: always under DiffusionBlocks, and end to end where the architecture is one."""
-        return self.blockwise or self.architecture in DENOISERS
+        """Whether the network is a denoiser, by its method or by its architecture."""
+        return self.method.denoises or self.model.denoises
 
     @property
     def teacher(self) -> Configuration | None:
@@ -103,21 +90,18 @@ class Configuration(Strict):
             return None
         about = text.teacher
         return Configuration(
-            data=self.data, model=about.model, method=EndToEndConfig(name="end_to_end"), training=about.training
+            data=self.data, model=about.model, method=METHODS["end_to_end"](name="end_to_end"), training=about.training
         )
 
     @property
     def generates(self) -> bool:
         """Whether the target is the image and the input its class, not the other way round."""
-        return self.architecture in IMAGE_GENERATORS
+        return self.model.generates
 
     @property
     def data_module(self) -> str:
         """The module of dbbench.data that makes its batches."""
-        kind = CARDS[self.data.name].kind
-        if kind in ("text", "sequences"):
-            return "tokens" if kind == "text" else "sequences"
-        return "generation" if self.generates else "batches"
+        return self.model.data_module(CARDS[self.data.name].kind)
 
     @property
     def features_name(self) -> str:
@@ -137,19 +121,28 @@ class Configuration(Strict):
 
     @property
     def method_module(self) -> str:
-        """The module of dbbench.methods that trains it; an end-to-end denoiser is DiffusionBlocks with one block."""
-        return "diffusion_blocks" if self.denoises else self.method.name
+        """The module of dbbench.methods that trains it."""
+        return self.method.module(self.model)
 
     @property
     def isolated(self) -> bool:
-        """Whether each block has a process of its own."""
-        return self.method.residency == "isolated"
+        """Whether groups of layers train in processes of their own."""
+        return bool(self.parts)
 
     @property
     def trained_layers(self) -> int:
         """Number of layers the network has (a shallow control has fewer than the model configuration says)."""
-        shallow_of = self.method.shallow_of if isinstance(self.method, EndToEndConfig) else 1
-        return self.model.layers // shallow_of
+        return sum(map(len, self.groups))
+
+    @property
+    def groups(self) -> list[tuple[int, ...]]:
+        """The layers that one step trains, for each group of them, first layers first."""
+        return self.method.groups(self.model.layers)
+
+    @property
+    def parts(self) -> list[tuple[int, ...]]:
+        """The layers of each process where groups train in processes of their own, as `block<b>`; else none."""
+        return self.method.parts(self.model.layers)
 
     @property
     def train_samples(self) -> int | None:
@@ -172,52 +165,33 @@ class Configuration(Strict):
 
     @property
     def steps_per_process(self) -> int:
-        """Optimizer steps of one training process by the budget rule: N end to end, B N joint, N for an isolated block."""
-        if isinstance(self.method, EndToEndConfig):
-            return self.baseline_steps * self.method.updates_times
-        return self.baseline_steps * (1 if self.isolated else self.method.blocks)
-
-    @property
-    def repeated_layers(self) -> int:
-        """Layers that an end-to-end step of a recurrent network runs on average beyond one pass (D23)."""
-        if not isinstance(self.model, RecurrentConfig) or self.model.mean_recurrence == 1:
-            return 0
-        return self.model.core * self.model.mean_recurrence
+        """Optimizer steps of one training process by the method's budget rule."""
+        return self.method.steps(self.baseline_steps)
 
     @property
     def layer_evaluations(self) -> int:
         """Layers run forward in the whole training, all processes together, counted per optimizer step."""
-        if not isinstance(self.method, DiffusionBlocksConfig):
-            return self.steps_per_process * (self.trained_layers + self.repeated_layers)
-        groups = split_layers(self.model.layers, self.method.blocks, self.method.layer_distribution)
-        return self.baseline_steps * sum(len(g) for g in groups)
+        return self.method.layer_evaluations(self.baseline_steps, self.model)
+
+    @property
+    def denoising(self) -> DenoisingConfig:
+        """The settings of its denoising loss."""
+        return self.method.denoising
 
     @property
     def process(self) -> NoiseProcess:
         """The noise the blocks take away."""
-        if isinstance(self.model, MDMConfig):
-            return MaskSchedule(self.model.mask_schedule)
-        return self.method.process
+        return self.model.process(self.denoising.process)
 
     @property
     def partition(self) -> Partition:
         """Blocks of layers and noise; an end-to-end denoiser is one block that owns everything."""
-        m = self.method
-        if isinstance(m, EndToEndConfig):
-            return make_partition(self.process, 1, self.trained_layers)
-        return make_partition(
-            self.process, m.blocks, self.model.layers, gamma=m.gamma, strategy=m.strategy, distribution=m.layer_distribution
-        )
+        return self.method.partition(self.process, self.model.layers)
 
     @cached_property
     def name(self) -> str:
         """Readable fields and a hash of what determines the weights; how they are evaluated is not part of it."""
-        m = self.method
-        fields = [self.architecture, m.name]
-        if isinstance(m, DiffusionBlocksConfig):
-            fields += [f"B{m.blocks}", m.residency]
-        else:
-            fields += [f"L{self.trained_layers}", f"x{m.updates_times}"] if m.shallow_of > 1 else []
+        fields = [self.architecture, self.method.name, *self.method.name_fields(self.model.layers)]
         outside = {"evaluation"} if self.profile else {"evaluation", "profile"}
         fields += [self.data.name, digest(self.model_dump(mode="json", exclude=outside))[:8]]
         fields += [self.profile.kind] if self.profile else []

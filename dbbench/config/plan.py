@@ -12,8 +12,8 @@ from dbbench.config.base import overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
 from dbbench.config.evaluations import Reading
 from dbbench.config.experiments import Arm, Cell, Experiment, SuiteConfig
+from dbbench.config.methods import METHODS
 from dbbench.config.scales import ScaleName
-from dbbench.config.settings import EndToEndConfig
 from dbbench.errors import UserError
 
 
@@ -91,6 +91,12 @@ def load_experiment(path: Path) -> Experiment:
     return experiment
 
 
+def _of_other_methods(name: str | None) -> set[str]:
+    """The settings that methods have and the one of that name has not."""
+    own = set(METHODS[name].model_fields) if name in METHODS else set()
+    return {field for config in METHODS.values() for field in config.model_fields} - own
+
+
 def resolve(
     base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: ScaleName, variants: Mapping[str, Any], where: str
 ) -> Configuration:
@@ -100,12 +106,13 @@ def resolve(
         if arm.variant not in variants:
             raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
         merged = overlay(merged, variants[arm.variant])
-    over = arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "at"})
-    merged = overlay(overlay(merged, over), arm.at.get(scale, {}))
-    # a variant speaks of the blockwise method; an end-to-end arm takes the parts that concern it
-    method = dict(merged.get("method", {}))
-    if method.get("name") == "end_to_end":
-        merged["method"] = {k: v for k, v in method.items() if k in EndToEndConfig.model_fields}
+    over = overlay(arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "at"}), arm.at.get(scale, {}))
+    own = over.get("method", {})
+    shared = merged.get("method", {})
+    # settings and variants speak of several methods; an arm takes the parts that concern its own
+    other = _of_other_methods(own.get("name", shared.get("name")))
+    merged["method"] = {k: v for k, v in shared.items() if k not in other}
+    merged = overlay(merged, over)
     configuration: Configuration = validated(Configuration, merged, where)
     return configuration
 

@@ -1,16 +1,13 @@
-"""The settings of data, method and training."""
+"""The settings of data and training."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from dbbench.cards import CARDS
 from dbbench.config.base import Strict
-from dbbench.errors import UserError
-from dbbench.noise import LogNormal
-from dbbench.partition import LARGEST_GAMMA
 
 
 class DataConfig(Strict):
@@ -36,57 +33,6 @@ class DataConfig(Strict):
     def tokens(self) -> int:
         """Tokens of a sample: the window of a text, or the length of a generated sequence."""
         return self.window or CARDS[self.name].length
-
-
-class DenoisingConfig(Strict):
-    """What a denoising loss is made of; an end-to-end classifier has no use for it."""
-
-    weighting: Literal["none", "batch_mean", "per_sample"] = "batch_mean"  # D3
-    sigma_min: float = LogNormal.sigma_min
-    sigma_max: float = LogNormal.sigma_max
-    p_mean: float = LogNormal.p_mean
-    p_std: float = LogNormal.p_std
-    sigma_data: float = LogNormal.sigma_data  # D18
-    target_norm: float = Field(1.0, gt=0)  # D27
-    condition_dropout: float = Field(0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _range(self) -> DenoisingConfig:
-        try:
-            _ = self.process
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    @property
-    def process(self) -> LogNormal:
-        """The law of noise levels."""
-        return LogNormal(self.p_mean, self.p_std, self.sigma_min, self.sigma_max, self.sigma_data)
-
-
-class EndToEndConfig(DenoisingConfig):
-    """All layers trained together. `shallow_of` and `updates_times` make the controls shallow and shallow_long."""
-
-    name: Literal["end_to_end"]
-    shallow_of: int = Field(1, ge=1, description="train 1/shallow_of of the layers only: the depth of one of B blocks")
-    updates_times: int = Field(1, ge=1, description="optimizer steps as a multiple of the baseline's")
-    blocks: int = Field(1, ge=1, le=1)
-    residency: Literal["joint"] = "joint"
-
-
-class DiffusionBlocksConfig(DenoisingConfig):
-    """One block a step; the switches that change training."""
-
-    name: Literal["diffusion_blocks"]
-    blocks: int = Field(ge=1)
-    layer_distribution: tuple[int, ...] | None = None
-    strategy: Literal["equi_probability", "log_uniform", "linear"] = "equi_probability"  # D8
-    gamma: float = Field(0.05, ge=0, le=LARGEST_GAMMA)  # D10
-    residency: Literal["joint", "isolated"] = "joint"  # D7
-    block_choice: Literal["uniform", "round_robin"] = "uniform"  # D11
-
-
-MethodConfig = Annotated[EndToEndConfig | DiffusionBlocksConfig, Field(discriminator="name")]
 
 
 class TrainingConfig(Strict):

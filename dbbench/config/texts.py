@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
-from dbbench.config.architectures import ARConfig
+from dbbench.config.architectures.ar import ARConfig
 from dbbench.config.base import Strict
 from dbbench.config.evaluations import EvaluationConfig, Reading
 from dbbench.config.settings import TrainingConfig

@@ -33,7 +33,7 @@ def evaluate(job: Job) -> Evaluation:
     settings = job.configuration.evaluation
     assert isinstance(settings, Settings)
     windows = spread(job.data.whole("test").labels, settings.windows)
-    kind = Blockwise if job.configuration.blockwise else EndToEnd
+    kind = Blockwise if job.configuration.denoises else EndToEnd
     with torch.no_grad():
         found = kind(job.configuration, settings, job.networks, windows)
         continue_texts(job, found, settings.text)
@@ -113,7 +113,7 @@ class Blockwise:
     """A run of DiffusionBlocks."""
 
     def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], windows: Tensor) -> None:
-        self.settings, self.windows, process = settings, windows, configuration.method.process
+        self.settings, self.windows, process = settings, windows, configuration.denoising.process
         self.chain = Chain(networks, configuration.partition, process, settings.sampler)
         self.width = configuration.model.width
         w, s = windows.shape

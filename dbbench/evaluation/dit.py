@@ -48,7 +48,7 @@ class Generation:
         assert isinstance(job.data, GenerationData)
         self.job, self.data, self.settings = job, job.data, configuration.evaluation
         self.images, self.size, self.device = self.settings.images, self.settings.batch_size, job.device
-        self.partition, self.process = configuration.partition, configuration.method.process
+        self.partition, self.process = configuration.partition, configuration.denoising.process
         self.networks: dict[str, list[Network]] = {"average": job.networks}
         folder = features_folder(job.scale, configuration.features_name)
         self.features = load_features(folder, self.images.features, self.data, self.device)
@@ -123,7 +123,7 @@ class Generation:
 
         Beside it that of D = c_skip z, the network before its first step.
         """
-        batch, sd = self.data.whole("test"), self.job.configuration.method.sigma_data
+        batch, sd = self.data.whole("test"), self.job.configuration.denoising.sigma_data
         chain, y = self.chain(self.settings.sampler), batch.labels
         eps = torch.randn(y.shape, generator=generator(EVALUATION_SEED, "levels")).to(y.device)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.config import RecurrentConfig
+from dbbench.config.architectures.recurrent import RecurrentConfig
 from dbbench.config.evaluations.recurrent import Settings
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.ar import continue_texts
@@ -34,7 +34,7 @@ def evaluate(job: Job) -> Evaluation:
     assert isinstance(settings, Settings)
     assert isinstance(network, RecurrentDepth)
     windows = spread(job.data.whole("test").labels, settings.windows)
-    kind = Denoising if configuration.blockwise else Recurrent
+    kind = Denoising if configuration.denoises else Recurrent
     with torch.no_grad():
         found = kind(configuration, settings, network, windows)
         continue_texts(job, found, settings.text)
@@ -50,7 +50,7 @@ def cost(configuration: Configuration) -> tuple[int, int]:
     model = configuration.model
     assert isinstance(model, RecurrentConfig)
     steps, ends = configuration.steps_per_process, model.prelude + model.coda
-    once = configuration.blockwise or model.mean_recurrence == 1
+    once = configuration.denoises or model.mean_recurrence == 1
     forward = model.core * (1 if once else model.mean_recurrence + 1)
     backward = model.core * (1 if once else min(model.backpropagated, model.mean_recurrence + 1))
     return steps * (forward + 2 * backward + 3 * ends), steps * forward
@@ -115,7 +115,7 @@ class Denoising:
     """DiffusionBlocks with one block: core and coda run once for each Euler step."""
 
     def __init__(self, configuration: Configuration, settings: Settings, network: RecurrentDepth, windows: Tensor) -> None:
-        self.network, self.settings, process = network, settings, configuration.method.process
+        self.network, self.settings, process = network, settings, configuration.denoising.process
         self.chain = Chain([network], configuration.partition, process, settings.sampler)
         self.width = configuration.model.width
         w, s = windows.shape

@@ -32,7 +32,7 @@ def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
     batch = job.data.whole("test")
     with torch.no_grad():
-        if job.configuration.blockwise:
+        if job.configuration.denoises:
             return Classification(job.configuration, job.networks, batch).evaluate()
         return evaluate_end_to_end(job.configuration, job.networks[0], batch)
 
@@ -54,11 +54,9 @@ class Classification:
     """The evaluation of a blockwise run on one batch that holds the whole part."""
 
     def __init__(self, configuration: Configuration, networks: list[Network], batch: Batch) -> None:
-        method = configuration.method
-        assert method.name == "diffusion_blocks"
         assert isinstance(configuration.evaluation, Settings)
         self.settings, self.batch, self.networks = configuration.evaluation, batch, networks
-        self.partition, self.process = configuration.partition, method.process
+        self.partition, self.process = configuration.partition, configuration.denoising.process
         self.width = configuration.model.width
         few = max(1, self.settings.draws // 4)
         self.draws = {"many": self.settings.draws, "few": few, "one": 1}

@@ -1,9 +1,15 @@
 """DiffusionBlocks: each block denoises its own range of noise levels (paper section 3).
 
-Training draws one block a step, noises the clean target to levels of that block's range and runs only its layers. Inference
-is an Euler chain from the highest noise to the lowest; each step goes through the block that owns its level.
+Training, a step for a batch of inputs x and clean targets y (`Network.target`):
+    b ~ blocks                                          `DiffusionBlocks.choose_block`
+    sigma ~ p(sigma), within the range that b owns      `LogNormal.sample` between the ends of `Partition[b]`
+    z = y + sigma eps, eps ~ N(0, I)                    `LogNormal.corrupt`
+    D = c_skip z + c_out F_b(c_in z, c_noise, x)        `Network.denoise` with the layers of b; c: `noise.precondition`
+    loss = w(sigma) |D - y|^2, or cross-entropy         `LogNormal.weight`, `Network.error`, joined by `weighted`
+Inference, from sigma_0 = sigma_max down the grid (`Chain.walk`), each level through the block that owns it (`Chain.route`):
+    z' = z + (sigma' - sigma) (z - D) / sigma           `noise.euler_step`
 
-Shapes: N batch, ... the shape of one target.
+For masked tokens the law of noise is a `MaskSchedule` and there is no Euler step. Shapes: N batch, ... the shape of one target.
 """
 
 from __future__ import annotations
@@ -118,7 +124,7 @@ class DiffusionBlocks:
 
 def build(configuration: Configuration, block: int | None = None) -> DiffusionBlocks:
     """The method of a configuration."""
-    return DiffusionBlocks(configuration.method, configuration.partition, block, configuration.process)
+    return DiffusionBlocks(configuration.denoising, configuration.partition, block, configuration.process)
 
 
 # --- inference ---------------------------------------------------------------------------------------------------------

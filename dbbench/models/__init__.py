@@ -130,11 +130,10 @@ def count_parameters(configuration: Configuration) -> dict[str, Any]:
     if not configuration.blockwise:
         total = shared + sum(per_layer)
         return {"total": total, "shared": shared, "per_layer": per_layer, "trained_per_step": [total]}
-    blocks = configuration.partition.blocks
-    copies = len(blocks) if configuration.isolated else 1
+    copies = len(configuration.parts) or 1
     return {
         "total": copies * shared + sum(per_layer),
         "shared": shared,
         "per_layer": per_layer,
-        "trained_per_step": [shared + sum(per_layer[i] for i in block.layers) for block in blocks],
+        "trained_per_step": [shared + sum(per_layer[i] for i in group) for group in configuration.groups],
     }

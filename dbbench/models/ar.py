@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
+from dbbench.config.architectures.ar import ARConfig
 from dbbench.models import Fill, TokenCounts
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, modulate, modulation_fill, normal, trunc_normal, xavier
 from dbbench.models.table_targets import Denoised, TokenTargets, token_error
@@ -41,7 +42,7 @@ from dbbench.models.text_layers import (
 from dbbench.noise import precondition
 
 if TYPE_CHECKING:
-    from dbbench.config import ARConfig, Configuration
+    from dbbench.config import Configuration
 
 Chunks = tuple[Tensor, ...] | None
 
@@ -276,14 +277,14 @@ def halves_mask(size: int) -> Tensor:
 
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> AR:
     """The autoregressive transformer of a configuration."""
-    model, method = configuration.model, configuration.method
-    assert model.architecture == "ar"
+    model = configuration.model
+    assert isinstance(model, ARConfig)
     return AR(
         model,
         CARDS[configuration.data.name].classes,
         configuration.data.tokens,
         range(configuration.trained_layers) if layers is None else layers,
-        blockwise=configuration.blockwise,
-        sigma_data=method.sigma_data,
-        target_norm=method.target_norm,
+        blockwise=configuration.denoises,
+        sigma_data=configuration.denoising.sigma_data,
+        target_norm=configuration.denoising.target_norm,
     )

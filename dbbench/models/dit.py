@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
+from dbbench.config.architectures.dit import DiTConfig
 from dbbench.models import Fill, Network
 from dbbench.models.layers import (
     Layer,
@@ -35,7 +36,7 @@ from dbbench.noise import precondition
 from dbbench.startup import import_timm_layers
 
 if TYPE_CHECKING:
-    from dbbench.config import Configuration, DiTConfig
+    from dbbench.config import Configuration
 
 
 def gelu_tanh() -> nn.Module:
@@ -150,6 +151,6 @@ class DiT(Network):
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> DiT:
     """The DiT of a configuration."""
     card, model = CARDS[configuration.data.name], configuration.model
-    assert model.architecture == "dit"
+    assert isinstance(model, DiTConfig)
     built = range(configuration.trained_layers) if layers is None else layers
-    return DiT(model, card.image, card.classes, built, configuration.method.sigma_data)
+    return DiT(model, card.image, card.classes, built, configuration.denoising.sigma_data)

@@ -18,13 +18,14 @@ from torch import Tensor, arange, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
+from dbbench.config.architectures.mdm import MDMConfig
 from dbbench.masking import MASK
 from dbbench.models import Fill, Network, TokenCounts
 from dbbench.models.layers import Modulation, NoiseEmbedding, constant, modulate, modulation_fill, normal, trunc_normal, xavier
 from dbbench.models.text_layers import Attention, DistanceBias, local, start_at_log_frequency
 
 if TYPE_CHECKING:
-    from dbbench.config import Configuration, MDMConfig
+    from dbbench.config import Configuration
 
 
 class Unmasked(NamedTuple):
@@ -127,7 +128,7 @@ class MDM(Network):
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> MDM:
     """The masked diffusion transformer of a configuration."""
     model = configuration.model
-    assert model.architecture == "mdm"
+    assert isinstance(model, MDMConfig)
     return MDM(
         model,
         CARDS[configuration.data.name].classes,

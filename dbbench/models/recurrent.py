@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
+from dbbench.config.architectures.recurrent import RecurrentConfig
 from dbbench.models import Fill, TokenCounts
 from dbbench.models.layers import (
     Modulation,
@@ -38,7 +39,7 @@ from dbbench.noise import precondition
 from dbbench.seeding import derive
 
 if TYPE_CHECKING:
-    from dbbench.config import Configuration, RecurrentConfig
+    from dbbench.config import Configuration
 
 
 class Recurrence(NamedTuple):
@@ -211,12 +212,12 @@ class RecurrentDepth(TokenTargets):
 
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> RecurrentDepth:
     """The recurrent-depth transformer of a configuration; its layers belong together and are not cut."""
-    model, method = configuration.model, configuration.method
-    assert model.architecture == "recurrent"
+    model = configuration.model
+    assert isinstance(model, RecurrentConfig)
     return RecurrentDepth(
         model,
         CARDS[configuration.data.name].classes,
-        blockwise=configuration.blockwise,
-        sigma_data=method.sigma_data,
-        target_norm=method.target_norm,
+        blockwise=configuration.denoises,
+        sigma_data=configuration.denoising.sigma_data,
+        target_norm=configuration.denoising.target_norm,
     )

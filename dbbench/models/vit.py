@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
+from dbbench.config.architectures.vit import ViTConfig
 from dbbench.models import Fill
 from dbbench.models.layers import (
     Layer,
@@ -37,7 +38,7 @@ from dbbench.noise import precondition
 from dbbench.startup import import_timm_layers
 
 if TYPE_CHECKING:
-    from dbbench.config import Configuration, ViTConfig
+    from dbbench.config import Configuration
 
 
 class ViT(TableTargets):
@@ -185,14 +186,14 @@ class ViT(TableTargets):
 
 def build(configuration: Configuration, layers: Sequence[int] | None = None) -> ViT:
     """The ViT of a configuration."""
-    card, method = CARDS[configuration.data.name], configuration.method
-    assert configuration.model.architecture == "vit"
+    card, model = CARDS[configuration.data.name], configuration.model
+    assert isinstance(model, ViTConfig)
     return ViT(
-        configuration.model,
+        model,
         card.image,
         card.classes,
         range(configuration.trained_layers) if layers is None else layers,
-        blockwise=configuration.blockwise,
-        sigma_data=method.sigma_data,
-        target_norm=method.target_norm,
+        blockwise=configuration.denoises,
+        sigma_data=configuration.denoising.sigma_data,
+        target_norm=configuration.denoising.target_norm,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dbbench.config import load_plan, load_suite
+from dbbench.config import METHODS, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.profiling.step import changed
 
@@ -27,18 +27,21 @@ def asked_configuration(args: argparse.Namespace) -> Configuration:
         raise UserError(f"experiment {args.experiment} trains nothing at scale {args.scale}: there is no step to profile")
     if args.arm is not None and args.arm not in arms:
         raise UserError(f"experiment {args.experiment} has no arm {args.arm!r}; arms: {', '.join(arms)}")
-    wanted_method = args.method or ("diffusion_blocks" if args.blocks or args.residency else None)
+    by_block = [name for name, config in METHODS.items() if config.blockwise]
+    divides = bool(args.blocks or args.residency)
+    wanted_method = args.method or (by_block[0] if divides else None)
     first = next(iter(arms.values()))
     base = arms[args.arm] if args.arm else next((c for c in arms.values() if c.method.name == wanted_method), first)
     name = wanted_method or base.method.name
-    if name == "end_to_end" and (args.blocks or args.residency):
-        raise UserError("--blocks and --residency belong to diffusion_blocks; end to end there is one block")
+    if divides and name not in by_block:
+        raise UserError(f"--blocks and --residency belong to {', '.join(by_block)}; {name} trains one block")
     method: dict[str, Any] = {"name": name}
     if name != base.method.name:
-        method |= {"__replace__": True, **({"blocks": 3} if name == "diffusion_blocks" else {})}
-    method |= {k: v for k, v in (("blocks", args.blocks), ("residency", args.residency)) if v is not None}
+        method |= {"__replace__": True, **METHODS[name].example}
     if args.blocks is not None:
-        method["layer_distribution"] = None
+        method |= {"blocks": args.blocks, "layer_distribution": None}
+    if args.residency is not None:
+        method["residency"] = args.residency
     wanted = {k: getattr(args, k) for k in ("batch_size", "precision", "optimizer", "attention")}
     training = {k: v for k, v in wanted.items() if v is not None}
     if args.checkpointing:

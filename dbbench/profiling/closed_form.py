@@ -38,7 +38,7 @@ def closed_form(configuration: Configuration) -> ClosedForm:
     shared, layers = FLOAT_BYTES * counts["shared"], [FLOAT_BYTES * n for n in counts["per_layer"]]
     trained = layers
     if configuration.blockwise:
-        trained = [layers[i] for i in configuration.partition[heaviest_block(configuration)].layers]
+        trained = [layers[i] for i in configuration.groups[heaviest_block(configuration)]]
     held = sum(trained if configuration.isolated else layers) + shared
     moments = 2 + (configuration.training.ema_horizon is not None)
     gradients = sum(trained) + shared
@@ -58,7 +58,7 @@ def saved_bytes(configuration: Configuration) -> tuple[int, int]:
 
 
 def _saved_by(configuration: Configuration, layers: int) -> int:
-    method = {"blocks": 1, "layer_distribution": None} if configuration.blockwise else {"shallow_of": 1}
+    method = configuration.method.divided(1)
     small = changed(configuration, model={"layers": layers}, method=method, training={"checkpointing": False})
     kept: dict[int, Tensor] = {}  # by storage; the tensors keep it from being reused
     with fakes(True):

@@ -63,7 +63,7 @@ def step_cost(configuration: Configuration, block: int | None = None) -> Cost:
     elif configuration.blockwise:
         counted = [block_flops(configuration, b) for b in range(len(configuration.partition))]
     else:
-        steps = DRAWN_STEPS if configuration.repeated_layers else 1
+        steps = DRAWN_STEPS if configuration.model.repeated_layers else 1
         counted = [block_flops(configuration, step=s) for s in range(steps)]
     peak = profile(configuration, block=block).peak_bytes
     return Cost(step_flops=sum(counted) / len(counted), step_peak_bytes=peak)

@@ -50,7 +50,7 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
         for value in values:
             point = change(value)
             swept = profiles.of(point)
-            own = (point.method.blocks, point.model.layers, point.training.batch_size)
+            own = (len(point.groups), point.model.layers, point.training.batch_size)
             rows.append([value, *own, swept.peak_bytes, *swept.by_category.values()])
             if axis == "blocks":
                 result.add("reduction_factor", baseline.peak_bytes / swept.peak_bytes, f"blocks{value}", "train")
@@ -62,7 +62,7 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
 
 def reduction(configuration: Configuration, found: Profile, baseline: Profile, result: Evaluation) -> None:
     """How many times less than end to end, and what each category holds beyond its B-th part."""
-    blocks = configuration.method.blocks
+    blocks = len(configuration.groups)
     result.add("reduction_factor", baseline.peak_bytes / found.peak_bytes, split="train")
     for category, value in found.by_category.items():
         result.add("megabytes", value / MB, category, "train")
@@ -71,7 +71,7 @@ def reduction(configuration: Configuration, found: Profile, baseline: Profile, r
 
 def shared_parameters(configuration: Configuration) -> int:
     """Parameters that the losses of two or more blocks train: the ends, unless each block has its own (C19)."""
-    several = configuration.blockwise and not configuration.isolated and configuration.method.blocks > 1
+    several = len(configuration.groups) > 1 and not configuration.isolated
     return int(count_parameters(configuration)["shared"]) if several else 0
 
 
@@ -79,15 +79,14 @@ def sweeps(configuration: Configuration) -> list[tuple[str, tuple[int, ...], Any
     """The axes with their values and how each changes the configuration."""
     settings = configuration.profile
     assert settings is not None
-    blockwise = configuration.blockwise
-    per_block = configuration.model.layers // configuration.method.blocks
+    divided = configuration.method.divided
+    per_block = configuration.model.layers // len(configuration.groups)
 
     def depth(layers: int) -> Configuration:
-        method = {"blocks": layers // per_block} if blockwise else {}
-        return changed(configuration, model={"layers": layers}, method=method)
+        return changed(configuration, model={"layers": layers}, method=divided(layers // per_block))
 
     return [
-        ("blocks", settings.blocks if blockwise else (), lambda b: changed(configuration, method={"blocks": b})),
+        ("blocks", settings.blocks if configuration.blockwise else (), lambda b: changed(configuration, method=divided(b))),
         ("depth", settings.depths, depth),
         ("batch_size", settings.batch_sizes, lambda n: changed(configuration, training={"batch_size": n})),
     ]

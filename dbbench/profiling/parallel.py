@@ -30,7 +30,7 @@ def measure(configuration: Configuration, result: Evaluation) -> None:
     """Wall clock and memory of B jobs, one at a time and B at a time."""
     settings = configuration.profile
     assert settings is not None
-    blocks = configuration.method.blocks
+    blocks = len(configuration.groups)
     cores = processors()
     how = f"{settings.job_steps} steps a block, start-up not included, one thread a job, {cores} cores"
     in_turn = [job for block in range(blocks) for job in jobs(configuration, [block])]

@@ -54,7 +54,7 @@ def on_cpu(configuration: Configuration) -> dict[str, Any]:
     from dbbench.profiling.tracker import PhasedTrainer, track
 
     device = torch.device("cpu")
-    small = changed(configuration, model={"layers": configuration.method.blocks}, training={"batch_size": 1})
+    small = changed(configuration, model={"layers": len(configuration.groups)}, training={"batch_size": 1})
     prepare(small, device=device).run()  # libraries, thread pools and code of the kernels are no memory of the step
     before = resident("VmRSS")
     prepared = prepare(configuration, device=device, trainer_class=PhasedTrainer)

@@ -67,7 +67,7 @@ def fake_network(configuration: Configuration, block: int | None, device: torch.
     """The network of a training process with fake tensors; to be called inside FakeTensorMode's context."""
     from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-    layers = None if block is None else configuration.partition[block].layers
+    layers = None if block is None else configuration.groups[block]
     with unset_fake_temporarily():
         network = build_network(configuration, layers)
     allocate(network, device)

@@ -31,7 +31,7 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
     assert settings is not None
     if settings.job_steps:
         parallel.measure(configuration, result)  # first: nothing stands yet in the memory that the jobs are forked from
-    device, size, blocks = choose_device(), configuration.training.batch_size, configuration.method.blocks
+    device, size, blocks = choose_device(), configuration.training.batch_size, len(configuration.groups)
     result.evaluator = f"median of {settings.rounds} turns, batch {size}, {torch.get_num_threads()} threads, {device.type}"
     block, whole = configuration, end_to_end_of(configuration)
     product, operations = ceiling(torch.bfloat16 if block.training.autocasts else torch.float32, device)
@@ -70,17 +70,17 @@ def inference(configuration: Configuration, result: Evaluation, device: torch.de
     assert settings is not None
     small = {"batch_size": settings.chain_batch_size}
     layers, parts, short = {}, {}, {}
-    for name, blocks in {"blocks": configuration.method.blocks, "all_layers": 1}.items():
-        joint = {"blocks": blocks, "residency": "joint"}
+    for name, blocks in {"blocks": len(configuration.groups), "all_layers": 1}.items():
+        joint = {**configuration.method.divided(blocks), "residency": "joint"}
         chosen = changed(configuration, method=joint, training=small)
         prepared = prepare(chosen, device=device)
         network = make_network(chosen, 0, None, device).eval()
         with torch.no_grad():
             unit = torch.randn_like(network.target(prepared.batch))
         chains = []
-        for steps in (settings.chain_steps, configuration.method.blocks):
+        for steps in (settings.chain_steps, len(configuration.groups)):
             assert isinstance(chosen.evaluation, ChainEvaluation)
-            chain = Chain([network], chosen.partition, chosen.method.process, chosen.evaluation.sampler)
+            chain = Chain([network], chosen.partition, chosen.denoising.process, chosen.evaluation.sampler)
             chains.append(chain.varied(steps=steps))
         layers[name] = sum(len(chosen.partition[b].layers) for b in chains[0].route)
         parts[name], short[name] = (_run(chain, prepared.batch.inputs, unit) for chain in chains)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dbbench.cards import CARDS
-from dbbench.config import Cell, Configuration, EndToEndConfig, Experiment, Plan
+from dbbench.config import Cell, Configuration, Experiment, Plan
 from dbbench.errors import UserError
 from dbbench.metrics import metric_of
 from dbbench.publish.frames import distinct, read_csv, write_csv
@@ -39,11 +39,8 @@ def experiment_of(plan: Plan, name: str) -> Experiment:
 
 
 def _training_variant(experiment: Experiment, arm: str, configuration: Configuration) -> str:
-    """What sets an arm's training apart: its named variant, or that it is a shallow control."""
-    method = configuration.method
-    if isinstance(method, EndToEndConfig) and method.shallow_of > 1:
-        return "shallow_long" if method.updates_times > 1 else "shallow"
-    return experiment.arms[arm].variant or ""
+    """What sets an arm's training apart: what its method says, or the named variant."""
+    return configuration.method.variant or experiment.arms[arm].variant or ""
 
 
 def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: Run) -> dict[str, Any]:

@@ -94,8 +94,8 @@ def load_networks(configuration: Configuration, path: Path, device: str | torch.
     if not configuration.isolated:
         return [_filled(build(configuration), tensors, prefix, path, device)]
     return [
-        _filled(build(configuration, block.layers), tensors, f"{prefix}block{block.index}.", path, device)
-        for block in configuration.partition.blocks
+        _filled(build(configuration, layers), tensors, f"{prefix}block{block}.", path, device)
+        for block, layers in enumerate(configuration.parts)
     ]
 
 

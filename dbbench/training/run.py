@@ -33,7 +33,7 @@ def make_network(configuration: Configuration, seed: int, block: int | None, dev
     """The initial network of a training process; an isolated block has its own layers and ends and a frozen target."""
     if block is None:
         return materialise(build_network(configuration), seed, device)
-    network = materialise(build_network(configuration, configuration.partition[block].layers), seed, device)
+    network = materialise(build_network(configuration, configuration.parts[block]), seed, device)
     network.freeze_target()
     return network
 

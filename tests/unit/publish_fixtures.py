@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from dbbench.cards import CARDS
-from dbbench.config import Configuration, EndToEndConfig, Plan, load_plan, load_suite
+from dbbench.config import Configuration, Plan, load_plan, load_suite
 from dbbench.files import write_text
 from dbbench.runs import records, rows
 from dbbench.runs.reading import Run, runs_of
@@ -91,7 +91,7 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
 
 
 def _curves(configuration: Configuration, level: float) -> dict[str, Curve]:
-    if isinstance(configuration.method, EndToEndConfig):
+    if not configuration.blockwise:
         return {}
     chain = [["default", k, k, 80.0 / (1 + 100 * k), level + k] for k in range(3)]
     errors = [[b, s, int(s > 0.5) == (b == 0), 2.3 / (1 + 1 / s)] for b in range(3) for s in (0.1, 0.3, 1.0, 80.0)]

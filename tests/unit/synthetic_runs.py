@@ -100,7 +100,7 @@ def write_project(root: Path, plan: Plan, points: int = 4) -> Path:
             folder = run_folder(plan.scale, name, seed, root)
             write_run(folder, configuration, plan.scale, seed, None, points)
             write_evaluation(folder, name, plan.scale, seed)
-            for block in range(configuration.method.blocks if configuration.isolated else 0):
+            for block in range(len(configuration.parts)):
                 write_run(folder / f"block{block}", configuration, plan.scale, seed, block, points)
     write(root / places.table_file(plan.scale, "table1"), "cell,mean,seeds\nt1.vit,51.5,2\nt1.ff,,\nt1.db,48.25,2\n")
     write(root / places.table_file(plan.scale, "table1", "md"), "| cell | mean |\n|---|---|\n| t1.vit | 51.5 |\n")

@@ -12,7 +12,7 @@ import pytest
 from conftest import BLOCKS, small
 
 from dbbench.cli import build_parser, main
-from dbbench.config import DiffusionBlocksConfig
+from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
 from dbbench.partition import make_partition
 
 PROJECT = Path(__file__).parents[2]

@@ -61,7 +61,7 @@ def network(*over: dict[str, Any], seed: int = 0) -> Any:
 
 def chain(made: Any, **sampler: Any) -> Chain:
     configuration = small(GENERATES, BLOCKS)
-    return Chain([made], configuration.partition, configuration.method.process, SamplerConfig(**{"steps": 6, **sampler}))
+    return Chain([made], configuration.partition, configuration.denoising.process, SamplerConfig(**{"steps": 6, **sampler}))
 
 
 def some_batch(n: int = 5) -> Batch:

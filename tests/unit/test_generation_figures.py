@@ -76,7 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Path:
         for seed in range(plan.seeds):
             folder = run_folder(plan.scale, name, seed, root)
             write_run(folder, configuration, plan.scale, seed, None, 3)
-            for block in range(configuration.method.blocks if configuration.isolated else 0):
+            for block in range(len(configuration.parts)):
                 write_run(folder / f"block{block}", configuration, plan.scale, seed, block, 3)
             run = read_run(folder).model_dump(include=set(Evaluated.model_fields))
             found = {"seconds": 1.0, **evaluation(plan, configuration, seed)}

@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from dbbench.batch import Batch
-from dbbench.config import DiffusionBlocksConfig, SamplerConfig, TrainingConfig, ViTConfig
+from dbbench.config import SamplerConfig, TrainingConfig
+from dbbench.config.architectures.vit import ViTConfig
+from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
 from dbbench.methods.diffusion_blocks import Chain, DiffusionBlocks
 from dbbench.models.vit import ViT
 from dbbench.partition import make_partition

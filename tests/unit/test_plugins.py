@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import BLOCKS, SMALL, small
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dbbench import codehash, plugins
 from dbbench.codehash import code_hash, reachable
+from dbbench.config import METHODS, Configuration, validated
 from dbbench.errors import UserError
 
 Register = Callable[..., Path]
@@ -110,3 +116,69 @@ def test_looking_names_up_imports_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+OUTSIDE = Path(__file__).parents[1] / "plugin"
+
+
+def test_no_property_of_a_configuration_depends_on_which_method_it_has() -> None:
+    """With a method that is neither of ours and has no field in common with them."""
+    code = """
+import dbbench.config as c
+settings = {"data": {"name": "digits"}, "model": {"architecture": "mlp", "width": 8, "layers": 4}, "method": {"name": "halves"},
+            "training": {"batch_size": 8, "steps": 5, "learning_rate": 0.1}}
+made = c.validated(c.Configuration, settings, "here")
+asked = {n: getattr(made, n) for n, v in vars(c.Configuration).items() if isinstance(v, property) and n != "features_name"}
+assert asked["groups"] == asked["parts"] == [(0, 1), (2, 3)]
+assert asked["steps_per_process"] == 5
+assert asked["layer_evaluations"] == 20
+assert [block.layers for block in asked["partition"].blocks] == asked["groups"]
+assert made.name.startswith("mlp-halves-digits-")
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(OUTSIDE), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+OVERS = [
+    {"method": {"name": "end_to_end"}},
+    {"method": {"name": "end_to_end", "shallow_of": 3}},
+    {"method": {"name": "end_to_end", "shallow_of": 3, "updates_times": 3}},
+    BLOCKS,
+    {"method": {**BLOCKS["method"], "residency": "isolated"}},
+    {"method": {"name": "diffusion_blocks", "blocks": 2, "layer_distribution": [1, 2], "residency": "isolated"}},
+]
+
+
+@pytest.mark.parametrize("over", OVERS, ids=str)
+def test_what_a_method_says_of_itself_agrees(over: dict[str, Any]) -> None:
+    """Groups are the first layers in order; jobs train them all; what the jobs run adds up."""
+    made = small(over)
+    assert [i for group in made.groups for i in group] == list(range(made.trained_layers))
+    assert made.parts in ([], made.groups)
+    assert [block.layers for block in made.partition.blocks] == made.groups
+    jobs = made.parts or [None]
+    run = sum(made.steps_per_process * len(part) for part in made.parts)
+    assert run == (made.layer_evaluations if made.isolated else 0)
+    assert len(jobs) * made.steps_per_process >= made.baseline_steps
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(blocks=st.integers(1, 6))
+def test_dividing_a_method_gives_equal_groups(name: str, blocks: int) -> None:
+    config = METHODS[name]
+    made = config(**{"name": name, **config.example, **config(name=name, **config.example).divided(blocks)})
+    assert [len(group) for group in made.groups(6 * blocks)] == ([6] * blocks if made.blockwise else [6 * blocks])
+
+
+def test_an_arm_takes_the_settings_of_its_own_method_and_a_typo_is_an_error() -> None:
+    from dbbench.config import Arm, Experiment, resolve
+
+    base = {**SMALL, "method": {"gamma": 0.1, "weighting": "none"}}  # the one of blocks alone, the other of both
+    experiment = Experiment(name="x", title="x", architecture="vit")
+    made = resolve(base, experiment, Arm(method={"name": "end_to_end"}), "smoke", {}, "here")
+    assert made.method == small({"method": {"weighting": "none"}}).method
+    with pytest.raises(UserError, match=r"here: method\.end_to_end\.gama: "):
+        resolve(base, experiment, Arm(method={"name": "end_to_end", "gama": 1.0}), "smoke", {}, "here")
+    with pytest.raises(UserError, match=r"method.*'backprop'.*'diffusion_blocks', 'end_to_end'"):
+        validated(Configuration, {**base, "method": {"name": "backprop"}}, "here")

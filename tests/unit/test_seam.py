@@ -29,7 +29,7 @@ def trained(digits: Path) -> tuple[Chain, object]:
     trainer = Trainer(network, build_method(configuration), configuration.training, 450, 0, torch.device("cpu"))
     for step in range(450):
         trainer.train_step(data.batch(step, 64, 0), step)
-    return Chain([network.eval()], configuration.partition, configuration.method.process), data.whole("train")
+    return Chain([network.eval()], configuration.partition, configuration.denoising.process), data.whole("train")
 
 
 @pytest.mark.parametrize(("sigma", "owner", "stranger"), [(80.0, 0, 2), (0.3, 1, 2), (0.02, 2, 0)])

@@ -77,7 +77,7 @@ def test_end_to_end_generation_is_that_of_the_whole_network() -> None:
 def test_chain_generation_is_that_of_the_whole_network() -> None:
     """Token by token without any cache: denoise the last place of the text so far."""
     configuration, network = made({"name": "diffusion_blocks", "blocks": 2, "gamma": 0.1, "weighting": "none"})
-    chain = Chain([network], configuration.partition, configuration.method.process, SamplerConfig(steps=4))
+    chain = Chain([network], configuration.partition, configuration.denoising.process, SamplerConfig(steps=4))
     x = prompts()
     made_ = by_chain(chain, D, greedy)(x, L)
     for i, unit in enumerate(draws("start", len(x), L, D, normal=True)):

@@ -11,7 +11,7 @@ def training_data(wildcards):
 
 
 def block_files(wildcards):
-    blocks = range(RUNS[wildcards.configuration].method.blocks)
+    blocks = range(len(RUNS[wildcards.configuration].parts))
     return [f"{RUN}/block{b}/{file}".format(**wildcards) for b in blocks for file in ("model.safetensors", "run.json")]
 
 

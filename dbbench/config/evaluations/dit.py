@@ -25,7 +25,7 @@ class Settings(VariedEvaluation, ImagesEvaluation):
         found = [reading for name in ("default", *self.samplers) for reading in distances(name)]
         shares = [2**k for k in range(self.images.halvings + 1)]
         found += [Reading("frechet_distance", "real" if share == 1 else f"real_1_{share}") for share in shares]
-        found += at_levels("weighted_loss", self.levels_within(configuration.method.process))
+        found += at_levels("weighted_loss", self.levels_within(configuration.denoising.process))
         timed = ["layer_ratio", "relative_speed"] if configuration.blockwise and self.images.timing else []
         return found + [Reading(metric) for metric in ("layer_evaluations", *timed)]
 

@@ -19,7 +19,7 @@ class Settings(SweptEvaluation, TextEvaluation):
 
     def decoders(self, configuration: Configuration) -> list[str]:
         """Top-p and greedy end to end; blockwise chains."""
-        if not configuration.blockwise:
+        if not configuration.denoises:
             return ["default", "greedy"]
         return ["default", "top_p", *(f"steps{n}" for n in self.step_sweep)]
 
@@ -27,4 +27,4 @@ class Settings(SweptEvaluation, TextEvaluation):
         """What is measured under given text and of the texts, and what training cost."""
         own = [Reading("cross_entropy", "sigma_max"), Reading("accuracy_percent")]
         cost = [Reading(m, split="train") for m in ("training_layer_runs", "training_core_runs", "training_tokens")]
-        return [*(own if configuration.blockwise else [Reading("cross_entropy")]), *self.text_readings(configuration), *cost]
+        return [*(own if configuration.denoises else [Reading("cross_entropy")]), *self.text_readings(configuration), *cost]

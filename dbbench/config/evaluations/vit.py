@@ -29,11 +29,11 @@ class Settings(SweptEvaluation, VariedEvaluation):
 
     def readings(self, configuration: Configuration) -> list[Reading]:
         """End to end three numbers; blockwise the chain, call by call, and its controls."""
-        if not configuration.blockwise:
+        if not configuration.denoises:
             return [Reading("accuracy_percent"), Reading("cross_entropy"), Reading("accuracy_percent", "shuffled_images")]
         calls = range(2, (self.sampler.steps or len(configuration.partition)) + 1)
         variants = ["default", "block0", *(f"call{t}" for t in calls), *(f"vote{k}" for k in self.votes), "bayes_chain"]
         variants += ["shuffled_images", *self.samplers, *(f"steps{n}" for n in self.step_sweep)]
         block0 = [Reading("p_true_percent", "block0"), Reading("cross_entropy", "block0"), Reading("label_cosine_mean")]
-        errors = at_levels("cross_entropy", self.levels_within(configuration.method.process))
+        errors = at_levels("cross_entropy", self.levels_within(configuration.denoising.process))
         return [*(Reading("accuracy_percent", v) for v in variants), *block0, *errors]

@@ -87,7 +87,7 @@ def figure_inputs(plan: Plan, name: str) -> list[Path]:
         for _, configuration, seed in plan.runs_of(experiment):
             run = (plan.scale, configuration.name, seed)
             if need == "metrics.jsonl" and configuration.isolated:
-                folders = [block_folder(*run, b) for b in range(len(configuration.partition))]
+                folders = [block_folder(*run, b) for b in range(len(configuration.parts))]
                 paths += [folder / file for folder in folders for file in (need, "run.json")]
             else:
                 paths.append(run_folder(*run) / need)

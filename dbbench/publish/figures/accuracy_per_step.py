@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbbench.config import Configuration, EndToEndConfig, Plan
+from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
 from dbbench.runs.reading import Run
@@ -25,13 +25,12 @@ PANELS = {
 
 
 def _reference(configuration: Configuration) -> str:
-    """Which reference line an end-to-end arm is, or none."""
+    """Which reference line an arm is, or none."""
     method = configuration.method
-    if not isinstance(method, EndToEndConfig):
-        return ""
-    if method.shallow_of == 1:
-        return "end to end" if method.updates_times == 1 else ""
-    return "shallow_long" if method.updates_times > 1 else ""
+    if method.variant == "shallow_long":
+        return method.variant
+    plain = not method.variant and configuration.steps_per_process == configuration.baseline_steps
+    return "end to end" if method.name == "end_to_end" and plain else ""
 
 
 def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:

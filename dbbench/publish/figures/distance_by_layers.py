@@ -20,7 +20,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """The plain blockwise cells, one row per cell and seed, with layers per block (first layers first) and strategy."""
     import pandas as pd
 
-    from dbbench.config import DiffusionBlocksConfig
+    from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
     from dbbench.publish.cells import read_cells
     from dbbench.publish.published import published
 

@@ -24,7 +24,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     drawn = cells[cells["cell"] == "control.unconnected.mauve"]["value"].mean()
     known = cells["cell"].map(lambda c: published(c) is not None).astype(bool)
     cells = cells[known]
-    blocks = [plan.arms[experiment][arm].method.blocks for arm in cells["arm"]]
+    blocks = [len(plan.arms[experiment][arm].groups) for arm in cells["arm"]]
     values = [p.value for c in cells["cell"] if (p := published(c)) is not None]
     return cells.assign(blocks=blocks, published=values, drawn=drawn)[list(COLUMNS)]
 

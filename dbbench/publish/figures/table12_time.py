@@ -28,7 +28,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         for turn in run.curve("turns"):
             rows.append({**about, **turn})
             if turn["part"] == "block":
-                rows.append({**about, **turn, "part": "blocks", "seconds": configuration.method.blocks * turn["seconds"]})
+                rows.append({**about, **turn, "part": "blocks", "seconds": len(configuration.groups) * turn["seconds"]})
     return pd.DataFrame(rows)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbench.cards import CARDS
-from dbbench.config import EndToEndConfig, Plan
+from dbbench.config import Plan
 from dbbench.publish.figures import Figure
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def _role(plan: Plan, experiment: str, arm: str, cell: str) -> str:
     variant = next(c.variant for c in plan.experiments[experiment].cells if c.cell == cell)
     if variant == "shuffled_images":
         return "shuffled"
-    if isinstance(method, EndToEndConfig):
-        return "shallow" if method.shallow_of > 1 else "end_to_end"
-    return "diffusion_blocks" if variant == "default" else "reading"
+    if method.blockwise and variant != "default":
+        return "reading"
+    return "shallow" if method.variant else method.name
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
@@ -71,7 +71,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     from dbbench.publish.style import COLOURS, INK, PAGE, QUIET, canvas, provenance
 
     cells = list(dict.fromkeys(rows["cell"]))
-    colours = dict(zip(ROLES, COLOURS, strict=False))
+    roles = ROLES | {r: r for r in rows["role"] if r not in ROLES}
+    colours = dict(zip(roles, COLOURS, strict=False))
     figure = canvas(PAGE, 0.19 * len(cells) + 1.3, provenance(rows))
     axes = figure.subplots()
     for y, cell in enumerate(cells):
@@ -88,8 +89,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     axes.set_xlim(0, min(100, axes.get_xlim()[1]))  # a t interval of few seeds may leave the scale
     axes.grid(True, axis="x")
     axes.spines["left"].set_visible(False)
-    shown = [r for r in ROLES if (rows["role"] == r).any()]
-    handles = [Line2D([], [], color=colours[r], marker="o", linewidth=2.2, label=ROLES[r]) for r in shown]
+    shown = [r for r in roles if (rows["role"] == r).any()]
+    handles = [Line2D([], [], color=colours[r], marker="o", linewidth=2.2, label=roles[r]) for r in shown]
     handles.append(Line2D([], [], color=INK, marker="|", linewidth=0, markersize=7, label="a seed"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
