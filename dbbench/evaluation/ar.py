@@ -21,6 +21,7 @@ from dbbench.evaluation.pretrained import Pretrained, present
 from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network
+from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
 from dbbench.seeding import generator
 
@@ -90,7 +91,8 @@ class EndToEnd:
     """An end-to-end network."""
 
     def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], windows: Tensor) -> None:
-        self.network: Any = networks[0]
+        assert isinstance(networks[0], AR)
+        self.network = networks[0]
         logits = torch.cat([self.network(w) for w in windows.split(settings.batch_size)])
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens")
@@ -164,7 +166,7 @@ class Blockwise:
     def errors_at_fixed_levels(self) -> None:
         """Cross-entropy of every block at fixed levels, and at the middle of each block's range the block at the other end."""
         blocks, labels = range(len(self.chain.partition)), self.windows
-        networks: list[Any] = [self.chain.network(b) for b in blocks]
+        networks = [self.chain.network(b) for b in blocks]
         layers = [self.chain.partition[b].layers for b in blocks]
         # the same at every noise level
         contexts = [network.context(labels, own) for network, own in zip(networks, layers, strict=True)]

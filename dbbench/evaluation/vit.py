@@ -9,7 +9,7 @@ Shapes: N samples, C classes, d width, K draws of the first z.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ def evaluate(job: Job) -> Evaluation:
         return evaluate_end_to_end(job.configuration, job.networks[0], batch)
 
 
-def evaluate_end_to_end(configuration: Configuration, network: Any, batch: Batch) -> Evaluation:
+def evaluate_end_to_end(configuration: Configuration, network: Network, batch: Batch) -> Evaluation:
     """Accuracy and cross-entropy, and accuracy with the images of other samples."""
     result = Evaluation(f"top-1 on all {len(batch.labels)} test images")
     size = configuration.evaluation.batch_size

@@ -41,7 +41,7 @@ TINY: dict[str, dict[str, Any]] = {
     "vit": {
         **SMALL,
         "evaluation": {
-            **{"batch_size": 600, "draws": 4, "votes": [1, 4], "step_sweep": [1, 3], "levels": [0.1, 1.0]},
+            **{"batch_size": 100, "draws": 4, "votes": [1, 4], "step_sweep": [1, 3], "levels": [0.1, 1.0]},
             **{"sampler": {"steps": 4}, "samplers": {"paper_start": {"start": "paper"}}},
         },
     },
@@ -68,7 +68,7 @@ TINY: dict[str, dict[str, Any]] = {
 #: what each setting is changed to, in the words of the YAML files
 OTHERWISE: dict[str, Any] = {
     **{
-        "batch_size": 5,
+        "batch_size": 50,
         "windows": 6,
         "levels": [0.2],
         "step_sweep": [2],
@@ -181,7 +181,10 @@ def evaluated(
         name = configuration.data.name
         folder: Path = request.getfixturevalue("digits" if name == "digits" else "corpora")
         folder = folder if name == "digits" else folder / name
+        data: Any
         data, place = load(folder, configuration), tmp_path_factory.getbasetemp() / "trained" / configuration.name
+        if configuration.architecture == "vit":
+            data.parts = {part: (x[:100], y[:100]) for part, (x, y) in data.parts.items()}
         networks = [perturbed(configuration)]
         if isinstance(configuration.evaluation, ImagesEvaluation):
             monkeypatch.chdir(tmp_path_factory.getbasetemp())
