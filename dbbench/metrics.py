@@ -176,7 +176,10 @@ register(
     [
         _information("bits_per_character", "bits per character", "bits"),
         Metric("bits_per_character_standard_error", "standard error of the bits per character", "bits", "neither", low=0.0),
+        Metric("bits_evaluator_error", "error of the evaluator on the law of single characters", "bits", "lower", 3, low=0.0),
         _information("cross_entropy", "cross-entropy", "nats"),
+        _information("kl_nats", "divergence from the law", "nats", decimals=3),
+        _information("law_nats", "nats of made tokens under the law", "nats", better="neither"),
         _information("middle_cross_entropy", "cross-entropy at the middle level of a range", "nats"),
         _share("mauve", "MAUVE", effect=MAUVE_ODDS),
         _share("mauve_gpt2_large", "MAUVE, features of gpt2-large", effect=MAUVE_ODDS),

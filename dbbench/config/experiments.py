@@ -33,6 +33,7 @@ class Cell(Strict):
         default_factory=dict,
         description="cells and their weights (a main effect, a trend); seed by seed, on the scale of the metric",
     )
+    scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it is measured; elsewhere it says so")
     not_run: str = Field("", description="why there is no number; the row says `not run yet`")
     needs: str = Field("", description="what a machine may lack to measure it; a run that lacks the row is then no error")
 
@@ -190,6 +191,7 @@ class Experiment(Strict):
     cells: tuple[Cell, ...] = ()
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
+    figures_at: dict[ScaleName, tuple[str, ...]] = Field(default_factory=dict, description="further figures of some scales")
     minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
 
     @model_validator(mode="before")
@@ -217,12 +219,13 @@ class Experiment(Strict):
         return self
 
     def at_scale(self, scale: ScaleName) -> Experiment:
-        """The experiment with the arms that run at a scale; the cells of the others say that they do not."""
+        """The experiment with the arms, cells and figures of a scale; the other cells say that they are not part of it."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
-        run = {c.cell for c in self.cells if c.arm in arms}
+        run = {c.cell for c in self.cells if c.arm in arms and scale in c.scales}
         run |= {c.cell for c in self.cells if c.mean_of and run.issuperset(c.mean_of)}
         cells = tuple(c if c.not_run or c.cell in run else c.left_out(f"not part of scale {scale}") for c in self.cells)
-        return self.model_copy(update={"arms": arms, "cells": cells})
+        figures = (*self.figures, *self.figures_at.get(scale, ()))
+        return self.model_copy(update={"arms": arms, "cells": cells, "figures": figures})
 
 
 class SuiteConfig(Strict):

@@ -48,11 +48,16 @@ class TextEvaluation(EvaluationConfig):
     """An evaluation on windows of text, by a network that may continue texts."""
 
     windows: int | None = Field(None, ge=1, description="windows of the test part, spread over it; default all")
+    ngrams: int = Field(0, ge=0, le=5, description="n-gram models beside the network, up to this order; 0: none")
     text: TextConfig | None = Field(None, description="how texts are generated and judged; default: none are")
 
     def decoders(self, configuration: Configuration) -> list[str]:
         """The names of the ways to continue a text; `default` is the paper's."""
         raise NotImplementedError
+
+    def ngram_readings(self) -> list[Reading]:
+        """The rows of n-gram models on the same windows."""
+        return [Reading("cross_entropy", f"ngram{n}") for n in range(1, self.ngrams + 1)]
 
     def text_readings(self, configuration: Configuration) -> list[Reading]:
         """The rows of the texts of every decoder, of the controls and of the teacher."""

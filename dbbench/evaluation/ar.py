@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dbbench.batch import Batch
+from dbbench.cards import CARDS
 from dbbench.config.evaluations.ar import Settings
 from dbbench.config.texts import TextConfig
 from dbbench.data.tokens import TextData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.generation import Generate, Pick, by_chain, end_to_end, greedy, top_p
 from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, other_windows, percent, spread
+from dbbench.evaluation.ngrams import witten_bell
 from dbbench.evaluation.pretrained import Pretrained, present
+from dbbench.evaluation.tasks import Answer, add_hops, add_law, add_texts
 from dbbench.evaluation.texts import Judge, Teacher, load_teacher
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network
@@ -33,12 +37,44 @@ def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
     settings = job.configuration.evaluation
     assert isinstance(settings, Settings)
-    windows = spread(job.data.whole("test").labels, settings.windows)
+    test = job.data.whole("test")
+    batch = Batch(spread(test.inputs, settings.windows), spread(test.labels, settings.windows))
     kind = Blockwise if job.configuration.denoises else EndToEnd
     with torch.no_grad():
-        found = kind(job.configuration, settings, job.networks, windows)
+        found = kind(job.configuration, settings, job.networks, batch)
+        measure_task(job, found, batch)
         continue_texts(job, found, settings.text)
+    add_ngrams(found.result, job, batch.labels, settings.ngrams)
     return found.result
+
+
+def measure_task(job: Job, found: EndToEnd | Blockwise, batch: Batch) -> None:
+    """What generated data allow to be said exactly."""
+    card = CARDS[job.configuration.data.name]
+    if card.hops:
+        add_hops(found.result, batch, found.answers, blockwise=job.configuration.denoises)
+    if card.known_law:
+        add_law(found.result, batch.labels, found.answers[0].logits)
+        prompt = card.length // PROMPT_PART
+        for name, make in found.decoders().items():
+            made = make(batch.labels[:, :prompt], card.length - prompt)
+            add_texts(found.result, torch.cat([batch.labels[:, :prompt], made], dim=1), prompt, name)
+        add_texts(found.result, batch.labels, prompt, "real_text")
+
+
+def add_ngrams(result: Evaluation, job: Job, windows: Tensor, order: int) -> None:
+    """Cross-entropy of n-gram models of 1 to `order` tokens on the same windows, from the same training part."""
+    if order:
+        assert isinstance(job.data, TextData)
+        vocabulary = CARDS[job.configuration.data.name].classes
+        for n, p in enumerate(witten_bell(job.data.parts["train"], windows.cpu().numpy(), order, vocabulary), start=1):
+            result.add(
+                "cross_entropy", float(-np.log(p).mean()), f"ngram{n}", evaluator=f"Witten-Bell, on {len(windows)} windows"
+            )
+
+
+#: of a sequence whose law is known, this part is the prompt from which the rest is made
+PROMPT_PART = 4
 
 
 class Generating(Protocol):
@@ -90,15 +126,16 @@ def generate(found: Generating, text: TextConfig, data: TextData, teacher: Teach
 class EndToEnd:
     """An end-to-end network."""
 
-    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], windows: Tensor) -> None:
+    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], batch: Batch) -> None:
         assert isinstance(networks[0], AR)
         self.network = networks[0]
-        logits = torch.cat([self.network(w) for w in windows.split(settings.batch_size)])
-        w, s = windows.shape
+        logits, labels = torch.cat([self.network(x) for x in batch.inputs.split(settings.batch_size)]), batch.labels
+        self.answers = [Answer(0, 0, 0.0, logits)]
+        w, s = labels.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens")
-        self.result.add("cross_entropy", token_error(logits, windows).mean().item())
-        self.result.add("accuracy_percent", percent(logits.argmax(-1) == windows))
-        other = other_windows(windows)
+        self.result.add("cross_entropy", token_error(logits, labels).mean().item())
+        self.result.add("accuracy_percent", percent(logits.argmax(-1) == labels))
+        other = other_windows(labels)
         # the same predictions held against the tokens of another window
         self.result.add("cross_entropy", token_error(logits, other).mean().item(), "shuffled_context")
 
@@ -114,19 +151,22 @@ class EndToEnd:
 class Blockwise:
     """A run of DiffusionBlocks."""
 
-    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], windows: Tensor) -> None:
-        self.settings, self.windows, process = settings, windows, configuration.denoising.process
+    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], batch: Batch) -> None:
+        self.settings, self.batch, process = settings, batch, configuration.denoising.process
         self.chain = Chain(networks, configuration.partition, process, settings.sampler)
         self.width = configuration.model.width
-        w, s = windows.shape
+        w, s = batch.labels.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
+        logits = self.logits(self.chain, batch.inputs)
+        route, grid = self.chain.route, self.chain.grid
+        self.answers = [Answer(t, b, sigma, x) for t, (b, sigma, x) in enumerate(zip(route, grid, logits, strict=True))]
         self.given_text()
         self.errors_at_fixed_levels()
 
     def unit(self) -> Tensor:
         """A standard normal draw for every token, [W, S, d]."""
-        shape = (*self.windows.shape, self.width)
-        return torch.randn(shape, generator=generator(EVALUATION_SEED, "start")).to(self.windows.device)
+        shape = (*self.batch.labels.shape, self.width)
+        return torch.randn(shape, generator=generator(EVALUATION_SEED, "start")).to(self.batch.labels.device)
 
     def logits(self, chain: Chain, inputs: Tensor) -> Tensor:
         """The logits of every call, [T, W, S, V], the text before each token given."""
@@ -137,9 +177,8 @@ class Blockwise:
 
     def given_text(self) -> None:
         """Block 0 at the highest noise (a next-token model of its layers), and the chain, call by call."""
-        add, labels = self.result.add, self.windows
-        logits = self.logits(self.chain, labels)
-        first = logits[0]
+        add, labels = self.result.add, self.batch.labels
+        first, final = self.answers[0].logits, self.answers[-1].logits
         add(
             "cross_entropy",
             token_error(first, labels).mean().item(),
@@ -149,13 +188,18 @@ class Blockwise:
         add("accuracy_percent", percent(first.argmax(-1) == labels), "block0")
         p_true = first.softmax(-1).gather(-1, labels[..., None]).double().mean().item()
         add("p_true_percent", 100 * p_true, "block0")
-        add("accuracy_percent", percent(logits[-1].argmax(-1) == labels))
-        rows = [
-            [t, b, s, percent(x.argmax(-1) == labels)]
-            for t, (b, s, x) in enumerate(zip(self.chain.route, self.chain.grid, logits, strict=True))
-        ]
+        add("accuracy_percent", percent(final.argmax(-1) == labels))
+        # of the last call's logits, which depend on the draw of z: no likelihood of the text
+        add(
+            "cross_entropy",
+            token_error(final, labels).mean().item(),
+            "chain",
+            evaluator="the chain's last call, nats per token",
+        )
+        rows = [[a.step, a.block, a.sigma, percent(a.logits.argmax(-1) == labels)] for a in self.answers]
         self.result.curve("accuracy_per_step", ["step", "block", "sigma", "accuracy_percent"], rows)
-        shuffled = self.chain.denoise(0, other_windows(labels), self.chain.start(self.unit()), self.chain.grid[0]).logits
+        other = other_windows(self.batch.inputs)
+        shuffled = self.chain.denoise(0, other, self.chain.start(self.unit()), self.chain.grid[0]).logits
         add(
             "cross_entropy",
             token_error(shuffled, labels).mean().item(),
@@ -165,15 +209,15 @@ class Blockwise:
 
     def errors_at_fixed_levels(self) -> None:
         """Cross-entropy of every block at fixed levels, and at the middle of each block's range the block at the other end."""
-        blocks, labels = range(len(self.chain.partition)), self.windows
+        blocks, labels = range(len(self.chain.partition)), self.batch.labels
         networks = [self.chain.network(b) for b in blocks]
         layers = [self.chain.partition[b].layers for b in blocks]
         # the same at every noise level
-        contexts = [network.context(labels, own) for network, own in zip(networks, layers, strict=True)]
+        contexts = [network.context(self.batch.inputs, own) for network, own in zip(networks, layers, strict=True)]
         eps = self.unit()
 
         def error(block: int, sigma: float) -> float:
-            z = networks[block].target(Batch(labels, labels)) + sigma * eps
+            z = networks[block].target(self.batch) + sigma * eps
             levels = torch.full((len(z),), sigma, device=z.device)
             output = networks[block].denoise_after(contexts[block], z, levels, layers[block])
             return token_error(output.logits, labels).mean().item()

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dbbench.config.evaluations.mdm import Settings
+from dbbench.data.text import Tokens
+from dbbench.data.tokens import TextData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.measures import errors_at_levels, other_windows, spread
+from dbbench.evaluation.ngrams import witten_bell
 from dbbench.masking import MASK, MaskSchedule
 from dbbench.models import Network
 from dbbench.partition import Partition
@@ -80,6 +85,31 @@ def bound(predict: Predict, tokens: Tensor, partition: Partition, process: MaskS
     return found
 
 
+def controlled(parts: list[Stratum], uniform: list[Stratum], process: MaskSchedule, vocabulary: int) -> list[Stratum]:
+    """The slices with the noise of the masks taken out by a control variate.
+
+    A uniform model's bits measure nothing but how many tokens were masked, and their mean is known: in a slice log2 V times
+    what alpha falls there, for the weight -alpha' / (1 - alpha) meets a share 1 - alpha of masks. What a window's masks explain
+    of its bits, by regression over the windows of the slice, is taken off.
+
+    Args:
+        uniform: the bound of the uniform model on the same masks.
+    """
+    found = []
+    for part, known in zip(parts, uniform, strict=True):
+        exact = math.log2(vocabulary) * float(process.alpha(part.low) - process.alpha(part.high))
+        x, u = part.bits - part.bits.mean(), known.bits - known.bits.mean()
+        slope = (x * u).sum() / (u * u).sum().clamp_min(1e-12)
+        found.append(part._replace(bits=part.bits - slope * (known.bits - exact)))
+    return found
+
+
+def total_bits(parts: list[Stratum]) -> Tensor:
+    """The bits of every window, [W]."""
+    # slices of [W] -> [slices, W] -> [W]
+    return torch.stack([p.bits for p in parts]).sum(0)
+
+
 def reconstruction(process: MaskSchedule, vocabulary: int) -> float:
     """MD4's reconstruction term, bits per token: at t = 0 a token is masked with the probability of the floor."""
     return process.floor * math.log2(vocabulary)
@@ -88,7 +118,12 @@ def reconstruction(process: MaskSchedule, vocabulary: int) -> float:
 def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
     with torch.no_grad():
-        return Likelihood(job.configuration, job.networks, job.data.whole("test").labels).evaluate()
+        likelihood = Likelihood(job.configuration, job.networks, job.data.whole("test").labels)
+        found = likelihood.evaluate()
+    if likelihood.settings.ngrams:
+        assert isinstance(job.data, TextData)
+        likelihood.ngrams(job.data.parts["train"])
+    return found
 
 
 class Likelihood:
@@ -105,6 +140,7 @@ class Likelihood:
     def evaluate(self) -> Evaluation:
         """The bound, what each block adds to it, and the controls."""
         self.main_bound()
+        self.evaluator_error()
         few = self.tokens[: max(1, len(self.tokens) // 4)]
         evaluator = self.described(len(few))
         self.result.add("bits_per_character", self.total(self.predict_shuffled, few), "shuffled_context", evaluator=evaluator)
@@ -154,21 +190,54 @@ class Likelihood:
 
     def main_bound(self) -> None:
         """The bound with its standard error over windows, its parts, and what a uniform model gets from the same masks."""
-        parts = bound(self.predict, self.tokens, self.partition, self.process, self.settings.strata)
-        # strata of [W] -> [strata, W] -> [W]
-        per_window = torch.stack([p.bits for p in parts]).sum(0)
-        extra = reconstruction(self.process, self.vocabulary)
+        measured = bound(self.predict, self.tokens, self.partition, self.process, self.settings.strata)
+        parts = controlled(measured, self.uniform, self.process, self.vocabulary)
+        per_window, extra = total_bits(parts), reconstruction(self.process, self.vocabulary)
         self.result.add("bits_per_character", per_window.mean().item() + extra)
+        for name, plain in (("without_control", measured), ("uniform_model", self.uniform)):
+            bits = total_bits(plain).mean().item() + extra
+            self.result.add("bits_per_character", bits, name, evaluator=f"{self.result.evaluator}, no control variate")
         error = per_window.std().item() / math.sqrt(len(per_window))
         self.result.add("bits_per_character_standard_error", error)
         self.result.add("bits_per_character", extra, "reconstruction", evaluator="exact")
         for block in range(len(self.partition)):
             share = sum(p.bits.mean().item() for p in parts if p.block == block)
             self.result.add("bits_per_character", share, f"block{block}")
-        uniform = self.total(self.predict_uniform, self.tokens)
-        self.result.add("bits_per_character", uniform, "uniform_model")
         rows = [[p.block, p.low, p.high, p.bits.mean().item()] for p in parts]
         self.result.curve("bits_by_stratum", ["block", "t_low", "t_high", "bits"], rows)
+
+    @cached_property
+    def uniform(self) -> list[Stratum]:
+        """The bound of a model that knows nothing, on the same masks."""
+        return bound(self.predict_uniform, self.tokens, self.partition, self.process, self.settings.strata)
+
+    def evaluator_error(self) -> None:
+        """How far the evaluator is off where the truth is known: a law of single characters, whose bound is its likelihood.
+
+        On the same windows and masks as the network, with the same control variate.
+        """
+        counts = self.tokens.flatten().bincount(minlength=self.vocabulary).double() + 0.5
+        log_p = (counts / counts.sum()).log()
+
+        def predict(block: int, z: Tensor, t: Tensor) -> Tensor:
+            return log_p.float().expand(*z.shape, self.vocabulary)
+
+        measured = bound(predict, self.tokens, self.partition, self.process, self.settings.strata)
+        parts = controlled(measured, self.uniform, self.process, self.vocabulary)
+        share = float(self.process.alpha(0.0) - self.process.alpha(1.0))
+        exact = -share * log_p[self.tokens].mean().item() / math.log(2)
+        error = abs(total_bits(parts).mean().item() - exact)
+        self.result.add("bits_evaluator_error", error, evaluator=f"{self.result.evaluator}; a law of single characters")
+
+    def ngrams(self, text: Tokens) -> None:
+        """Bits per character of n-gram models on the same windows, exact.
+
+        Args:
+            text: tokens of the training part, [T].
+        """
+        for n, p in enumerate(witten_bell(text, self.tokens.cpu().numpy(), self.settings.ngrams, self.vocabulary), start=1):
+            bits = float(-np.log2(p).mean())
+            self.result.add("bits_per_character", bits, f"ngram{n}", evaluator=f"Witten-Bell, on {len(p)} windows")
 
     def errors_at_fixed_times(self) -> None:
         """Cross-entropy per masked token of every block at fixed times, its own and others'."""

@@ -15,7 +15,7 @@ from dbbench.batch import Batch
 from dbbench.config.architectures.recurrent import RecurrentConfig
 from dbbench.config.evaluations.recurrent import Settings
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.evaluation.ar import continue_texts
+from dbbench.evaluation.ar import add_ngrams, continue_texts
 from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
 from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, percent, spread
 from dbbench.methods.diffusion_blocks import Chain, last
@@ -38,6 +38,7 @@ def evaluate(job: Job) -> Evaluation:
     with torch.no_grad():
         found = kind(configuration, settings, network, windows)
         continue_texts(job, found, settings.text)
+    add_ngrams(found.result, job, windows, settings.ngrams)
     add_cost(found.result, configuration)
     return found.result
 

@@ -76,6 +76,7 @@ OTHERWISE: dict[str, Any] = {
         "votes": [2],
         "strata": 6,
         "times": [0.5],
+        "ngrams": 2,
     },
     **{"sampler.steps": 2, "sampler.grid": "karras", "sampler.start": "zero", "sampler.euler": "paper_sign"},
     **{"sampler.routing": "as_code", "sampler.replace": [0, 1], "sampler.bridge": "hard", "sampler.guidance": 2.0},

@@ -20,6 +20,7 @@ class Settings(EvaluationConfig):
 
     windows: int | None = Field(None, ge=1, description="windows of the test part, spread over it; default all")
     strata: int = Field(72, ge=1, description="slices of t for the bound; a multiple of the blocks")
+    ngrams: int = Field(0, ge=0, le=5, description="n-gram models beside the network, up to this order; 0: none")
     times: tuple[float, ...] = Field(TIMES, description="times t in (0, 1] at which every block's error is measured")
 
     def check(self, configuration: Configuration) -> None:
@@ -36,4 +37,6 @@ class Settings(EvaluationConfig):
         blocks = range(len(configuration.partition))
         variants = ["default", "reconstruction", *(f"block{b}" for b in blocks), "uniform_model", "shuffled_context"]
         variants += ["blocks_reversed"] if len(blocks) > 1 else []
-        return [*(Reading("bits_per_character", v) for v in variants), Reading("bits_per_character_standard_error")]
+        variants += ["without_control", *(f"ngram{n}" for n in range(1, self.ngrams + 1))]
+        found = [Reading("bits_per_character", v) for v in variants]
+        return [*found, Reading("bits_per_character_standard_error"), Reading("bits_evaluator_error")]

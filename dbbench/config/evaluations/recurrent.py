@@ -27,4 +27,5 @@ class Settings(SweptEvaluation, TextEvaluation):
         """What is measured under given text and of the texts, and what training cost."""
         own = [Reading("cross_entropy", "sigma_max"), Reading("accuracy_percent")]
         cost = [Reading(m, split="train") for m in ("training_layer_runs", "training_core_runs", "training_tokens")]
-        return [*(own if configuration.denoises else [Reading("cross_entropy")]), *self.text_readings(configuration), *cost]
+        found = own if configuration.denoises else [Reading("cross_entropy")]
+        return [*found, *self.ngram_readings(), *self.text_readings(configuration), *cost]

@@ -17,8 +17,9 @@ from dbbench.cards import CARDS
 from dbbench.data.prepare import Array, Arrays
 from dbbench.errors import UserError
 
-NODES, QUERIES = 8, 16
-HOPS = 3  # queries of 0, 1 and 2 hops
+NODES = 8
+ASKED = (2, 12, 2)  # queries of 0, 1 and 2 hops
+QUERIES, HOPS = sum(ASKED), len(ASKED)
 FIRST_QUERY = NODES  # node i is token i; the query (i, k) is token FIRST_QUERY + NODES k + i
 FIRST_ANSWER = FIRST_QUERY + NODES * HOPS  # answer i is token FIRST_ANSWER + i
 NOTHING = FIRST_ANSWER + NODES
@@ -32,7 +33,7 @@ def draw(count: int, g: np.random.Generator) -> tuple[Array, Array]:
     first = np.argsort(g.random((count, NODES)), axis=1)
     pairs = np.stack([first, after(cycle, place, first, 1)], axis=2).reshape(count, 2 * NODES)
     asked = g.integers(0, NODES, (count, QUERIES))
-    hops = g.permuted(np.tile(np.arange(QUERIES) % HOPS, (count, 1)), axis=1)
+    hops = g.permuted(np.tile(np.repeat(np.arange(HOPS), ASKED), (count, 1)), axis=1)
     nothing = np.full((count, 2 * NODES + 1), NOTHING)
     inputs = np.concatenate([pairs, FIRST_QUERY + hops * NODES + asked, nothing[:, :1]], axis=1)
     labels = np.concatenate([nothing, FIRST_ANSWER + after(cycle, place, asked, hops)], axis=1)
