@@ -183,7 +183,7 @@ register(
         _information("middle_cross_entropy", "cross-entropy at the middle level of a range", "nats"),
         _share("mauve", "MAUVE", effect=MAUVE_ODDS),
         _share("mauve_gpt2_large", "MAUVE, features of gpt2-large", effect=MAUVE_ODDS),
-        _perplexity("gen_ppl_teacher", "perplexity under the teacher"),
+        _perplexity("gen_ppl_judge", "perplexity under the judge model"),
         _perplexity("gen_ppl_llama2_7b", "perplexity under Llama-2-7B"),
         _perplexity("gen_ppl_gpt2_xl", "perplexity under GPT2-XL"),
         *(_share(f"distinct_{n}", f"distinct {n}-grams") for n in (1, 2, 3)),

@@ -18,7 +18,7 @@ def add_commands(commands: Commands) -> None:
     commands.add("data", data).add_argument("name")
     commands.add("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
     commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
-    commands.add("teacher", teacher, of_run=True)
+    commands.add("judge-model", judge_model, of_run=True)
     commands.add("assemble", assemble, of_run=True)
     made = commands.add("features", features, scaled=True)
     made.add_argument("--configuration", required=True, help="one that the extractor is for")
@@ -68,16 +68,16 @@ def train(args: argparse.Namespace) -> None:
     train_tracked(configuration, args.scale, args.seed, folder, source, args.block)
 
 
-def teacher(args: argparse.Namespace) -> None:
+def judge_model(args: argparse.Namespace) -> None:
     """Train the network that judges the texts of a configuration."""
     configuration, _, source = _find(args)
-    from dbbench.runs.places import teacher_folder
+    from dbbench.runs.places import judge_model_folder
     from dbbench.training.run import train as run
 
-    if configuration.teacher is None:
-        raise UserError(f"{configuration.name} generates no text and has no teacher")
-    judge = configuration.teacher
-    run(judge, args.scale, args.seed, teacher_folder(args.scale, judge.name), source)
+    if configuration.judge_model is None:
+        raise UserError(f"{configuration.name} generates no text and has no judge model")
+    judge = configuration.judge_model
+    run(judge, args.scale, args.seed, judge_model_folder(args.scale, judge.name), source)
 
 
 def assemble(args: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ from dbbench.config.settings import (
     DataConfig,
     TrainingConfig,
 )
-from dbbench.config.texts import TeacherConfig, TextConfig, TextEvaluation
+from dbbench.config.texts import JudgeModelConfig, TextConfig, TextEvaluation
 
 __all__ = [
     "ARCHITECTURES",
@@ -49,6 +49,7 @@ __all__ = [
     "Group",
     "ImagesConfig",
     "ImagesEvaluation",
+    "JudgeModelConfig",
     "MethodConfig",
     "MethodSettings",
     "ModelConfig",
@@ -63,7 +64,6 @@ __all__ = [
     "ScaleNames",
     "Strict",
     "SuiteConfig",
-    "TeacherConfig",
     "TextConfig",
     "TextEvaluation",
     "TrainingConfig",

@@ -83,12 +83,12 @@ class Configuration(Strict):
         return self.method.denoises or self.model.denoises
 
     @property
-    def teacher(self) -> Configuration | None:
+    def judge_model(self) -> Configuration | None:
         """The run that judges this one's texts; None where none are generated."""
         text = self.evaluation.text if isinstance(self.evaluation, TextEvaluation) else None
         if text is None:
             return None
-        about = text.teacher
+        about = text.judge_model
         return Configuration(
             data=self.data, model=about.model, method=METHODS["end_to_end"](name="end_to_end"), training=about.training
         )
@@ -114,10 +114,10 @@ class Configuration(Strict):
 
     @property
     def judges(self) -> tuple[str, ...]:
-        """The names of the teacher and the feature extractor that measure it, as far as it has them."""
-        teacher = self.teacher
+        """The names of the judge model and the feature extractor that measure it, as far as it has them."""
+        judge_model = self.judge_model
         features = (self.features_name,) if isinstance(self.evaluation, ImagesEvaluation) else ()
-        return (*features, *((teacher.name,) if teacher is not None else ()))
+        return (*features, *((judge_model.name,) if judge_model is not None else ()))
 
     @property
     def method_module(self) -> str:

@@ -186,7 +186,7 @@ def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = N
 def find_configuration(scale: ScaleName, name: str, root: Path | None = None) -> Configuration:
     """The configuration of a name (vit-end_to_end-...) or of experiment/arm, over all experiments at `scale`.
 
-    The name of a teacher or of a feature extractor finds one of the configurations that are measured by it.
+    The name of a judge model or of a feature extractor finds one of the configurations that are measured by it.
 
     Raises:
         UserError: if there is none.

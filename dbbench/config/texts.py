@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 LargeModel = Literal["gpt2_large", "gpt2_xl", "llama2_7b"]
 #: what a set of continuations is measured by
-MEASURES = ("mauve", "gen_ppl_teacher", "distinct_1", "distinct_2", "distinct_3", "repetition_4", "entropy_bits")
+MEASURES = ("mauve", "gen_ppl_judge", "distinct_1", "distinct_2", "distinct_3", "repetition_4", "entropy_bits")
 #: texts that nothing trained has written
-CONTROLS = ("real_text", "degenerate", "unconnected")
+CONTROLS = ("real_text", "degenerate", "unigram_samples")
 
 
-class TeacherConfig(Strict):
+class JudgeModelConfig(Strict):
     """The network of the suite that judges generated text: trained once, end to end, on the same text."""
 
     model: ARConfig
@@ -41,7 +41,7 @@ class TextConfig(Strict):
     pretrained: tuple[LargeModel, ...] = Field(
         (), description="models of others that judge, too, where their weights are present"
     )
-    teacher: TeacherConfig
+    judge_model: JudgeModelConfig
 
 
 class TextEvaluation(EvaluationConfig):
@@ -60,12 +60,12 @@ class TextEvaluation(EvaluationConfig):
         return [Reading("cross_entropy", f"ngram{n}") for n in range(1, self.ngrams + 1)]
 
     def text_readings(self, configuration: Configuration) -> list[Reading]:
-        """The rows of the texts of every decoder, of the controls and of the teacher."""
+        """The rows of the texts of every decoder, of the controls and of the judge model."""
         if self.text is None:
             return []
         found = [Reading(m, v) for v in (*self.decoders(configuration), *CONTROLS) for m in MEASURES]
         found += [Reading("mauve", f"scaling_{scaling:g}") for scaling in self.text.mauve_scalings[1:]]
-        return [*found, Reading("cross_entropy", "teacher")]
+        return [*found, Reading("cross_entropy", "judge_model")]
 
     def conditional_readings(self, configuration: Configuration) -> list[Reading]:
         """The rows of every large model that texts can be judged by."""

@@ -22,7 +22,7 @@ from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, other_w
 from dbbench.evaluation.ngrams import witten_bell
 from dbbench.evaluation.pretrained import Pretrained, present
 from dbbench.evaluation.tasks import Answer, add_hops, add_law, add_texts
-from dbbench.evaluation.texts import Judge, Teacher, load_teacher
+from dbbench.evaluation.texts import Judge, JudgeModel, load_judge_model
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network
 from dbbench.models.ar import AR
@@ -89,13 +89,13 @@ class Generating(Protocol):
 
 def continue_texts(job: Job, found: Generating, text: TextConfig | None) -> None:
     """Continue texts and judge them, where the run is asked to."""
-    teacher = load_teacher(job)
-    if text is not None and teacher is not None:
+    judge_model = load_judge_model(job)
+    if text is not None and judge_model is not None:
         assert isinstance(job.data, TextData)
-        generate(found, text, job.data, teacher)
+        generate(found, text, job.data, judge_model)
 
 
-def generate(found: Generating, text: TextConfig, data: TextData, teacher: Teacher) -> None:
+def generate(found: Generating, text: TextConfig, data: TextData, judge_model: JudgeModel) -> None:
     """Continue prompts of the test part with every decoder of the method, and judge the texts."""
     size = text.prompt_length + text.length
     tokens = data.whole("test").labels.flatten()
@@ -104,9 +104,11 @@ def generate(found: Generating, text: TextConfig, data: TextData, teacher: Teach
     half = min(text.prompts, len(texts) // 2)
     # references and, for the control, other real text; in turn, so that both come from the whole part
     real, more = texts[0 : 2 * half : 2], texts[1 : 2 * half : 2]
-    judge = Judge(teacher, real, text.prompt_length, text.mauve_scalings, text.mauve_seeds)
-    nats = teacher.judge(more)[1].mean().item()
-    found.result.add("cross_entropy", nats, "teacher", evaluator=f"nats per token of {teacher.name} on {len(more)} test texts")
+    judge = Judge(judge_model, real, text.prompt_length, text.mauve_scalings, text.mauve_seeds)
+    nats = judge_model.judge(more)[1].mean().item()
+    found.result.add(
+        "cross_entropy", nats, "judge_model", evaluator=f"nats per token of {judge_model.name} on {len(more)} test texts"
+    )
     # [N, P] -> [N continuations, P]
     prompts = more[:, : text.prompt_length].repeat(text.continuations, 1)
     for name, make in found.decoders().items():

@@ -1,10 +1,10 @@
-"""What generated texts are worth: MAUVE, perplexity under a teacher, and the counts without which neither means anything.
+"""What generated texts are worth: MAUVE, perplexity under a judge model, and the counts without which neither means anything.
 
-A teacher's perplexity is lowest for a text that repeats itself, so it never stands without distinct n-grams, repetition and
-entropy; `degenerate` texts show what it gives to the same word over and over, `real` ones what it gives to real text. MAUVE
-over the features of a small teacher hardly tells text from tokens drawn one by one: `unconnected` texts show how little.
+A judge model's perplexity is lowest for a text that repeats itself, so it is never reported without distinct n-grams,
+repetition and entropy. The controls bound it: `real_text`, `degenerate` (one token repeated) and `unigram_samples`. MAUVE
+over the features of a small judge model hardly distinguishes real text from unigram samples.
 
-Shapes: N texts, S tokens, d width of the teacher.
+Shapes: N texts, S tokens, d width of the judge model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dbbench.evaluation.pretrained import Pretrained
 from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
 from dbbench.models.text_layers import Cache
-from dbbench.runs.places import teacher_folder
+from dbbench.runs.places import judge_model_folder
 from dbbench.runs.records import check_weights, file_sha256
 from dbbench.seeding import generator
 from dbbench.startup import import_mauve
@@ -33,7 +33,7 @@ REFERENCES = "references"
 Spelled = dict[str, tuple[list[str], list[str]]]
 
 
-class Teacher:
+class JudgeModel:
     """An autoregressive network of the suite that judges texts: trained once, end to end, on the training part.
 
     Args:
@@ -58,20 +58,20 @@ class Teacher:
         return torch.cat(features), torch.cat(nats)
 
 
-def load_teacher(job: Job) -> Teacher | None:
-    """The trained teacher that judges the texts of a run; None where none are generated.
+def load_judge_model(job: Job) -> JudgeModel | None:
+    """The trained judge model that judges the texts of a run; None where none are generated.
 
     Raises:
         UserError: its weights are missing, corrupt or of another configuration.
     """
-    configuration = job.configuration.teacher
+    configuration = job.configuration.judge_model
     if configuration is None:
         return None
-    path = check_weights(teacher_folder(job.scale, configuration.name))
+    path = check_weights(judge_model_folder(job.scale, configuration.name))
     network = load_networks(configuration, path, job.device, average=configuration.training.ema_horizon is not None)[0]
     assert isinstance(network, AR)
     weights = file_sha256(path)[:8]
-    return Teacher(network, f"the suite's teacher {weights}")
+    return JudgeModel(network, f"the suite's judge model {weights}")
 
 
 def mauve(generated_Nd: Tensor, real_Md: Tensor, scaling: float, seeds: int) -> float:
@@ -117,26 +117,26 @@ class Judge:
         prompt: P, tokens of a text that are given and not judged for perplexity.
     """
 
-    def __init__(self, teacher: Teacher, real: Tensor, prompt: int, scalings: tuple[float, ...], seeds: int) -> None:
-        self.teacher, self.real, self.prompt, self.scalings, self.seeds = teacher, real, prompt, scalings, seeds
-        self.features, self.nats = teacher.judge(real, prompt)
+    def __init__(self, judge_model: JudgeModel, real: Tensor, prompt: int, scalings: tuple[float, ...], seeds: int) -> None:
+        self.judge_model, self.real, self.prompt, self.scalings, self.seeds = judge_model, real, prompt, scalings, seeds
+        self.features, self.nats = judge_model.judge(real, prompt)
         self.added: dict[str, Tensor] = {}
 
     def add(self, result: Evaluation, texts: Tensor, variant: str) -> None:
         """All measures of whole texts [N, P + L] whose continuations were generated."""
         self.added[variant] = texts
-        features, nats = self.teacher.judge(texts, self.prompt)
+        features, nats = self.judge_model.judge(texts, self.prompt)
         n, m = len(texts), len(self.real)
         continued = texts[:, self.prompt :].cpu().numpy()
         for scaling in self.scalings if variant == "default" else self.scalings[:1]:
             reading = variant if scaling == self.scalings[0] else f"scaling_{scaling:g}"
             about = (
                 f"MAUVE, {n} texts against {m}, scaling {scaling:g}, {self.seeds} clusterings, "
-                f"mean hidden state of {self.teacher.name}"
+                f"mean hidden state of {self.judge_model.name}"
             )
             result.add("mauve", mauve(features, self.features, scaling, self.seeds), reading, evaluator=about)
         perplexity = math.exp(nats[:, self.prompt :].double().mean().item())
-        result.add("gen_ppl_teacher", perplexity, variant, evaluator=f"perplexity of {n} texts under {self.teacher.name}")
+        result.add("gen_ppl_judge", perplexity, variant, evaluator=f"perplexity of {n} texts under {self.judge_model.name}")
         about = f"{n} continuations of {continued.shape[1]} tokens"
         for k in (1, 2, 3):
             result.add(f"distinct_{k}", distinct(continued, k), variant, evaluator=about)
@@ -168,18 +168,18 @@ class Judge:
             result.add(f"gen_ppl_{model}", math.exp(nats.double().mean().item()), variant, evaluator=about)
 
     def add_controls(self, result: Evaluation, more_real: Tensor, counts_V: Tensor) -> None:
-        """Real text beside other real text (the best to be had), the commonest token over and over, and unconnected tokens.
+        """Real text against other real text (the best attainable), the most frequent token repeated, and unigram samples.
 
         Args:
-            counts_V: how often each token stands in the real text.
+            counts_V: count of each token in the real text.
         """
         self.add(result, more_real, "real_text")
-        degenerate, unconnected = more_real.clone(), more_real.clone()
+        degenerate, unigram = more_real.clone(), more_real.clone()
         degenerate[:, self.prompt :] = counts_V.argmax()
         self.add(result, degenerate, "degenerate")
         n, size = len(more_real), more_real.shape[1] - self.prompt
-        g = generator(EVALUATION_SEED, "unconnected")
+        g = generator(EVALUATION_SEED, "unconnected")  # the key of the stream, kept: another would be other samples
         drawn = torch.multinomial(counts_V.double().cpu(), n * size, replacement=True, generator=g)
         # [N size] -> [N, size]
-        unconnected[:, self.prompt :] = drawn.view(n, size).to(more_real.device)
-        self.add(result, unconnected, "unconnected")
+        unigram[:, self.prompt :] = drawn.view(n, size).to(more_real.device)
+        self.add(result, unigram, "unigram_samples")

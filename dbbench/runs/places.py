@@ -11,6 +11,8 @@ from typing import Any
 
 HERE = Path()
 REFERENCE = Path("results/reference")
+#: folders of networks that many runs share; `teachers` is the name that older reference results have for `judge_models`
+SHARED = ("judge_models", "features", "teachers")
 
 
 def data_folder(name: str, root: Path = HERE) -> Path:
@@ -38,9 +40,9 @@ def block_folder(scale: str, configuration: str, seed: int, block: int, root: Pa
     return run_folder(scale, configuration, seed, root) / f"block{block}"
 
 
-def teacher_folder(scale: str, configuration: str, root: Path = HERE) -> Path:
+def judge_model_folder(scale: str, configuration: str, root: Path = HERE) -> Path:
     """A network of the suite that judges generated text."""
-    return scale_folder(scale, root) / "teachers" / configuration
+    return scale_folder(scale, root) / "judge_models" / configuration
 
 
 def features_folder(scale: str, name: str, root: Path = HERE) -> Path:
@@ -55,7 +57,7 @@ def told_by(folder: Path) -> dict[str, Any]:
     if run is not None:
         block = None if run[4] is None else int(run[4])
         return {"scale": run[1], "name": run[2], "seed": int(run[3]), "block": block}
-    shared = re.search(r"(\w+)/(?:teachers|features)/([^/]+)$", path)
+    shared = re.search(rf"(\w+)/(?:{'|'.join(SHARED)})/([^/]+)$", path)
     return {} if shared is None else {"scale": shared[1], "name": shared[2]}
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from test_dit import GENERATES
 
 from dbbench import plugins
-from dbbench.config import Configuration, EvaluationConfig, Reading, TeacherConfig, overlay, settings_of, validated
+from dbbench.config import Configuration, EvaluationConfig, JudgeModelConfig, Reading, overlay, settings_of, validated
 from dbbench.config.images import ImagesEvaluation
 from dbbench.config.texts import CONTROLS, TextEvaluation, large_readings
 from dbbench.data import load
@@ -33,8 +33,8 @@ ARCHITECTURES = plugins.names("config.evaluations")
 WORDS = [f"{a}{b}{d}" for a in "abcdefghknprstvw" for b in "aeiou" for d in "lmnrstbdgk"]
 TRAINING = {"batch_size": 3, "steps": 10, "learning_rate": 1e-3}
 TOKENS: dict[str, Any] = {"width": 16, "heads": 2, "mlp_width": 24, "initialisation": "xavier"}
-TEACHER = {"model": {"architecture": "ar", "layers": 1, **TOKENS}, "training": TRAINING}
-TEXTS = {"prompts": 4, "prompt_length": 4, "length": 4, "mauve_seeds": 1, "teacher": TEACHER}
+JUDGE_MODEL = {"model": {"architecture": "ar", "layers": 1, **TOKENS}, "training": TRAINING}
+TEXTS = {"prompts": 4, "prompt_length": 4, "length": 4, "mauve_seeds": 1, "judge_model": JUDGE_MODEL}
 READING = {"batch_size": 4, "windows": 8, "levels": [0.1, 1.0], "step_sweep": [1, 3]}
 #: a small configuration of each architecture; as many blocks as layers, and a step more
 TINY: dict[str, dict[str, Any]] = {
@@ -85,8 +85,8 @@ OTHERWISE: dict[str, Any] = {
     **{"images.features.width": 4, "images.features.steps": 3, "images.features.batch_size": 8},
     **{"images.features.learning_rate": 0.1, "images.features.augment": ["flip"], "images.features.kind": "inception"},
     **{"text.prompts": 6, "text.continuations": 2, "text.prompt_length": 5, "text.length": 5, "text.mauve_seeds": 2},
-    **{"text.mauve_scalings": [1.0], "text.pretrained": ["gpt2_xl"], "text.teacher.model": {"layers": 2}},
-    "text.teacher.training": {"steps": 20},
+    **{"text.mauve_scalings": [1.0], "text.pretrained": ["gpt2_xl"], "text.judge_model.model": {"layers": 2}},
+    "text.judge_model.training": {"steps": 20},
 }
 
 
@@ -97,9 +97,9 @@ def inside(annotation: Any) -> type[BaseModel] | None:
 
 
 def keys(owner: type[BaseModel], before: str = "") -> Iterator[str]:
-    """The dotted keys that a class of settings accepts; a teacher's parts are taken whole."""
+    """The dotted keys that a class of settings accepts; a judge model's parts are taken whole."""
     for name, field in owner.model_fields.items():
-        below = None if owner is TeacherConfig else inside(field.annotation)
+        below = None if owner is JudgeModelConfig else inside(field.annotation)
         if below is None:
             yield before + name
         else:
@@ -172,11 +172,11 @@ def evaluated(
     monkeypatch.setattr(ar_evaluation, "Pretrained", Stranger)
     monkeypatch.setattr(texts, "mauve", lambda p, q, scaling, seeds: float(p.mean() - q.mean()) * scaling * seeds)
 
-    def judged(job: Job) -> texts.Teacher | None:
-        teacher = job.configuration.teacher
-        return None if teacher is None else texts.Teacher(perturbed(teacher, 1), "a teacher")
+    def judged(job: Job) -> texts.JudgeModel | None:
+        judge_model = job.configuration.judge_model
+        return None if judge_model is None else texts.JudgeModel(perturbed(judge_model, 1), "a judge model")
 
-    monkeypatch.setattr(ar_evaluation, "load_teacher", judged)
+    monkeypatch.setattr(ar_evaluation, "load_judge_model", judged)
 
     def evaluate(configuration: Configuration) -> tuple[Any, ...]:
         name = configuration.data.name
@@ -246,7 +246,7 @@ def test_every_accepted_setting_is_read(
     if key.startswith("images.features."):
         assert plain.judges != other.judges
         assert extractor(plain, digits) != extractor(other, digits)
-    elif key.startswith("text.teacher."):
+    elif key.startswith("text.judge_model."):
         assert plain.judges != other.judges
     else:
         if architecture not in before:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dbbench.config import Configuration, SamplerConfig
 from dbbench.evaluation import Evaluation
 from dbbench.evaluation.generation import by_chain, draws, end_to_end, greedy, top_p
-from dbbench.evaluation.texts import Judge, Teacher, distinct, entropy_bits, mauve, repetition
+from dbbench.evaluation.texts import Judge, JudgeModel, distinct, entropy_bits, mauve, repetition
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import build, materialise
 from dbbench.noise import euler_step
@@ -117,17 +117,17 @@ def test_mauve_tells_same_from_different() -> None:
 def test_a_judge_gives_every_measure_and_its_controls() -> None:
     _, network = made({"name": "end_to_end"})
     real = torch.randint(0, V, (40, P + L), generator=torch.Generator().manual_seed(1))
-    teacher = Teacher(network, "a teacher")
-    judge = Judge(teacher, real, P, (2.0, 0.2), 1)
+    judge_model = JudgeModel(network, "a judge model")
+    judge = Judge(judge_model, real, P, (2.0, 0.2), 1)
     result = Evaluation("")
     judge.add(result, real.flip(0), "default")
     judge.add_controls(result, real.roll(1, 0), torch.arange(V))
     found = {(r.metric, r.variant): r.value for r in result.rows}
-    for variant in ("default", "real_text", "degenerate", "unconnected"):
-        for metric in ("mauve", "gen_ppl_teacher", "distinct_1", "distinct_2", "distinct_3", "repetition_4", "entropy_bits"):
+    for variant in ("default", "real_text", "degenerate", "unigram_samples"):
+        for metric in ("mauve", "gen_ppl_judge", "distinct_1", "distinct_2", "distinct_3", "repetition_4", "entropy_bits"):
             assert np.isfinite(found[metric, variant])
     assert found["distinct_1", "degenerate"] == 1 / (40 * L)
     assert ("mauve", "scaling_0.2") in found
-    features, nats = teacher.judge(real)
+    features, nats = judge_model.judge(real)
     assert features.shape == (40, D)
     assert torch.allclose(nats.mean(1), network.loss(type("B", (), {"inputs": real, "labels": real})), atol=1e-4)

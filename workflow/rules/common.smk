@@ -38,10 +38,10 @@ def evaluations(experiment):
     return [f"{folder}/{file}" for folder in folders(experiment) for file in ("evaluation.json", "run.json")]
 
 
-# One network a corpus judges generated text.
-TEACHERS = {c.teacher.name: c.teacher for c in RUNS.values() if c.teacher is not None}
+# One judge model per corpus measures generated text.
+JUDGE_MODELS = {c.judge_model.name: c.judge_model for c in RUNS.values() if c.judge_model is not None}
 
 
-def teacher_weights(wildcards):
-    teacher = RUNS[wildcards.configuration].teacher
-    return [] if teacher is None else f"results/{SCALE}/teachers/{teacher.name}/model.safetensors"
+def judge_model_weights(wildcards):
+    judge_model = RUNS[wildcards.configuration].judge_model
+    return [] if judge_model is None else f"results/{SCALE}/judge_models/{judge_model.name}/model.safetensors"

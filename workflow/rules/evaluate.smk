@@ -1,16 +1,16 @@
-rule teacher:
+rule judge_model:
     input:
-        data=lambda w: f"results/data/{TEACHERS[w.teacher].data.name}/arrays.safetensors",
+        data=lambda w: f"results/data/{JUDGE_MODELS[w.judge_model].data.name}/arrays.safetensors",
     output:
-        f"results/{SCALE}/teachers/{{teacher}}/model.safetensors",
-        f"results/{SCALE}/teachers/{{teacher}}/metrics.jsonl",
-        f"results/{SCALE}/teachers/{{teacher}}/run.json",
+        f"results/{SCALE}/judge_models/{{judge_model}}/model.safetensors",
+        f"results/{SCALE}/judge_models/{{judge_model}}/metrics.jsonl",
+        f"results/{SCALE}/judge_models/{{judge_model}}/run.json",
     log:
-        f"results/{SCALE}/teachers/{{teacher}}/train.log",
+        f"results/{SCALE}/judge_models/{{judge_model}}/train.log",
     benchmark:
-        f"results/{SCALE}/teachers/{{teacher}}/train.benchmark.tsv"
+        f"results/{SCALE}/judge_models/{{judge_model}}/train.benchmark.tsv"
     wildcard_constraints:
-        teacher="|".join(TEACHERS) or "none",
+        judge_model="|".join(JUDGE_MODELS) or "none",
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -19,10 +19,10 @@ rule teacher:
         runtime=1440,
         gpu=GPUS,
     params:
-        code=lambda w: code_hash(*training_entries(TEACHERS[w.teacher])),
+        code=lambda w: code_hash(*training_entries(JUDGE_MODELS[w.judge_model])),
         scale=SCALE,
     shell:
-        "dbbench teacher --scale {params.scale} --configuration {wildcards.teacher} --seed 0 2> {log}"
+        "dbbench judge-model --scale {params.scale} --configuration {wildcards.judge_model} --seed 0 2> {log}"
 
 
 rule evaluate:
@@ -30,7 +30,7 @@ rule evaluate:
         model=f"{RUN}/model.safetensors",
         run=f"{RUN}/run.json",
         data=training_data,
-        teacher=teacher_weights,
+        judge_model=judge_model_weights,
     output:
         f"{RUN}/evaluation.json",
     log:

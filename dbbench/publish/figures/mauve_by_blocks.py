@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-COLUMNS = ("cell", "blocks", "seed", "value", "published", "drawn", "scale", "dataset", "run")
+COLUMNS = ("cell", "blocks", "seed", "value", "published", "unigram", "scale", "dataset", "run")
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-    """One row per published cell and seed; `drawn` is the MAUVE of tokens drawn one by one."""
+    """One row per published cell and seed; `unigram` is the MAUVE of unigram samples."""
     from dbbench.publish.cells import read_cells
     from dbbench.publish.published import published
 
     cells = read_cells(plan, experiment, root)
-    drawn = cells[cells["cell"] == "control.unconnected.mauve"]["value"].mean()
+    unigram = cells[cells["cell"] == "control.unigram.mauve"]["value"].mean()
     known = cells["cell"].map(lambda c: published(c) is not None).astype(bool)
     cells = cells[known]
     blocks = [len(plan.arms[experiment][arm].groups) for arm in cells["arm"]]
     values = [p.value for c in cells["cell"] if (p := published(c)) is not None]
-    return cells.assign(blocks=blocks, published=values, drawn=drawn)[list(COLUMNS)]
+    return cells.assign(blocks=blocks, published=values, unigram=unigram)[list(COLUMNS)]
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
@@ -37,7 +37,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     ours, paper = figure.subplots(1, 2)
     band(ours, over_seeds(rows, "blocks", "value"), COLOURS[0], "ours", "o")
     ours.plot(rows["blocks"], rows["value"], "|", color=COLOURS[0])
-    ours.axhline(rows["drawn"].iloc[0], color=QUIET, linewidth=0.9, linestyle=":")
+    ours.axhline(rows["unigram"].iloc[0], color=QUIET, linewidth=0.9, linestyle=":")
     known = rows.groupby("blocks")["published"].first()
     paper.plot(known.index, known, "s-", color=COLOURS[1])
     for axes, title in ((ours, "ours, at the scale below"), (paper, "the paper, LM1B")):
@@ -52,9 +52,9 @@ FIGURE = Figure(
     draw,
     caption=(
         "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from "
-        "the paper's, so only the order of the block counts compares. Line: mean over seeds, ticks the seeds; dotted: tokens "
-        "drawn one by one by their frequency, above which a MAUVE says something."
+        "the paper's, so only the order of the block counts compares. Line: mean over seeds, ticks the seeds; dotted: unigram "
+        "samples, above which a MAUVE says something."
     ),
     needs=("cells",),
-    numbers=("blocks", "seed", "value", "published", "drawn"),
+    numbers=("blocks", "seed", "value", "published", "unigram"),
 )

@@ -18,7 +18,7 @@ ROLES = {
     "shallow": "end to end, L/B layers",
     "diffusion_blocks": "DiffusionBlocks, trained anew",
     "reading": "the same DiffusionBlocks weights, read otherwise",
-    "shuffled": "images of other samples",
+    "shuffled": "shuffled images",
 }
 
 

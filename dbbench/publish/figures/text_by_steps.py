@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-METRICS = {"mauve": "MAUVE", "gen_ppl_teacher": "perplexity under the teacher", "distinct_2": "distinct 2-grams"}
-COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "drawn", "scale", "dataset", "run")
+METRICS = {"mauve": "MAUVE", "gen_ppl_judge": "perplexity under the judge model", "distinct_2": "distinct 2-grams"}
+COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "unigram", "scale", "dataset", "run")
 
 
 def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
@@ -30,12 +30,12 @@ def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
     values = {(r.metric, r.variant): r.value for r in run.evaluation.rows}
     for metric in METRICS:
         for variant, steps in readings.items():
-            controls = {"real": values[metric, "real_text"], "drawn": values[metric, "unconnected"]}
+            controls = {"real": values[metric, "real_text"], "unigram": values[metric, "unigram_samples"]}
             yield {"metric": metric, "steps": steps, "value": values[metric, variant], **controls}
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-    """One row per blockwise arm, seed, steps and metric; `real`: of real text, `drawn`: of tokens drawn one by one."""
+    """One row per blockwise arm, seed, steps and metric; `real`: of real text, `unigram`: of unigram samples."""
     return points_of_runs(plan, experiment, root, COLUMNS, _points)
 
 
@@ -52,7 +52,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
             one = mine[mine["arm"] == arm]
             band(axes, over_seeds(one, "steps", "value"), colour, one["label"].iloc[0], marker)
         axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="real text")
-        axes.axhline(mine["drawn"].mean(), color=QUIET, linewidth=0.9, linestyle=":", label="tokens drawn one by one")
+        axes.axhline(mine["unigram"].mean(), color=QUIET, linewidth=0.9, linestyle=":", label="unigram samples")
         # perplexities of texts that have not been learned go into the thousands
         scale = "log" if metric.startswith("gen_ppl") else "linear"
         axes.set(xlabel="Euler steps a token", ylabel=title, xscale="log", yscale=scale)
@@ -69,9 +69,9 @@ FIGURE = Figure(
     draw,
     caption=(
         "Texts generated with more or fewer Euler steps for each token, greedy at the end. A text that repeats itself "
-        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: tokens drawn "
-        "one by one by their frequency. Lines are means over seeds, shaded their range."
+        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram "
+        "samples. Lines are means over seeds, shaded their range."
     ),
     needs=("evaluation.json",),
-    numbers=("seed", "steps", "value", "real", "drawn"),
+    numbers=("seed", "steps", "value", "real", "unigram"),
 )
