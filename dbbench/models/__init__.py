@@ -2,6 +2,8 @@
 
 A model module offers `build(configuration, layers)`, which returns a `Network` on the meta device. A blockwise network
 splits into its layers, owned by blocks, and its ends (embeddings, noise embedding, head).
+
+Shapes: N batch, ... the shape of one target. L layers, B blocks.
 """
 
 from __future__ import annotations

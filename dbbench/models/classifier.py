@@ -1,4 +1,7 @@
-"""A small convolutional classifier: its accuracy says it has learned, its penultimate layer gives features of images."""
+"""A small convolutional classifier: its accuracy says it has learned, its penultimate layer gives features of images.
+
+Shapes: N images, c channels, h x w image, C classes.
+"""
 
 from __future__ import annotations
 
