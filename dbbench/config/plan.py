@@ -58,9 +58,10 @@ class Plan:
         return range(self.seeds if repeats is None else repeats)
 
     def seeds_of_cell(self, experiment: str, cell: Cell) -> range:
-        """The seeds that have a number for a cell: those of its runs; of a mean, those that all its cells have."""
+        """The seeds that have a number for a cell: of its runs, those that measure it; of a mean, those of all its cells."""
         if cell.arm is not None:
-            return self.seeds_of(self.arms[experiment][cell.arm])
+            configuration = self.arms[experiment][cell.arm]
+            return self.seeds_of(configuration)[: configuration.evaluation.seeds_measured(cell.metric)]
         cells = {c.cell: c for c in self.experiments[experiment].cells}
         return range(min((len(self.seeds_of_cell(experiment, cells[name])) for name in cell.mean_of), default=0))
 

@@ -34,9 +34,12 @@ class RoutedConfig(EulerConfig):
 
     routing: Routing = "by_index"  # D6
     replace: tuple[int, int] | None = Field(None, description="control: the steps of the first block go through the second")
+    until: int | None = Field(None, ge=0, description="control: the chain ends with this block; later ones take no step")
 
     def check(self, blocks: int) -> None:
-        """Refuse to replace a block that does not exist, or by one that does not exist."""
+        """Refuse to replace a block that does not exist, by one that does not exist, or to end with such a one."""
+        if self.until is not None and self.until >= blocks:
+            raise UserError(f"until {self.until}: the blocks are 0 to {blocks - 1}")
         if self.replace is not None and not all(0 <= block < blocks for block in self.replace):
             raise UserError(f"replace {list(self.replace)}: the blocks are 0 to {blocks - 1}")
 
@@ -88,6 +91,11 @@ class RecurrentSampler(EulerConfig):
 
     @property
     def replace(self) -> tuple[int, int] | None:
+        """There is no other block."""
+        return None
+
+    @property
+    def until(self) -> int | None:
         """There is no other block."""
         return None
 

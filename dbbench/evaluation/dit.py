@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from dbbench.data.generation import GenerationData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.distances import frechet_distance, gaussian, kernel_distance, precision_recall
 from dbbench.evaluation.features import load_features
+from dbbench.evaluation.integrals import integrals, nodes
 from dbbench.evaluation.measures import errors_at_levels
 from dbbench.evaluation.sampling import sample_set, save_samples, targets, walk
 from dbbench.methods.diffusion_blocks import Chain
@@ -31,6 +33,8 @@ from dbbench.training.checkpoint import load_networks
 
 #: precision, recall and the kernel distance need all pairs: of at most so many samples
 PAIRS = 10_000
+#: noise levels of the loss integrals
+NODES = 32
 REPEATS = 3
 
 
@@ -53,22 +57,31 @@ class Generation:
         folder = features_folder(job.scale, configuration.features_name)
         self.features = load_features(folder, self.images.features, self.data, self.device)
         self.real = {part: gaussian(f) for part, f in self.features.real.items()}
+        self.nodes = nodes(self.process, NODES)
         self.shape, self.classes = tuple(self.data.card["image"]), self.data.card["classes"]
         self.result = Evaluation(f"{self.images.samples} samples, {self.features.title}")
+
+    @property
+    def measures_samples(self) -> bool:
+        """Whether this seed's samples are measured, not only shown."""
+        limit = self.images.sampled_seeds
+        return limit is None or self.job.seed < limit
 
     def evaluate(self) -> Evaluation:
         """Everything."""
         images = self.sample("default", self.settings.sampler)
         about = {"name": self.job.configuration.name, "seed": self.job.seed}
         self.result.samples_sha256 = save_samples(self.job.folder / "samples.safetensors", images, self.classes, about)
-        self.distances(images)
         self.show(images)
-        for name, sampler in self.settings.samplers.items():
-            self.distances(self.sample(name, sampler), name)
-        self.real_images()
+        if self.measures_samples:
+            self.distances(images)
+            for name, sampler in self.settings.samplers.items():
+                self.distances(self.sample(name, sampler), name)
+            self.real_images()
         self.losses_at_fixed_levels()
+        self.loss_integrals()
         self.denoising_path()
-        self.speed()
+        self.cost()
         return self.result
 
     def chain(self, sampler: ImageSampler) -> Chain:
@@ -83,7 +96,7 @@ class Generation:
         trained = read_trained(self.job.folder)
         identity = {"sampler": sampler.model_dump(mode="json"), "code": trained.code, "ended": trained.ended}
         state = self.job.folder / "samples" / name
-        count, size = self.images.samples, self.size
+        count, size = self.images.samples if self.measures_samples else self.images.shown, self.size
         return sample_set(self.chain(sampler), self.data, count, size, state, identity, self.device, name)
 
     def extract(self, images: Tensor) -> Tensor:
@@ -143,6 +156,39 @@ class Generation:
         rows = [[*row, skipped[row[1]]] for row in found]
         self.result.curve("loss_at_level", ["block", "sigma", "owns", "weighted_loss", "skip_only"], rows)
 
+    def loss_integrals(self) -> None:
+        """The loss integrated over the noise level, of the owning blocks and of controls; every run sees the same noise."""
+        chain, owners = self.chain(self.settings.sampler), [self.partition.owner(n.sigma) for n in self.nodes]
+        routes: dict[str, list[int | None]] = {"default": [*owners], "skip_only": [None] * len(owners)}
+        if self.job.configuration.blockwise:
+            for left_out in range(len(self.partition)):
+                routes[f"without_block{left_out}"] = [None if block == left_out else block for block in owners]
+            for name, sampler in self.settings.samplers.items():
+                if sampler.replace is not None:
+                    old, new = sampler.replace
+                    routes[name] = [new if block == old else block for block in owners]
+        self._integrate(chain, "test", routes)
+        if self.job.configuration.data.validation:
+            self._integrate(chain, "validation", {"default": routes["default"]})
+
+    def _integrate(self, chain: Chain, part: str, routes: dict[str, list[int | None]]) -> None:
+        """The integrals on a part, for each variant by the block that denoises at each node; None stands for D = c_skip z."""
+        batch = self.data.whole(part)
+
+        @cache
+        def error(at: int, block: int | None) -> float:
+            sigma, y = self.nodes[at].sigma, batch.labels
+            z = y + sigma * torch.randn(y.shape, generator=generator(EVALUATION_SEED, "integral", at)).to(y.device)
+            if block is None:
+                return float((precondition(sigma, self.process.sigma_data).c_skip * z - y).square().mean())
+            return self._error(chain, block, batch, z, sigma)
+
+        about = f"all {len(batch.labels)} {part} images at {len(self.nodes)} levels, one draw of noise each"
+        for variant, route in routes.items():
+            found = integrals(self.process, self.nodes, [error(at, block) for at, block in enumerate(route)])
+            for kind, value in found.items():
+                self.result.add(f"loss_integral_{kind}", value, variant, part, evaluator=about)
+
     def _error(self, chain: Chain, block: int, batch: Batch, z: Tensor, sigma: float) -> float:
         """The mean squared error of one block at one level."""
         total = 0.0
@@ -171,13 +217,13 @@ class Generation:
                 rows += [[i, step, call.sigma, call.block, shape, x.numpy().tobytes().hex()] for i, x in enumerate(images)]
         self.result.curve("denoising_path", ["index", "step", "sigma", "block", "shape", "pixels"], rows)
 
-    def speed(self) -> None:
+    def cost(self) -> None:
         """Layer evaluations of one image, counted; and blockwise the time against a chain through all layers."""
         sampler = self.settings.sampler
         own = self.chain(sampler)
         counted = count_layers(own, self.shape, self.classes, self.device)
         self.result.add("layer_evaluations", counted, evaluator="layers run for one image, counted")
-        if not self.job.configuration.blockwise or not self.images.timing:
+        if not self.job.configuration.blockwise or not self.images.timing or not self.measures_samples:
             return
         configuration = self.job.configuration
         whole_network = materialise(build(configuration), EVALUATION_SEED, self.device).eval()

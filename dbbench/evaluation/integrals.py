@@ -26,8 +26,6 @@ from typing import NamedTuple
 
 from dbbench.noise import LogNormal, weight
 
-NAMES = ("training", "unweighted", "likelihood")
-
 
 class Node(NamedTuple):
     """A cell of the range of noise levels: its middle, its probability under the law, and its width in ln sigma."""
@@ -47,7 +45,7 @@ def nodes(law: LogNormal, count: int) -> list[Node]:
 
 
 def integrals(law: LogNormal, at: Sequence[Node], errors: Sequence[float]) -> dict[str, float]:
-    """The integrals by name (NAMES) of the mean squared errors at the nodes `at`."""
+    """The integrals by name of the mean squared errors at the nodes `at`."""
     pairs = list(zip(at, errors, strict=True))
     return {
         "training": sum(n.probability * weight(n.sigma, law.sigma_data) * e for n, e in pairs),

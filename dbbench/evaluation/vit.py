@@ -9,6 +9,7 @@ Shapes: N samples, C classes, d width, K draws of the first z.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.config.evaluations.vit import Settings
+from dbbench.config.evaluations.vit import Settings, neighbours
 from dbbench.config.samplers import SamplerConfig
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, percent, shuffled
@@ -27,25 +28,49 @@ from dbbench.seeding import generator
 if TYPE_CHECKING:
     from dbbench.config import Configuration
 
+#: noise levels of a range over which errors are averaged
+LEVELS_OF_A_RANGE = 8
+
 
 def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
-    batch = job.data.whole("test")
+    batch, configuration = job.data.whole("test"), job.configuration
     with torch.no_grad():
-        if job.configuration.denoises:
-            return Classification(job.configuration, job.networks, batch).evaluate()
-        return evaluate_end_to_end(job.configuration, job.networks[0], batch)
+        if configuration.denoises:
+            result = Classification(configuration, job.networks, batch).evaluate()
+        else:
+            result = evaluate_end_to_end(configuration, job.networks[0], batch)
+        if configuration.data.validation:
+            held_out(job, result)
+    return result
+
+
+def held_out(job: Job, result: Evaluation) -> None:
+    """Accuracy on the validation part, by which settings are chosen (experiments `tuning_*`) and nothing is judged."""
+    batch, settings = job.data.whole("validation"), job.configuration.evaluation
+    if job.configuration.denoises:
+        measured = Classification(job.configuration, job.networks, batch)
+        value = measured.accuracy(measured.settings.sampler, "few")
+    else:
+        value = percent(end_to_end_logits(job.networks[0], batch, settings.batch_size).argmax(-1) == batch.labels)
+    evaluator = f"top-1 on all {len(batch.labels)} validation images"
+    result.add("accuracy_percent", value, split="validation", evaluator=evaluator)
+
+
+def end_to_end_logits(network: Network, batch: Batch, size: int) -> Tensor:
+    """The logits of every image, [N, C]."""
+    return torch.cat([network(x) for x in batch.inputs.split(size)])
 
 
 def evaluate_end_to_end(configuration: Configuration, network: Network, batch: Batch) -> Evaluation:
     """Accuracy and cross-entropy, and accuracy with the images of other samples."""
     result = Evaluation(f"top-1 on all {len(batch.labels)} test images")
     size = configuration.evaluation.batch_size
-    logits = torch.cat([network(x) for x in batch.inputs.split(size)])
+    logits = end_to_end_logits(network, batch, size)
     result.add("accuracy_percent", percent(logits.argmax(-1) == batch.labels))
     result.add("cross_entropy", F.cross_entropy(logits, batch.labels).item())
     other = shuffled(batch)
-    wrong = torch.cat([network(x) for x in other.inputs.split(size)])
+    wrong = end_to_end_logits(network, other, size)
     result.add("accuracy_percent", percent(wrong.argmax(-1) == other.labels), "shuffled_images")
     return result
 
@@ -70,6 +95,7 @@ class Classification:
             self.result.add("accuracy_percent", self.accuracy(sampler, "few"), name, evaluator=self.evaluator("few"))
         self.step_sweep()
         self.errors_at_fixed_levels()
+        self.errors_in_ranges()
         self.label_cosine()
         return self.result
 
@@ -132,14 +158,14 @@ class Classification:
             # ties go to the class with the larger summed probability
             best = (votes + end[:k].softmax(-1).mean(0) * 0.5).argmax(-1)
             result.add("accuracy_percent", percent(best == labels), f"vote{k}", evaluator=f"majority of {k} draws of z")
-        result.add("accuracy_percent", self.bayes_chain(posterior), "bayes_chain")
+        result.add("accuracy_percent", self.bayes_chain(posterior, sampler), "bayes_chain")
 
-    def bayes_chain(self, posterior_KNC: Tensor) -> float:
+    def bayes_chain(self, posterior_KNC: Tensor, sampler: SamplerConfig) -> float:
         """Accuracy of a chain of exact denoisers for the law whose label probabilities are block 0's posterior.
 
         The denoiser of a mixture of C points e_c with weights p_c is sum_c w_c e_c, w_c ~ p_c exp(-|z - e_c|^2 / 2 sigma^2).
         """
-        chain = self.chain(self.settings.sampler)
+        chain = self.chain(sampler)
         table = chain.network(0).table()
 
         def end(k: int, posterior: Tensor) -> Tensor:
@@ -166,31 +192,46 @@ class Classification:
         self.result.add("accuracy_percent", value, "shuffled_images", evaluator=self.evaluator("few"))
 
     def step_sweep(self) -> None:
-        """Accuracy against the number of steps T (D5)."""
+        """Accuracy against the number of steps T (D5), beside that of the exact Bayes chain of as many steps."""
         rows = []
         for steps in self.settings.step_sweep:
-            value = self.accuracy(self.settings.sampler.model_copy(update={"steps": steps}), "one")
-            rows.append([steps, value])
+            sampler = self.settings.sampler.model_copy(update={"steps": steps})
+            logits = self.logits(sampler, self.batch.inputs, self.draws["one"])
+            value = percent(logits[:, -1].argmax(-1) == self.batch.labels)
+            exact = self.bayes_chain(logits[:, 0].softmax(-1), sampler)
+            rows.append([steps, value, exact])
             self.result.add("accuracy_percent", value, f"steps{steps}", evaluator=self.evaluator("one"))
-        self.result.curve("step_sweep", ["steps", "accuracy_percent"], rows)
+            self.result.add("accuracy_percent", exact, f"bayes_steps{steps}", evaluator=self.evaluator("one"))
+        self.result.curve("step_sweep", ["steps", "accuracy_percent", "bayes_accuracy_percent"], rows)
 
     def errors_at_fixed_levels(self) -> None:
         """Cross-entropy of every block at fixed levels, its own and others'."""
-        chain, size = self.chain(self.settings.sampler), self.settings.batch_size
-        n = len(self.batch.labels)
-        eps = torch.randn(n, self.width, generator=generator(EVALUATION_SEED, "levels")).to(self.batch.inputs.device)
-
-        def error(block: int, sigma: float) -> float:
-            z = chain.network(block).target(self.batch) + sigma * eps
-            slices = zip(self.batch.inputs.split(size), z.split(size), strict=True)
-            logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in slices])
-            return F.cross_entropy(logits, self.batch.labels).item()
-
-        found = errors_at_levels(self.partition, self.settings.levels_within(self.process), error)
+        found = errors_at_levels(self.partition, self.settings.levels_within(self.process), self.error)
         for _, sigma, owns, value in found:
             if owns:
                 self.result.add("cross_entropy", value, f"sigma{sigma:g}", evaluator=self.evaluator("one"))
         self.result.curve("error_at_level", ERROR_COLUMNS, found)
+
+    def error(self, block: int, sigma: float) -> float:
+        """Cross-entropy of a block at a level, the same draw of noise for every block and level."""
+        chain, size, n = self.chain(self.settings.sampler), self.settings.batch_size, len(self.batch.labels)
+        eps = torch.randn(n, self.width, generator=generator(EVALUATION_SEED, "levels")).to(self.batch.inputs.device)
+        z = chain.network(block).target(self.batch) + sigma * eps
+        slices = zip(self.batch.inputs.split(size), z.split(size), strict=True)
+        logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in slices])
+        return F.cross_entropy(logits, self.batch.labels).item()
+
+    def errors_in_ranges(self) -> None:
+        """Cross-entropy within each range but the first, of its own block and of the block above: what the hand-over gains.
+
+        The mean is over levels of the law within the range, where both blocks face the same inputs.
+        """
+        evaluator = f"{LEVELS_OF_A_RANGE} levels of the law, {self.evaluator('one')}"
+        for owned, by in neighbours(len(self.partition)):
+            low, high = self.partition[owned].low, self.partition[owned].high
+            at = [(i + 0.5) / LEVELS_OF_A_RANGE for i in range(LEVELS_OF_A_RANGE)]
+            errors = [self.error(by, float(self.process.sample(u, low, high))) for u in at]
+            self.result.add("cross_entropy", fmean(errors), f"range{owned}_block{by}", evaluator=evaluator)
 
     def label_cosine(self) -> None:
         """Mean cosine between different labels' embeddings: near 1 when the table has collapsed (C21)."""

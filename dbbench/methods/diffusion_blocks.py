@@ -169,6 +169,8 @@ class Chain:
         Routing as the public code goes with its grid, which it keeps in float32.
         """
         grid = self.process.grid(self.sampler.steps or len(self.partition), self.sampler.grid)
+        if self.sampler.until is not None:
+            grid = [sigma for sigma in grid if self.partition.owner(sigma) <= self.sampler.until]
         return as_float32(grid) if self.sampler.routing == "as_code" else grid
 
     @cached_property
@@ -183,7 +185,8 @@ class Chain:
         if self.sampler.routing == "as_code":
             return self._replaced(route_as_code(self.partition, grid))
         route = self.partition.route(grid)
-        idle = set(range(len(self.partition))) - set(route)
+        wanted = len(self.partition) if self.sampler.until is None else self.sampler.until + 1
+        idle = set(range(wanted)) - set(route)
         if idle and len(grid) >= len(self.partition) and self.sampler.grid == "cdf" and self._equal_masses():
             raise UserError(f"blocks {sorted(idle)} are never run by the grid {grid}")
         return self._replaced(route)

@@ -176,6 +176,15 @@ def test_a_block_can_be_replaced_by_another() -> None:
         _ = chain(made, replace=(1, 3)).route
 
 
+@pytest.mark.parametrize("until", [0, 1, 2])
+def test_a_chain_can_end_with_a_block(until: int) -> None:
+    """Its steps are those of the whole chain down to the last level that the block owns."""
+    usual, ended = chain(network()), chain(network(), until=until)
+    assert set(ended.route) == set(range(until + 1))
+    assert ended.grid == usual.grid[: len(ended.grid)]
+    assert len(ended.grid) == sum(block <= until for block in usual.route)
+
+
 def test_targets_have_the_asked_deviation_and_go_back_to_bytes(digits: Path) -> None:
     data = load(digits, small(GENERATES, BLOCKS), CPU)
     whole = data.whole("train")

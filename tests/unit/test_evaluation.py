@@ -75,6 +75,32 @@ def test_block_zero_guesses_and_the_chain_samples() -> None:
     assert values["accuracy_percent", "vote8"] > values["accuracy_percent", "vote1"]
 
 
+def test_a_chain_of_exact_denoisers_is_the_bayes_chain_at_every_number_of_steps() -> None:
+    measured = classification(0.6)
+    measured.step_sweep()
+    values = rows(measured.result)
+    for steps in measured.settings.step_sweep:
+        chain, exact = (values["accuracy_percent", f"{which}steps{steps}"] for which in ("", "bayes_"))
+        assert chain == pytest.approx(exact, abs=1)
+    assert values["accuracy_percent", "bayes_steps1"] > values["accuracy_percent", "bayes_steps50"] + 5
+
+
+def test_a_block_is_worse_than_its_neighbour_by_what_it_lacks() -> None:
+    """Block 1 knows the law, block 0 another: within block 1's range their errors differ, those of like blocks do not."""
+
+    class TwoMinds(Oracle):
+        def denoise(self, inputs: torch.Tensor, z: torch.Tensor, sigma: torch.Tensor, layers: Any) -> Denoised:
+            return Oracle(0.75 if 1 in layers else 0.2).denoise(inputs, z, sigma, layers)
+
+    for network, gains in ((TwoMinds(0.75), True), (Oracle(0.75), False)):
+        measured = classification(0.75)
+        measured.networks = [network]
+        measured.errors_in_ranges()
+        values = rows(measured.result)
+        above, own = (values["cross_entropy", f"range1_block{b}"] for b in (0, 1))
+        assert (above > own + 0.01) if gains else above == own
+
+
 def test_shuffled_images_fall_to_chance() -> None:
     measured = classification(0.99)
     measured.shuffled_images()

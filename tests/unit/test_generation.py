@@ -14,9 +14,10 @@ from test_dit import BLOCKS, END_TO_END, GENERATES, ISOLATED, chain, network
 from dbbench.config import Configuration, FeaturesConfig, load_plan, load_suite
 from dbbench.data import load
 from dbbench.errors import UserError
-from dbbench.evaluation import features, sampling
+from dbbench.evaluation import Evaluation, Job, features, integrals, sampling
 from dbbench.evaluation import run as evaluation_run
-from dbbench.evaluation.dit import count_layers
+from dbbench.evaluation.dit import Generation, count_layers
+from dbbench.models import build, materialise
 from dbbench.runs.places import features_folder
 from dbbench.training import run
 from dbbench.training.checkpoint import load_tensors
@@ -126,6 +127,55 @@ def test_the_classifier_learns_the_digits(digits: Path) -> None:
 # --- the whole job -----------------------------------------------------------------------------------------------------
 
 
+def test_the_losses_of_an_untrained_network_are_those_of_the_skip_path(digits: Path, tmp_path: Path) -> None:
+    """D = c_skip z before the first step; then no block adds anything, and taking one away takes nothing."""
+    swapped = {"evaluation": {"samplers": {"swap": {"replace": [0, 1]}}}}
+    configuration = small(GENERATES, BLOCKS, swapped, {"data": {"validation": 50}})
+    measured = object.__new__(Generation)
+    measured.data = load(digits, configuration, CPU)
+    measured.job = Job(configuration, [materialise(build(configuration), 0)], measured.data, "smoke", 0, tmp_path, CPU)
+    measured.settings, measured.size, measured.networks = configuration.evaluation, 100, {"average": measured.job.networks}
+    measured.partition, measured.process = configuration.partition, configuration.method.process
+    measured.nodes, measured.result = integrals.nodes(measured.process, 4), Evaluation("")
+    measured.loss_integrals()
+    rows = {(r.metric, r.variant, r.split): r.value for r in measured.result.rows}
+    assert set(rows) == set(configuration.evaluation.integrals(configuration))
+    variants = {variant for _, variant, split in rows if split == "test"}
+    assert variants == {"default", "skip_only", "swap", *(f"without_block{b}" for b in range(3))}
+    for metric, _, split in rows:
+        expected = rows[metric, "skip_only", "test"]
+        assert split == "validation" or all(rows[metric, v, "test"] == pytest.approx(expected, rel=1e-5) for v in variants)
+
+
+def test_a_seed_beyond_the_sampled_ones_has_losses_only(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    configuration = small(GENERATES, END_TO_END, {"evaluation": {"images": {"sampled_seeds": 1}}})
+    data = load(digits, configuration, CPU)
+    features.make_features(configuration, "smoke", features_folder("smoke", configuration.features_name), data, CPU)
+    found = []
+    for seed in (0, 1):
+        folder = tmp_path / f"seed{seed}"
+        run.train(configuration, "smoke", seed, folder, digits)
+        evaluation_run.evaluate(configuration, "smoke", seed, folder, digits)
+        rows = json.loads((folder / "evaluation.json").read_text())["rows"]
+        found.append({r["metric"] for r in rows})
+        assert len(load_tensors(folder / "samples.safetensors")[0]["images"]) == (24, 10)[seed]
+    lost = found[0] - found[1]
+    assert lost == {m for m in found[0] if configuration.evaluation.seeds_measured(m) == 1}
+    assert {"frechet_distance", "precision_percent"} <= lost
+    assert {"loss_integral_training", "weighted_loss", "layer_evaluations"} <= found[1]
+
+
+def test_the_plan_knows_which_seeds_have_a_cell() -> None:
+    plan = load_plan(load_suite({"scale": "laptop", "seeds": {"laptop": 5}, "experiments": ["table7"]}))
+    sampled = plan.arms["table7"]["equi_444"].evaluation.images.sampled_seeds
+    cells = {c.cell: plan.seeds_of_cell("table7", c) for c in plan.experiments["table7"].cells}
+    assert sampled is not None
+    assert sampled < 5
+    assert len(cells["t7.equi.444"]) == len(cells["control.equi.mean"]) == sampled
+    assert len(cells["control.equi_444.loss_training"]) == len(cells["control.equi.mean.loss_training"]) == 5
+
+
 def evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run trained and evaluated in `tmp_path`; its evaluation.json."""
     monkeypatch.chdir(tmp_path)
@@ -204,4 +254,4 @@ def test_a_named_sampler_changes_only_what_it_says(scale: str) -> None:
         for name, sampler in evaluation.samplers.items():
             changed = {key for key, value in sampler.model_dump().items() if value != default[key]}
             assert len(changed) == 1, f"{arm}: {name} changes {changed}"
-            assert changed <= {"weights", "grid", "start", "replace"}
+            assert changed <= {"weights", "grid", "start", "replace", "until"}

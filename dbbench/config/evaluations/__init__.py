@@ -55,6 +55,10 @@ class EvaluationConfig(Strict):
         """The rows that it writes besides where the machine has what they need (`needs` of a cell says what)."""
         return []
 
+    def seeds_measured(self, metric: str) -> int | None:
+        """How many seeds, from 0, have a metric; None where all have it."""
+        return None
+
     def together(self, other: EvaluationConfig) -> EvaluationConfig | None:
         """One evaluation in the place of two of the same weights; None where they do not go together."""
         return self if self == other else None
