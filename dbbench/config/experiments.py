@@ -243,7 +243,8 @@ class SuiteConfig(Strict):
     def _by_scale(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"Input should give the number by scale, such as {{laptop: 5}}, got {value!r}")
-        return value
+        # snakemake's --config hands the numbers of a mapping over as text
+        return {scale: int(n) if isinstance(n, str) and n.isdecimal() else n for scale, n in value.items()}
 
     @property
     def seeds_here(self) -> int:
