@@ -94,7 +94,7 @@ def test_seeds_that_make_nothing(over: dict[str, Any], says: str) -> None:
 
 def test_seeds_may_come_as_the_text_of_a_command_line() -> None:
     assert load_suite({"scale": "laptop", "seeds": {"laptop": "2"}}).seeds_here == 2
-    with pytest.raises(UserError, match="seeds.laptop"):
+    with pytest.raises(UserError, match=r"seeds\.laptop"):
         load_suite({"seeds": {"laptop": "two"}})
 
 
