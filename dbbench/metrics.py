@@ -216,6 +216,7 @@ register(
         _positive("seconds_per_iteration_spread", "distance between the quartiles", "s", "neither", timed=True),
         _positive("samples_per_second", "samples per second", "1/s", "higher", timed=True),
         _positive("blocks_over_end_to_end", "time of a step: blocks / end to end", "x", timed=True),
+        _positive("time_over_itself", "time of a part / the same part again", "x", "neither", timed=True),
         _positive("chain_seconds", "seconds of a chain", "s", timed=True),
         _positive("chain_speedup", "time of a chain: all layers / one block a step", "x", "higher", timed=True),
         _positive("wall_seconds", "wall clock", "s", timed=True),

@@ -14,9 +14,10 @@ and in packages that `dbbench.plugins` knows, and answer what a configuration as
 
 from dbbench.config.architectures import ARCHITECTURES, ModelConfig
 from dbbench.config.base import Strict, digest, overlay, read_yaml, validated, yaml_files
+from dbbench.config.claims import Claim
 from dbbench.config.configuration import Configuration
 from dbbench.config.evaluations import EvaluationConfig, Reading, settings_of
-from dbbench.config.experiments import Arm, Cell, Claim, Column, Experiment, Grid, Group, SuiteConfig
+from dbbench.config.experiments import Arm, Cell, Column, Experiment, Grid, Group, SuiteConfig
 from dbbench.config.images import FeaturesConfig, ImagesConfig, ImagesEvaluation
 from dbbench.config.method import DenoisingConfig, MethodSettings
 from dbbench.config.methods import METHODS, MethodConfig

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dbbench.config.base import Strict
+from dbbench.config.claims import Claim, Gates
 from dbbench.config.scales import SCALES, ScaleName, ScaleNames
 from dbbench.errors import UserError
 from dbbench.metrics import metric_of
@@ -35,6 +36,7 @@ class Cell(Strict):
     )
     scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it is measured; elsewhere it says so")
     not_run: str = Field("", description="why there is no number; the row says `not run yet`")
+    other_seeds: bool = Field(False, description="of seeds S..2S-1, for the null control")
     needs: str = Field("", description="what a machine may lack to measure it; a run that lacks the row is then no error")
 
     @model_validator(mode="after")
@@ -123,45 +125,6 @@ class Grid(Strict):
                     yield {"cell": column.cell_of(experiment, arm), "arm": arm, "label": label, **read}
 
 
-Bound = Annotated[float, Field(allow_inf_nan=True)]
-
-
-class Claim(Strict):
-    """left - right compared with a margin, or left / right with a range; paired by seed.
-
-    `others` are further right-hand cells: the claim is judged against the one that leaves it least. `within` asks for the
-    ratio to lie in a range instead; without a right-hand cell, for the value itself. A counted number, which no seed
-    changes, is `exact`: it has no interval.
-    """
-
-    claim: str
-    statement: str
-    left: str
-    right: str = ""
-    others: tuple[str, ...] = ()
-    margin: float = 0.0
-    better: Literal["higher", "lower"] = "higher"
-    within: tuple[Bound, Bound] | None = Field(None, description="[low, high]; .inf leaves a side open")
-    exact: bool = False
-    scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it is judged, untestable elsewhere")
-    elsewhere: str = Field("", description="why it is not judged at the other scales")
-
-    @model_validator(mode="after")
-    def _has_sides(self) -> Claim:
-        if not self.right and self.within is None:
-            raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
-        if self.within is not None and (self.others or not self.within[0] <= self.within[1]):
-            raise ValueError(f"claim {self.claim}: a range is [low, high] and has no `others`")
-        if (self.scales == tuple(SCALES)) == bool(self.elsewhere):
-            raise ValueError(f"claim {self.claim}: give scales and, in `elsewhere`, why not the others; or neither")
-        return self
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Every cell it speaks of."""
-        return tuple(c for c in (self.left, self.right, *self.others) if c)
-
-
 class Arm(Strict):
     """One configuration of an experiment: overrides over the architecture's settings, and over those what `at` a scale says."""
 
@@ -189,6 +152,8 @@ class Experiment(Strict):
     arms: dict[str, Arm] = Field(default_factory=dict)
     grid: Grid | None = Field(None, description="further cells, after those of `cells`")
     cells: tuple[Cell, ...] = ()
+    estimator: Literal["paired", "blocked"] = Field("paired", description="of its claims on differences; fixed before the run")
+    gates: Gates = Field(default_factory=Gates)
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
     figures_at: dict[ScaleName, tuple[str, ...]] = Field(default_factory=dict, description="further figures of some scales")
@@ -212,16 +177,61 @@ class Experiment(Strict):
             if cell.arm is not None and cell.arm not in self.arms:
                 raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
             _check_mean(cell, self.cells)
+        for name in self.gates.cells:
+            if name not in cells:
+                raise ValueError(f"gates: unknown cell {name!r}")
         for claim in self.claims:
-            for side in claim.cells:
-                if side not in cells:
-                    raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
+            self._check_claim(claim)
         return self
+
+    def _check_claim(self, claim: Claim) -> None:
+        cells, ids = {c.cell: c for c in self.cells}, [c.claim for c in self.claims]
+        for side in claim.cells:
+            if side not in cells:
+                raise ValueError(f"claim {claim.claim}: unknown cell {side!r}")
+        for name in claim.budget:
+            if name not in ids or name == claim.claim:
+                raise ValueError(f"claim {claim.claim}: budget: {name!r} is no other claim of this experiment")
+        metrics = {cells[side].metric for side in claim.cells if cells[side].metric}
+        if len({(metric_of(m).analysis, metric_of(m).better, metric_of(m).counted) for m in metrics}) > 1:
+            raise ValueError(f"claim {claim.claim}: {' and '.join(sorted(metrics))} are not compared on one scale")
+        for gate in claim.needs:
+            self._check_gate(claim, gate, metrics)
+
+    def _check_gate(self, claim: Claim, gate: str, metrics: set[str]) -> None:
+        """Refuse a claim that needs a gate which has no numbers here."""
+        found = getattr(self.gates, gate)
+        if gate == "learned":
+            lacking = self.arms_of(claim) - set(found)
+        elif gate in ("metric", "evaluator"):
+            lacking = metrics - set(found)
+        else:
+            lacking = set() if found else {"any cells"}
+        if lacking:
+            raise ValueError(f"claim {claim.claim}: gates.{gate} names nothing for {', '.join(sorted(lacking))}")
+
+    def arms_of(self, claim: Claim) -> set[str]:
+        """The arms whose numbers a claim compares."""
+        cells = {c.cell: c for c in self.cells}
+        sides = [cells[name] for name in claim.cells]
+        return {c.arm for c in [*sides, *(cells[part] for side in sides for part in side.mean_of)] if c.arm is not None}
+
+    def measured(self, found: Collection[str]) -> Experiment:
+        """The experiment as it was measured, `found` being the cells with a number: a cell that `needs` what no run had was not
+        run."""
+
+        def settled(cell: Cell) -> Cell:
+            absent = cell.needs and not cell.not_run and cell.cell not in found
+            return cell.left_out(f"needs {cell.needs}") if absent else cell
+
+        return self.model_copy(update={"cells": tuple(settled(c) for c in self.cells)})
 
     def at_scale(self, scale: ScaleName) -> Experiment:
         """The experiment with the arms, cells and figures of a scale; the other cells say that they are not part of it."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
-        run = {c.cell for c in self.cells if c.arm in arms and scale in c.scales}
+        judged = SCALES[scale].judged
+        here = {c.cell for c in self.cells if scale in c.scales and (judged or not c.other_seeds)}
+        run = {c.cell for c in self.cells if c.arm in arms and c.cell in here}
         run |= {c.cell for c in self.cells if c.mean_of and run.issuperset(c.mean_of)}
         cells = tuple(c if c.not_run or c.cell in run else c.left_out(f"not part of scale {scale}") for c in self.cells)
         figures = (*self.figures, *self.figures_at.get(scale, ()))

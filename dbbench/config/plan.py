@@ -53,15 +53,24 @@ class Plan:
                 yield arm, configuration, seed
 
     def seeds_of(self, configuration: Configuration) -> range:
-        """The seeds of a configuration: those of the plan, or one where nothing depends on it."""
+        """The seeds of a configuration: those of the plan (twice as many for a null control), or one where none matters."""
         repeats = configuration.profile.repeats if configuration.profile else None
-        return range(self.seeds if repeats is None else repeats)
+        count = self.seeds if repeats is None else repeats
+        return range(2 * count if configuration.name in self._with_other_seeds else count)
+
+    @cached_property
+    def _with_other_seeds(self) -> set[str]:
+        """The configurations that a null control runs with seeds S..2S-1, too."""
+        cells = [(name, c) for name, experiment in self.experiments.items() for c in experiment.cells]
+        return {self.arms[name][c.arm].name for name, c in cells if c.arm is not None and c.other_seeds}
 
     def seeds_of_cell(self, experiment: str, cell: Cell) -> range:
         """The seeds that have a number for a cell: of its runs, those that measure it; of a mean, those of all its cells."""
         if cell.arm is not None:
             configuration = self.arms[experiment][cell.arm]
-            return self.seeds_of(configuration)[: configuration.evaluation.seeds_measured(cell.metric)]
+            seeds = self.seeds_of(configuration)
+            seeds = seeds[: self.seeds] if configuration.name in self._with_other_seeds else seeds
+            return seeds[: configuration.evaluation.seeds_measured(cell.metric)]
         cells = {c.cell: c for c in self.experiments[experiment].cells}
         return range(min((len(self.seeds_of_cell(experiment, cells[name])) for name in cell.mean_of), default=0))
 
@@ -144,7 +153,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     """
     root = root or config_root()
     files = {p.stem: p for p in yaml_files(root / "experiments")}
-    loaded = {name: load_experiment(path) for name, path in files.items()}
+    loaded = _distinct_claims({name: load_experiment(path) for name, path in files.items()})
     every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
     # by default, an experiment whose arms are all of other scales is left out
     default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
@@ -174,6 +183,16 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
                 check_reading(cell, arms[name][cell.arm], str(files[name]))
     experiments = {n: loaded[n] for n in wanted}
     return Plan(suite.scale, suite.seeds_here, experiments, arms, suite.tracking_uri, files)
+
+
+def _distinct_claims(experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+    """The experiments, if no two claims share an id, whichever of them they stand in."""
+    seen: dict[str, str] = {}
+    for experiment in experiments.values():
+        for claim in experiment.claims:
+            if seen.setdefault(claim.claim, experiment.name) != experiment.name:
+                raise UserError(f"experiments {seen[claim.claim]} and {experiment.name} both have a claim {claim.claim}")
+    return experiments
 
 
 def load_suite(overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> SuiteConfig:

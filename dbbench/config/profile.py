@@ -63,7 +63,11 @@ class ProfileConfig(Strict):
         return [*found, *(("peak_megabytes", f"agreement_{way}") for way in AGREEMENT), ("executed_over_fake", "default")]
 
     def _of_time(self) -> list[tuple[str, str]]:
-        found = [("blocks_over_end_to_end", "default"), ("flops_blocks_over_end_to_end", "default")]
+        found = [
+            ("blocks_over_end_to_end", "default"),
+            ("time_over_itself", "default"),
+            ("flops_blocks_over_end_to_end", "default"),
+        ]
         seconds = ("seconds_per_iteration", "seconds_per_iteration_spread")
         found += [(m, v) for m in seconds for v in ("end_to_end", "block", "blocks")]
         found += [(m, v) for m in ("gigaflops", "samples_per_second", "utilisation_percent") for v in ("end_to_end", "block")]

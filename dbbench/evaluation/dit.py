@@ -231,10 +231,16 @@ class Generation:
         ratio = count_layers(whole, self.shape, self.classes, self.device) / counted
         self.result.add("layer_ratio", ratio, evaluator="layers run end to end by layers run in blocks, counted")
         evaluator = f"{self.images.timing} images, {len(own.grid)} steps, median of {REPEATS} pairs timed in one job"
-        self.result.add("relative_speed", self._relative_speed(whole, own), evaluator=evaluator)
+        speeds, again = self._relative_speeds(whole, own)
+        self.result.add("relative_speed", statistics.median(speeds), evaluator=evaluator)
+        self.result.add("time_over_itself", statistics.median(again), evaluator=evaluator)
+        self.result.repeats({"relative_speed": speeds, "time_over_itself": again})
 
-    def _relative_speed(self, whole: Chain, own: Chain) -> float:
-        """Time through all layers by time through the owning blocks; pairs side by side, so that load weighs on both."""
+    def _relative_speeds(self, whole: Chain, own: Chain) -> tuple[list[float], list[float]]:
+        """Time through all layers by time through the owning blocks, and of the blocks by the same again.
+
+        They take turns, so that load weighs on all.
+        """
 
         def seconds(chain: Chain) -> float:
             if self.device.type == "cuda":
@@ -246,7 +252,8 @@ class Generation:
             return time.perf_counter() - started
 
         seconds(own)  # warm up
-        return statistics.median(seconds(whole) / seconds(own) for _ in range(REPEATS))
+        turns = [(seconds(whole), seconds(own), seconds(own)) for _ in range(REPEATS)]
+        return [layers / blocks for layers, blocks, _ in turns], [again / blocks for _, blocks, again in turns]
 
 
 def count_layers(chain: Chain, shape: tuple[int, ...], classes: int, device: torch.device) -> int:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import special, stats
 
-from dbbench.judgement.scales import LEVEL, Array, t_quantile
+from dbbench.judgement.scales import LEVEL, Array, Values, t_quantile
 
 Estimator = Literal["paired", "blocked", "median"]
 #: level of Bartlett's test for equal variances, above which arms may share one
@@ -69,14 +69,14 @@ class Estimate:
         return int((draws <= bound).sum()), int((draws >= bound).sum())
 
 
-def paired(d: Sequence[float] | Array) -> Estimate:
+def paired(d: Values) -> Estimate:
     """The mean of differences d_s, one a seed: se = s_d / sqrt(S), nu = S - 1. One seed has no standard error."""
     x = np.asarray(d, dtype=np.float64)
     se = float(x.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else math.nan
     return Estimate(float(x.mean()), se, len(x) - 1, len(x))
 
 
-def blocked(arms: Mapping[str, Sequence[float]], left: str, right: str, sign: int = 1) -> Estimate:
+def blocked(arms: Mapping[str, Values], left: str, right: str, sign: int = 1) -> Estimate:
     """sign (left - right) in a randomised block design over all arms, the seeds being the blocks.
 
     y_as = mu + arm_a + seed_s + e_as with one error variance for all arms, estimated from the residuals
@@ -111,7 +111,7 @@ def _unequal_variances(y: Array) -> str:
     return "" if p > HOMOGENEOUS else f"Bartlett's test rejects equal variances (p = {p:.2g})"
 
 
-def median_of_pairs(jobs: Sequence[Sequence[float]], seed: int = 0) -> Estimate:
+def median_of_pairs(jobs: Sequence[Values], seed: int = 0) -> Estimate:
     """The median of repeats (or of log ratios of repeats timed in turn), with a bootstrap of `BOOTSTRAP_DRAWS` draws.
 
     The repeats of a job share its machine's state, so jobs are drawn first, then repeats within a drawn job. With one job its

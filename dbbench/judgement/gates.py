@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from dbbench.judgement.estimators import paired
-from dbbench.judgement.scales import forward
+from dbbench.judgement.scales import Values, forward
 from dbbench.metrics import Metric
 
 GateName = Literal["G1", "G2", "G3", "G4", "G5", "G6"]
@@ -28,7 +28,7 @@ class Gate:
     reason: str
 
 
-def _gain(one: Sequence[float], other: Sequence[float] | float, metric: Metric) -> tuple[float, float]:
+def _gain(one: Values, other: Values | float, metric: Metric) -> tuple[float, float]:
     """Mean gain of `one` over `other` on the analysis scale, positive where one is better, and the low end of its interval."""
     right = np.broadcast_to(np.asarray(other, dtype=np.float64), (len(one),))
     d = metric.sign * (forward(one, metric.analysis, metric) - forward(right, metric.analysis, metric))
@@ -40,20 +40,20 @@ def _effect(metric: Metric) -> float:
     return metric.effect or 0.0
 
 
-def learned(arm: Sequence[float], trivial: Sequence[float] | float, metric: Metric, label: str) -> Gate:
+def learned(arm: Values, trivial: Values | float, metric: Metric, label: str) -> Gate:
     """G1: the arm beats its trivial predictor (chance, unigram, D = c_skip z) by D, with its 95 % interval."""
     mean, low = _gain(arm, trivial, metric)
     passed = low > _effect(metric)
     return Gate("G1", passed, f"{label} beats its trivial predictor by {_shown(mean, low, metric)}")
 
 
-def depth(deep: Sequence[float], shallow: Sequence[float], metric: Metric) -> Gate:
+def depth(deep: Values, shallow: Values, metric: Metric) -> Gate:
     """G2: L layers beat L/B layers, end to end at the same steps: by more than D in the mean, with an interval above 0."""
     mean, low = _gain(deep, shallow, metric)
     return Gate("G2", mean > _effect(metric) and low > 0, f"all layers beat a B-th part of them by {_shown(mean, low, metric)}")
 
 
-def tells_apart(real: Sequence[float], degenerate: Sequence[float], arms: Sequence[Sequence[float]], metric: Metric) -> Gate:
+def tells_apart(real: Values, degenerate: Values, arms: Sequence[Values], metric: Metric) -> Gate:
     """G3: real and degenerate data lie at least 5 standard deviations over seeds apart, in the metric's own units; the
     deviation is the pooled one of the arms compared."""
     variances = [np.var(arm, ddof=1) for arm in arms if len(arm) > 1]
@@ -64,7 +64,7 @@ def tells_apart(real: Sequence[float], degenerate: Sequence[float], arms: Sequen
     return Gate("G3", apart >= DEVIATIONS_APART, f"{metric.title}: {what}")
 
 
-def evaluator(measured: Sequence[float], known: float, metric: Metric) -> Gate:
+def evaluator(measured: Values, known: float, metric: Metric) -> Gate:
     """G4: the evaluator's error on a known quantity is at most D / 3 on the analysis scale."""
     error = float(np.mean(forward(measured, metric.analysis, metric)) - forward([known], metric.analysis, metric)[0])
     allowed = _effect(metric) * EVALUATOR_SHARE
@@ -75,13 +75,13 @@ def evaluator(measured: Sequence[float], known: float, metric: Metric) -> Gate:
     )
 
 
-def enough_seeds(count: int) -> Gate:
-    """G5: at least three seeds."""
+def enough_seeds(count: int, what: str = "seed") -> Gate:
+    """G5: at least three seeds (of a timing, repeats)."""
     plural = "s" if count != 1 else ""
-    return Gate("G5", count >= FEWEST_SEEDS, f"{count} seed{plural}, at least {FEWEST_SEEDS} are needed")
+    return Gate("G5", count >= FEWEST_SEEDS, f"{count} {what}{plural}, at least {FEWEST_SEEDS} are needed")
 
 
-def quiet_machine(self_ratios: Sequence[float], metric: Metric) -> Gate:
+def quiet_machine(self_ratios: Values, metric: Metric) -> Gate:
     """G6: the same part timed against itself in the same turns stays within D (log 1.1)."""
     worst = float(np.max(np.abs(np.log(np.asarray(self_ratios, dtype=np.float64)))))
     reason = (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dbbench.judgement.estimators import paired
-from dbbench.judgement.scales import forward
+from dbbench.judgement.scales import Values, forward
 from dbbench.judgement.words import ALPHA, Word, word_of_bound
 from dbbench.metrics import Metric
 
@@ -31,7 +30,7 @@ class NullControl:
         return self.word not in ("HOLDS", "FAILS")
 
 
-def null_control(first: Sequence[float], second: Sequence[float], metric: Metric) -> NullControl:
+def null_control(first: Values, second: Values, metric: Metric) -> NullControl:
     """The verdict on seeds 0..S-1 being better than seeds S..2S-1 of the same arm, and its rate of false positives: the share
     of 2,000 random pairings of all 2S seeds that p <= .05 would call decided (about 5 % is expected)."""
     a, b = (forward(v, metric.analysis, metric) for v in (first, second))
@@ -41,7 +40,7 @@ def null_control(first: Sequence[float], second: Sequence[float], metric: Metric
     return NullControl(word, p, estimate.mean, false_positive_rate(np.concatenate([a, b])), len(a))
 
 
-def false_positive_rate(values: Sequence[float] | np.ndarray, seed: int = 0) -> float:
+def false_positive_rate(values: Values, seed: int = 0) -> float:
     """The share of random pairings of an even number of values whose paired t test has p <= .05."""
     generator = np.random.default_rng(seed)
     orders = (generator.permutation(np.asarray(values, dtype=np.float64)).reshape(2, -1) for _ in range(PAIRINGS))

@@ -14,6 +14,7 @@ from dbbench.metrics import AnalysisScale, Metric
 
 LEVEL = 0.95
 Array = NDArray[np.float64]
+Values = Sequence[float] | Array
 
 
 class Interval(NamedTuple):
@@ -25,25 +26,25 @@ class Interval(NamedTuple):
     seeds: int
 
 
-def forward(values: Sequence[float] | Array, scale: AnalysisScale, metric: Metric) -> Array:
+def forward(values: Values, on: AnalysisScale, metric: Metric) -> Array:
     """g(values): identity; log(v - low); logit of (v - low) / (high - low). At an end of the range: infinite."""
     x = np.asarray(values, dtype=np.float64)
-    if scale == "identity":
+    if on == "identity":
         return x
     with np.errstate(divide="ignore", invalid="ignore"):
-        if scale == "log":
+        if on == "log":
             return np.asarray(np.log(x))
         share = (x - metric.low) / (metric.high - metric.low)
         return np.asarray(np.log(share) - np.log1p(-share))
 
 
-def backward(values: Any, scale: AnalysisScale, metric: Metric) -> Array:
+def backward(values: Any, on: AnalysisScale, metric: Metric) -> Array:
     """The inverse of `forward`, cut to the metric's range."""
     x = np.asarray(values, dtype=np.float64)
     with np.errstate(over="ignore"):
-        if scale == "log":
+        if on == "log":
             x = np.exp(x)
-        elif scale == "logit":
+        elif on == "logit":
             x = metric.low + (metric.high - metric.low) / (1 + np.exp(-x))
     return np.clip(x, metric.low, metric.high)
 
@@ -60,7 +61,7 @@ def half_width(values: Array, level: float = LEVEL) -> float:
     return t_quantile(0.5 + level / 2, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def mean_interval(values: Sequence[float], metric: Metric) -> Interval:
+def mean_interval(values: Values, metric: Metric) -> Interval:
     """The mean of a metric over seeds with its 95 % t interval, made on `metric.interval` and transformed back.
 
     The mean is the arithmetic one, on the log scale the geometric one, as the interval is of that. The interval never leaves

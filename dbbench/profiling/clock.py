@@ -38,9 +38,9 @@ def take_turns(parts: Mapping[str, Callable[[], Any]], rounds: int, warmup: int)
     return found
 
 
-def median_ratio(above: list[float], below: list[float]) -> float:
-    """The median of ratios within rounds."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+def ratios(above: list[float], below: list[float]) -> list[float]:
+    """The ratio within each round."""
+    return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def spread(values: list[float]) -> float:

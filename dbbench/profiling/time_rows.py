@@ -15,7 +15,7 @@ import torch
 from dbbench.config.evaluations import ChainEvaluation
 from dbbench.devices import choose_device
 from dbbench.profiling import parallel
-from dbbench.profiling.clock import ceiling, median_ratio, spread, take_turns
+from dbbench.profiling.clock import ceiling, ratios, spread, take_turns
 from dbbench.profiling.cost import block_flops
 from dbbench.profiling.memory_rows import end_to_end_of
 from dbbench.profiling.step import changed, prepare
@@ -23,6 +23,9 @@ from dbbench.profiling.step import changed, prepare
 if TYPE_CHECKING:
     from dbbench.config import Configuration
     from dbbench.evaluation import Evaluation
+
+COUNTED = "counted on fake tensors under the math attention kernel"
+Turns = dict[str, list[float]]
 
 
 def measure(configuration: Configuration, result: Evaluation, folder: Path) -> None:
@@ -38,31 +41,45 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
     parts: dict[str, Callable[[], Any]] = {
         "end_to_end": prepare(whole, device=device).run,
         "block": prepare(block, device=device).run,
+        "end_to_end_again": prepare(whole, device=device).run,
         "ceiling": product,
     }
     seconds = take_turns(parts, settings.rounds, settings.warmup)
-    blockwise = [blocks * s for s in seconds["block"]]
     flops = {"end_to_end": block_flops(whole), "block": block_flops(block)}
-    result.add("blocks_over_end_to_end", median_ratio(blockwise, seconds["end_to_end"]), split="train")
-    counted = "counted on fake tensors under the math attention kernel"
-    ratio = blocks * flops["block"] / flops["end_to_end"]
-    result.add("flops_blocks_over_end_to_end", ratio, split="train", evaluator=counted)
-    for name, values in {"end_to_end": seconds["end_to_end"], "block": seconds["block"], "blocks": blockwise}.items():
-        result.add("seconds_per_iteration", statistics.median(values), name, "train")
-        result.add("seconds_per_iteration_spread", spread(values), name, "train", "distance between the quartiles")
+    repeats = _compared(result, seconds, flops, blocks)
     peak = operations / statistics.median(seconds["ceiling"])
     for name, count in flops.items():
         middle = statistics.median(seconds[name])
-        result.add("gigaflops", count / 1e9, name, "train", counted)
+        result.add("gigaflops", count / 1e9, name, "train", COUNTED)
         result.add("samples_per_second", size / middle, name, "train")
         result.add("utilisation_percent", 100 * count / middle / peak, name, "train", "of a 1024 x 1024 matrix product here")
     result.curve("turns", ["part", "turn", "seconds"], [[n, i, s] for n, v in seconds.items() for i, s in enumerate(v)])
     if settings.chain_steps:
-        inference(configuration, result, device)
+        repeats["chain_speedup"] = inference(configuration, result, device)
+    result.repeats(repeats)
 
 
-def inference(configuration: Configuration, result: Evaluation, device: torch.device) -> None:
-    """The chain through B blocks against the chain through all layers at every step, with as many steps (C18)."""
+def _compared(result: Evaluation, seconds: Turns, flops: dict[str, int], blocks: int) -> Turns:
+    """B blocks against end to end: time, operations, seconds of a step. Gives the ratios of each turn by metric."""
+    blockwise = [blocks * s for s in seconds["block"]]
+    result.add("flops_blocks_over_end_to_end", blocks * flops["block"] / flops["end_to_end"], split="train", evaluator=COUNTED)
+    for name, values in {"end_to_end": seconds["end_to_end"], "block": seconds["block"], "blocks": blockwise}.items():
+        result.add("seconds_per_iteration", statistics.median(values), name, "train")
+        result.add("seconds_per_iteration_spread", spread(values), name, "train", "distance between the quartiles")
+    repeats = {
+        "blocks_over_end_to_end": ratios(blockwise, seconds["end_to_end"]),
+        "time_over_itself": ratios(seconds["end_to_end_again"], seconds["end_to_end"]),
+    }
+    for metric, values in repeats.items():
+        result.add(metric, statistics.median(values), split="train")
+    return repeats
+
+
+def inference(configuration: Configuration, result: Evaluation, device: torch.device) -> list[float]:
+    """The chain through B blocks against the chain through all layers at every step, with as many steps (C18).
+
+    Gives the speed-up of each turn.
+    """
     from dbbench.methods.diffusion_blocks import Chain
     from dbbench.training.run import make_network
 
@@ -87,10 +104,12 @@ def inference(configuration: Configuration, result: Evaluation, device: torch.de
     take_turns(short, 1, 0)  # the warm-up: a step through each block has run every kernel and filled every buffer
     seconds = take_turns(parts, settings.chain_rounds, 0)
     how = f"{settings.chain_steps} steps, batch {settings.chain_batch_size}, median of {settings.chain_rounds} turns"
-    result.add("chain_speedup", median_ratio(seconds["all_layers"], seconds["blocks"]), split="inference", evaluator=how)
+    speedups = ratios(seconds["all_layers"], seconds["blocks"])
+    result.add("chain_speedup", statistics.median(speedups), split="inference", evaluator=how)
     for name, values in seconds.items():
         result.add("chain_seconds", statistics.median(values), name, "inference", how)
         result.add("chain_layer_evaluations", layers[name], name, "inference", f"{settings.chain_steps} steps, counted")
+    return speedups
 
 
 def _run(chain: Any, inputs: torch.Tensor, unit: torch.Tensor) -> Callable[[], Any]:

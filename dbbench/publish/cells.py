@@ -46,7 +46,7 @@ def _training_variant(experiment: Experiment, arm: str, configuration: Configura
 def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: Run) -> dict[str, Any]:
     assert cell.arm is not None
     value, evaluator = run.value(cell.metric, cell.variant, cell.split, f"cell {cell.cell}")
-    reading = "" if cell.variant == "default" else cell.variant
+    reading = "other_seeds" if cell.other_seeds else "" if cell.variant == "default" else cell.variant
     variant = ", ".join(v for v in (_training_variant(experiment, cell.arm, configuration), reading) if v)
     return {
         "cell": cell.cell,
@@ -80,18 +80,6 @@ def _mean_rows(cell: Cell, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any
         yield {"cell": cell.cell, "label": cell.label or cell.cell, "seed": seed, "value": value, **about}
 
 
-def measured(experiment: Experiment, cells: pd.DataFrame) -> Experiment:
-    """The experiment as it was measured: a cell that `needs` what no run had is one that was not run."""
-    found = set(cells["cell"])
-
-    def settled(cell: Cell) -> Cell:
-        if not cell.needs or cell.not_run or cell.cell in found:
-            return cell
-        return cell.left_out(f"needs {cell.needs}")
-
-    return experiment.model_copy(update={"cells": tuple(settled(c) for c in experiment.cells)})
-
-
 def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     """One row per cell and seed, in the order of the experiment's cells; columns COLUMNS. Cells not run have no row.
 
@@ -106,10 +94,11 @@ def collect(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
             continue
         configuration = plan.arms[experiment][cell.arm]
         for seed in plan.seeds_of_cell(experiment, cell):
-            run = runs.setdefault((cell.arm, seed), run_of(plan, configuration, seed, root))
+            number = seed + plan.seeds if cell.other_seeds else seed
+            run = runs.setdefault((cell.arm, number), run_of(plan, configuration, number, root))
             if cell.needs and not run.has(cell.metric, cell.variant, cell.split):
                 continue
-            rows.append(_row(asked, cell, configuration, run))
+            rows.append(_row(asked, cell, configuration, run) | {"seed": seed})
     rows += [row for cell in asked.cells if cell.mean_of for row in _mean_rows(cell, rows)]
     place = {cell.cell: at for at, cell in enumerate(asked.cells)}
     rows.sort(key=lambda row: place[row["cell"]])
@@ -132,7 +121,7 @@ def read_cells(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     path = cells_file(plan.scale, experiment)
     frame = read_csv(root / path, numbers=("seed", "value"), columns=COLUMNS)
     frame["seed"] = frame["seed"].astype(int)
-    asked = [c for c in measured(experiment_of(plan, experiment), frame).cells if not c.not_run]
+    asked = [c for c in experiment_of(plan, experiment).measured(set(frame["cell"])).cells if not c.not_run]
     wanted = {(c.cell, s) for c in asked for s in plan.seeds_of_cell(experiment, c)}
     present = list(zip(frame["cell"], frame["seed"], strict=True))
     if set(present) != wanted or len(present) != len(wanted):

@@ -17,18 +17,17 @@ from markupsafe import Markup, escape
 from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
 from dbbench.files import write_text
+from dbbench.judgement.judge import Verdict
 from dbbench.publish import tables
-from dbbench.publish.cells import read_cells
 from dbbench.publish.figures import get_figure
-from dbbench.publish.frames import read_csv, unique
+from dbbench.publish.frames import unique
+from dbbench.publish.judged import judged
 from dbbench.publish.style import STYLE
-from dbbench.publish.verdicts import COLUMNS as VERDICT_COLUMNS
-from dbbench.publish.verdicts import RULE
-from dbbench.runs.places import HERE, figure_file, scale_folder, verdicts_file
+from dbbench.publish.verdicts import RULE, SOURCES, as_text, judgements, verdicts_of
+from dbbench.runs.places import HERE, figure_file, scale_folder
 from dbbench.runs.reading import Run, run_of
 
 SCREEN_DPI = 142  # a figure of page width fills the column of text
-MEASURED = ("margin", "upper", "difference", "ci_low", "ci_high", "seeds")
 
 
 def inline(text: str) -> Markup:
@@ -38,11 +37,12 @@ def inline(text: str) -> Markup:
 
 
 def _table(plan: Plan, name: str, root: Path) -> dict[str, Any]:
-    table, cells = tables.read_table(plan, name, root), read_cells(plan, name, root)
+    judgement = judged(plan, name, root)
+    table = tables.table_of(judgement)
     return {
         "header": tables.header(table),
-        "rows": [asdict(line) for line in tables.readable(plan, name, table)],
-        "notes": tables.notes(plan, name, table, cells),
+        "rows": [asdict(line) for line in tables.readable(judgement.experiment, table)],
+        "notes": tables.notes(plan, judgement, table),
     }
 
 
@@ -76,13 +76,21 @@ def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]
     return sections
 
 
-def _verdicts(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
+def _style(word: str) -> str:
+    """The CSS class of a verdict: its word without what follows it."""
+    known = ("NOT REPRODUCED", "NOT TESTABLE", "NOT RUN", "NO DIFFERENCE")
+    return next((w for w in known if word.startswith(w)), word.split(" ")[0]).replace(" ", "-")
+
+
+def _verdicts(plan: Plan, root: Path, missing: list[str]) -> list[Verdict]:
+    """Every verdict; an experiment whose cells are not there is not run."""
     try:
-        frame = read_csv(root / verdicts_file(plan.scale), numbers=MEASURED, columns=VERDICT_COLUMNS)
+        made = judgements(plan, root)
     except UserError as error:
         missing.append(f"the verdicts: {error}")
         return []
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    missing += [f"the verdicts of {name}" for name, judgement in made.items() if judgement is None]
+    return [v for name, judgement in made.items() for v in verdicts_of(plan, name, judgement)]
 
 
 def _runs(plan: Plan, root: Path, missing: list[str]) -> list[Run]:
@@ -121,6 +129,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
     )
     environment.filters["inline"] = inline
     environment.filters["short"] = tables.short
+    environment.filters["style"] = _style
     datasets = {run.dataset: run.record.dataset for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,
@@ -128,8 +137,8 @@ def render(plan: Plan, root: Path = HERE) -> str:
         planned_runs=sum(len(plan.seeds_of(c)) for c in plan.configurations.values()),
         rule=RULE,
         sections=sections,
-        verdicts=verdicts,
-        tally=Counter(row["verdict"] for row in verdicts),
+        verdicts={t: [as_text(v) for v in verdicts if v.claim.source == s] for s, t in SOURCES.items()} if verdicts else {},
+        tally=Counter(v.word for v in verdicts),
         missing=missing,
         runs=runs,
         datasets=list(datasets.values()),

@@ -13,14 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from dbbench.config import SCALES, Cell, Grid, Plan
+from dbbench.config import SCALES, Experiment, Grid, Plan
 from dbbench.files import write_text
+from dbbench.judgement.judge import LEAST_OF, Judgement, Row
 from dbbench.metrics import metric_of
-from dbbench.publish.cells import dataset_title, experiment_of, measured, read_cells
+from dbbench.publish.cells import dataset_title, experiment_of
 from dbbench.publish.frames import distinct, read_csv, unique, write_csv
-from dbbench.publish.intervals import t_interval
-from dbbench.publish.published import SOURCE, published
-from dbbench.publish.verdicts import RULE, claim_verdicts, decimals_of_claim, describe
+from dbbench.publish.judged import judged
+from dbbench.publish.verdicts import RULE, SOURCES, describe
+from dbbench.published import SOURCE, published
 from dbbench.runs.places import HERE, table_file
 
 COLUMNS = (
@@ -29,49 +30,44 @@ COLUMNS = (
 )
 NUMBERS = ("mean", "ci_low", "ci_high", "seeds")
 #: the paper's rule for distances, a column of the experiments that ask for it
-MINIMUM, MINIMUM_OF = "minimum_of_3", 3
+MINIMUM = f"minimum_of_{LEAST_OF}"
 NOT_RUN = "not run yet"
+INTERVALS = (
+    "Intervals: 95 % t over seeds, the seed being the statistical unit; of distances, perplexities and times on the log scale "
+    "(the mean is then the geometric one), of percentages and shares on the logit scale."
+)
 
 
-def columns_of(plan: Plan, experiment: str) -> list[str]:
+def columns_of(experiment: Experiment) -> list[str]:
     """The columns of an experiment's table."""
-    return [*COLUMNS, *([MINIMUM] if experiment_of(plan, experiment).minimum else [])]
+    return [*COLUMNS, *([MINIMUM] if experiment.minimum else [])]
 
 
-def _minimum(rows: pd.DataFrame) -> float:
-    """The least value of the first three seeds of a distance; NaN for fewer, and for other metrics."""
-    first = rows[rows["seed"] < MINIMUM_OF]["value"]
-    distance = rows["metric"].str.endswith("distance").all()
-    return float(first.min()) if distance and len(first) == MINIMUM_OF else math.nan
-
-
-def _not_run_row(cell: Cell, scale: str) -> dict[str, Any]:
+def _not_run_row(row: Row, scale: str) -> dict[str, Any]:
     """A row without a number. What the paper says of it is known, what we would have measured is not."""
-    paper = published(cell.cell)
+    paper, cell = row.paper, row.cell
     known = {} if paper is None else {"method": paper.method, "variant": paper.variant, "metric": paper.metric}
     split = cell.split if paper is None else paper.split
-    return {"cell": cell.cell, "metric": cell.metric, **known, "split": split, "verdict": NOT_RUN, "scale": scale}
+    return {"metric": cell.metric, **known, "split": split, "verdict": NOT_RUN, "scale": scale}
 
 
-def _measured_row(cell: Cell, rows: pd.DataFrame) -> dict[str, Any]:
-    mean, low, high, seeds = t_interval(list(rows["value"]))
+def _measured_row(row: Row, cells: pd.DataFrame) -> dict[str, Any]:
+    assert row.ours is not None
+    mean, low, high, seeds = row.ours
     shared = ("method", "variant", "metric", "split", "scale", "dataset", "evaluator", "commit")
-    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds, MINIMUM: _minimum(rows)}
-    return {"cell": cell.cell, **numbers, **{c: distinct(rows[c]) for c in shared}}
+    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds, MINIMUM: row.least}
+    return {**numbers, **{c: distinct(cells[c]) for c in shared}}
 
 
-def aggregate(plan: Plan, experiment: str, cells: pd.DataFrame) -> pd.DataFrame:
-    """The table of an experiment from its cells (columns of `cells.COLUMNS`): one row per cell; columns COLUMNS."""
-    asked = measured(experiment_of(plan, experiment), cells)
-    verdicts = claim_verdicts(plan, experiment, cells)
-    rows = []
-    for cell in asked.cells:
-        paper = published(cell.cell)
-        spoken = [f"{c.claim}: {verdicts[c.claim].word}" for c in asked.claims if c.left == cell.cell]
-        row = {"published": "" if paper is None else paper.text, "verdict": "; ".join(spoken)}
-        found = cells[cells["cell"] == cell.cell]
-        rows.append(row | (_not_run_row(cell, plan.scale) if cell.not_run else _measured_row(cell, found)))
-    table = pd.DataFrame(rows, columns=columns_of(plan, experiment))
+def table_of(judgement: Judgement) -> pd.DataFrame:
+    """The table of an experiment: one row per cell; columns COLUMNS."""
+    rows, cells = [], judgement.cells
+    for row in judgement.rows:
+        spoken = "; ".join(f"{v.claim.claim}: {v.says}" for v in row.verdicts)
+        common = {"cell": row.cell.cell, "published": row.paper.text if row.paper else "", "verdict": spoken}
+        found = cells[cells["cell"] == row.cell.cell]
+        rows.append(common | (_not_run_row(row, judgement.scale.name) if row.ours is None else _measured_row(row, found)))
+    table = pd.DataFrame(rows, columns=columns_of(judgement.experiment))
     text = [c for c in COLUMNS if c not in NUMBERS]
     return table.fillna(dict.fromkeys(text, "")).astype({"seeds": "Int64"})
 
@@ -115,9 +111,9 @@ def evaluators(table: pd.DataFrame) -> dict[str, str]:
     return {e: ascii_lowercase[i % 26] * (1 + i // 26) for i, e in enumerate(named)}
 
 
-def readable(plan: Plan, experiment: str, table: pd.DataFrame) -> list[Line]:
+def readable(experiment: Experiment, table: pd.DataFrame) -> list[Line]:
     """The rows of a table (columns COLUMNS) with labels and rounded numbers."""
-    labels = {c.cell: c.label or c.cell for c in plan.experiments[experiment].cells}
+    labels = {c.cell: c.label or c.cell for c in experiment.cells}
     letters = evaluators(table)
     lines = []
     for row in table.to_dict("records"):
@@ -147,12 +143,12 @@ def header(table: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def notes(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> list[str]:
     """What a reader must know beside a table, as lines of Markdown: sources, cells not run, seeds that agree."""
-    asked = measured(plan.experiments[experiment], cells)
+    asked, cells, experiment = judgement.experiment, judgement.cells, judgement.experiment.name
     papers = [p for c in asked.cells if (p := published(c.cell)) is not None]
     at = ", ".join(unique(dataset_title(p.dataset) for p in papers))
-    lines = ["Intervals: 95 % t over seeds, the seed being the statistical unit."]
+    lines = [INTERVALS]
     if papers:
         lines.append(f"Published: {SOURCE}, measured on {at} by its authors. Ours: the data and scale named above.")
     if papers and not SCALES[plan.scale].comparable_to_paper:
@@ -161,7 +157,7 @@ def notes(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame)
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.not_run]
     lines += shared_numbers(plan, experiment, cells)
     if MINIMUM in table:
-        lines += [f"The paper reports the least of three runs; ours is a column of its own, over the first {MINIMUM_OF} seeds."]
+        lines += [f"The paper reports the least of three runs; ours is a column of its own, over the first {LEAST_OF} seeds."]
     lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
     return lines
 
@@ -173,13 +169,6 @@ def shared_numbers(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str
     lines = [f"One and the same number at this scale: {group}." for group in groups]
     others = {e for c in plan.arms[experiment].values() for e in plan.used_by(c.name)} - {experiment}
     return [*lines, *([f"Runs shared with {', '.join(sorted(others))}."] if others else [])]
-
-
-def explained_claims(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:
-    """Each claim of an experiment with its verdict, as a line of Markdown."""
-    asked = plan.experiments[experiment]
-    verdicts = claim_verdicts(plan, experiment, cells)
-    return [describe(c, verdicts[c.claim], decimals_of_claim(c, asked)) for c in asked.claims]
 
 
 def _row(texts: Iterable[str]) -> str:
@@ -237,25 +226,26 @@ def _place(line: Line) -> str:
     return " ".join(part for part in (line.ours or NOT_RUN, line.interval, published, evaluator) if part)
 
 
-def _tables(plan: Plan, experiment: str, table: pd.DataFrame) -> list[str]:
+def _tables(experiment: Experiment, table: pd.DataFrame) -> list[str]:
     """The cells of an experiment as Markdown; beside a grid, cells without a number are in the notes alone."""
-    lines, grid = readable(plan, experiment, table), plan.experiments[experiment].grid
+    lines, grid = readable(experiment, table), experiment.grid
     if grid is None:
         return _listed(lines, MINIMUM in table)
-    in_grid = {cell["cell"] for cell in grid.cells(experiment)}
+    in_grid = {cell["cell"] for cell in grid.cells(experiment.name)}
     single = [x for x in lines if x.cell not in in_grid]
     first = [*_listed(single, MINIMUM in table), ""] if any(x.ours for x in single) else []
-    return [*first, *_laid_out(grid, experiment, {x.cell: x for x in lines})]
+    return [*first, *_laid_out(grid, experiment.name, {x.cell: x for x in lines})]
 
 
-def _markdown(plan: Plan, experiment: str, table: pd.DataFrame, cells: pd.DataFrame) -> str:
+def _markdown(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> str:
     shared = ", ".join(f"{key} {value}" for key, value in header(table).items())
-    lines = [f"# {plan.experiments[experiment].title}", "", shared[0].upper() + shared[1:] + ".", ""]
-    lines += _tables(plan, experiment, table)
-    lines += ["", *(f"- {note}" for note in notes(plan, experiment, table, cells))]
-    claims = explained_claims(plan, experiment, cells)
-    if claims:
-        lines += ["", "## Claims", "", RULE, "", *(f"- {line}" for line in claims)]
+    lines = [f"# {judgement.experiment.title}", "", shared[0].upper() + shared[1:] + ".", ""]
+    lines += _tables(judgement.experiment, table)
+    lines += ["", *(f"- {note}" for note in notes(plan, judgement, table))]
+    for source, title in SOURCES.items():
+        verdicts = [v for v in judgement.verdicts.values() if v.claim.source == source]
+        lines += ["", f"## {title}", "", *(f"- {describe(v)}" for v in verdicts)] if verdicts else []
+    lines += ["", RULE] if judgement.verdicts else []
     return "\n".join(lines) + "\n"
 
 
@@ -268,11 +258,11 @@ def _escape(text: str) -> str:
     return "".join(LATEX.get(char, char) for char in text)
 
 
-def _latex(plan: Plan, experiment: str, table: pd.DataFrame) -> str:
+def _latex(judgement: Judgement, table: pd.DataFrame) -> str:
     shared = "; ".join(f"{k}: {v}" for k, v in [*header(table).items(), ("evaluators", "; ".join(evaluators(table)))])
     lines = ["% needs \\usepackage{booktabs}", f"% {shared}", "\\begin{tabular}{lrrcl}", "\\toprule"]
     lines += [" & published & ours & 95\\,\\% interval & verdict \\\\", "\\midrule"]
-    for x in readable(plan, experiment, table):
+    for x in readable(judgement.experiment, table):
         cells = (x.label, x.published or "--", x.ours or "--", x.interval or "--", x.verdict)
         lines.append(" & ".join(_escape(c) for c in cells) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
@@ -284,10 +274,10 @@ def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
     Raises:
         UserError: the cells are missing or are not those the plan asks for.
     """
-    cells = read_cells(plan, experiment, root)
-    table = aggregate(plan, experiment, cells)
-    write_text(root / table_file(plan.scale, experiment, "md"), _markdown(plan, experiment, table, cells))
-    write_text(root / table_file(plan.scale, experiment, "tex"), _latex(plan, experiment, table))
+    judgement = judged(plan, experiment, root)
+    table = table_of(judgement)
+    write_text(root / table_file(plan.scale, experiment, "md"), _markdown(plan, judgement, table))
+    write_text(root / table_file(plan.scale, experiment, "tex"), _latex(judgement, table))
     path = table_file(plan.scale, experiment)
     write_csv(root / path, table, float_format="%.10g")
     return path
@@ -295,5 +285,6 @@ def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
 
 def read_table(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     """A table as written."""
-    numbers = [c for c in columns_of(plan, experiment) if c in (*NUMBERS, MINIMUM)]
-    return read_csv(root / table_file(plan.scale, experiment), numbers=numbers, columns=columns_of(plan, experiment))
+    columns = columns_of(experiment_of(plan, experiment))
+    numbers = [c for c in columns if c in (*NUMBERS, MINIMUM)]
+    return read_csv(root / table_file(plan.scale, experiment), numbers=numbers, columns=columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,11 @@ class Evaluation:
             raise UserError(f"{metric} of variant {variant!r} on {split} is {number}: the weights or the data are unusable")
         evaluator = evaluator or self.evaluator
         self.rows.append(Row(metric=metric, variant=variant, split=split, value=number, evaluator=evaluator))
+
+    def repeats(self, measured: Mapping[str, Sequence[float]]) -> None:
+        """The repeats behind timed metrics, pairs within this job: what their intervals are made from."""
+        rows = [[metric, turn, value] for metric, values in measured.items() for turn, value in enumerate(values)]
+        self.curve("repeats", ["metric", "turn", "value"], rows)
 
     def curve(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         """A small table, for figures.

@@ -66,7 +66,7 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     )
     records.write_run(folder, record)
     found = Evaluation("argmax")
-    cells = [c for c in plan.experiments[experiment].cells if c.arm == arm]
+    cells = [c for c in plan.experiments[experiment].cells if c.arm == arm and not c.other_seeds]
     for i, c in enumerate(cells):
         found.add(c.metric, level + i + draw.random(), c.variant, c.split)
     if configuration.blockwise:

@@ -71,7 +71,7 @@ def test_a_layer_distribution_frees_b_from_dividing_l() -> None:
         ("title: x\narmz: {}", r"armz: .*may be one of: .*arms"),
         ("title: x\ncells: [{cell: a, arm: b, metric: mauve}]", "unknown arm 'b'"),
         ("title: x\ncells: [{cell: a, not_run: w}, {cell: a, not_run: w}]", "cell a appears twice"),
-        ("title: x\nclaims: [{claim: C1, statement: s, left: l, right: r}]", "unknown cell 'l'"),
+        ("title: x\nclaims: [{claim: C1, statement: s, source: ours, left: l, right: r}]", "unknown cell 'l'"),
     ],
 )
 def test_bad_experiment_files(text: str | None, says: str, tmp_path: Path) -> None:
@@ -195,11 +195,11 @@ def test_numbers_are_finite_and_sensible(over: dict[str, Any], says: str) -> Non
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_margin_is_finite(value: float) -> None:
-    about = {"claim": "C", "statement": "s", "left": "a", "right": "b"}
-    with pytest.raises(UserError, match="margin: Input should be a finite number"):
-        validated(Claim, {**about, "margin": value}, "here.yaml")
+    about = {"claim": "C", "statement": "s", "source": "paper", "left": "a", "right": "b"}
+    with pytest.raises(UserError, match="near: Input should be a finite number"):
+        validated(Claim, {**about, "near": value}, "here.yaml")
     with pytest.raises(UserError, match="a range is"):
-        validated(Claim, {**about, "within": [float("nan"), value]}, "here.yaml")
+        validated(Claim, {**about, "kind": "range", "within": [float("nan"), value]}, "here.yaml")
 
 
 @pytest.mark.parametrize(

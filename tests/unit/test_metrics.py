@@ -10,7 +10,7 @@ from dbbench.config import Cell, config_root, load_experiment
 from dbbench.errors import UserError
 from dbbench.metrics import Metric, all_metrics, metric_of, register
 
-PUBLISHED = Path(__file__).parents[2] / "dbbench/publish/published.csv"
+PUBLISHED = Path(__file__).parents[2] / "dbbench/published.csv"
 
 
 def test_it_agrees_with_every_published_cell_on_direction_and_prints_no_fewer_decimals():

@@ -6,14 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 
 from dbbench.config import SuiteConfig, load_plan
 from dbbench.errors import UserError
 from dbbench.evaluation.pretrained import Pretrained, present, snapshot
-from dbbench.publish.cells import measured
 from dbbench.weights import JUDGES
 
 TEXTS = ["the cat sat on the mat", "a dog", "the sun is up and the day is long"]
@@ -97,9 +95,9 @@ def test_a_text_of_its_own_scores_the_same_beside_longer_ones(cached: Any) -> No
 
 def test_a_cell_that_needs_what_no_run_had_was_not_run() -> None:
     asked = load_plan(SuiteConfig(scale="laptop", experiments=["table4"])).experiments["table4"]
-    without = measured(asked, pd.DataFrame({"cell": [c.cell for c in asked.cells if not c.needs]}))
-    gone = [c for c in without.cells if c.needs]
+    without = asked.measured({c.cell for c in asked.cells if not c.needs})
+    gone = [c for c, before in zip(without.cells, asked.cells, strict=True) if before.needs]
     assert gone
     assert all(c.arm is None and c.not_run.startswith("needs ") for c in gone)
-    everything = measured(asked, pd.DataFrame({"cell": [c.cell for c in asked.cells]}))
+    everything = asked.measured({c.cell for c in asked.cells})
     assert everything.cells == asked.cells

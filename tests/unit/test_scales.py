@@ -13,7 +13,6 @@ from conftest import BLOCKS, SMALL
 from dbbench.cli import build_parser
 from dbbench.config import SCALES, Arm, Scale, load_plan, load_suite, read_yaml
 from dbbench.errors import UserError
-from dbbench.publish.verdicts import judge
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Scale("tiny", "a scale of this test", seeds=2, needs_gpu=True)
@@ -32,7 +31,7 @@ def config(tmp_path: Path) -> Path:
     method = BLOCKS["method"]
     arms = {"all": {"method": method}, "judged": {"scales": "judged", "method": method, "training": {"steps": 4}}}
     cells = [{"cell": name, "arm": name, "metric": "accuracy_percent"} for name in arms]
-    claim = {"claim": "C", "statement": "s", "left": "all", "right": "judged"}
+    claim = {"claim": "C", "statement": "s", "source": "ours", "left": "all", "right": "judged"}
     experiment = {"title": "t", "architecture": "vit", "arms": arms, "cells": cells, "claims": [claim]}
     (root / "experiments" / "one.yaml").write_text(yaml.safe_dump(experiment))
     return root
@@ -47,7 +46,6 @@ def test_a_new_scale_is_an_entry_and_its_settings(config: Path, monkeypatch: pyt
     assert plan.experiments["one"].claims[0].scales == tuple(SCALES)
     assert load_plan(load_suite({"scale": "tiny", "seeds": {"tiny": 7}}, config), config).seeds == 7
     assert build_parser().parse_args(["report", "--scale", "tiny"]).scale == "tiny"
-    assert judge([2.0, 2.1, 2.2], [1.0, 1.0, 1.0], 0.0, better="higher", scale="tiny").word == "REPRODUCED"
 
 
 def test_a_property_stands_for_the_scales_that_have_it() -> None:

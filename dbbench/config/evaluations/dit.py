@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 #: weights of the loss that are integrated over the noise level (`dbbench.evaluation.integrals`)
 INTEGRALS = ("training", "unweighted", "likelihood")
 #: metrics of samples, and of the time that they take
-SAMPLED = ("frechet_distance", "kernel_distance", "precision_percent", "recall_percent", "relative_speed", "layer_ratio")
+SAMPLED = (
+    *("frechet_distance", "kernel_distance", "precision_percent", "recall_percent"),
+    *("relative_speed", "time_over_itself", "layer_ratio"),
+)
 
 
 class Settings(VariedEvaluation, ImagesEvaluation):
@@ -36,7 +39,7 @@ class Settings(VariedEvaluation, ImagesEvaluation):
         found = [reading for name in ("default", *self.samplers) for reading in distances(name)]
         shares = [2**k for k in range(self.images.halvings + 1)]
         found += [Reading("frechet_distance", "real" if share == 1 else f"real_1_{share}") for share in shares]
-        timed = ["layer_ratio", "relative_speed"] if configuration.blockwise and self.images.timing else []
+        timed = ["layer_ratio", "relative_speed", "time_over_itself"] if configuration.blockwise and self.images.timing else []
         return found + [Reading(metric) for metric in timed]
 
     def integrals(self, configuration: Configuration) -> list[Reading]:

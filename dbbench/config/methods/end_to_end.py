@@ -45,9 +45,8 @@ class EndToEndConfig(DenoisingConfig):
     @property
     def variant(self) -> str:
         """The name of a control."""
-        if self.shallow_of == 1:
-            return ""
-        return "shallow_long" if self.updates_times > 1 else "shallow"
+        told = ("shallow" * (self.shallow_of > 1), "long" * (self.updates_times > 1))
+        return "_".join(filter(None, told))
 
 
 CONFIG = EndToEndConfig

@@ -27,7 +27,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     import pandas as pd
 
     from dbbench.publish.cells import read_cells
-    from dbbench.publish.published import published
+    from dbbench.published import published
 
     cells = read_cells(plan, experiment, root)
     # a mean of cells has no arm, and so no number of blocks

@@ -22,7 +22,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
     from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
     from dbbench.publish.cells import read_cells
-    from dbbench.publish.published import published
+    from dbbench.published import published
 
     cells = plan.experiments[experiment].cells
     plain = {c.cell for c in cells if c.arm and c.variant == "default" and c.metric == "frechet_distance"}

@@ -18,7 +18,7 @@ COLUMNS = ("cell", "blocks", "seed", "value", "published", "unigram", "scale", "
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per published cell and seed; `unigram` is the MAUVE of unigram samples."""
     from dbbench.publish.cells import read_cells
-    from dbbench.publish.published import published
+    from dbbench.published import published
 
     cells = read_cells(plan, experiment, root)
     unigram = cells[cells["cell"] == "control.unigram.mauve"]["value"].mean()

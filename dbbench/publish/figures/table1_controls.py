@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.cards import CARDS
 from dbbench.config import Plan
+from dbbench.metrics import metric_of
 from dbbench.publish.figures import Figure
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def _reference(axes: Any, at: float, text: str, colour: str) -> None:
 
 
 def _line(axes: Any, y: int, rows: pd.DataFrame, colour: str) -> None:
-    from dbbench.publish.intervals import t_interval
+    from dbbench.judgement.scales import mean_interval
 
-    mean, low, high, count = t_interval(list(rows["value"]))
+    mean, low, high, count = mean_interval(list(rows["value"]), metric_of(rows["metric"].iloc[0]))
     axes.plot(rows["value"], [y] * len(rows), "|", color=colour, markersize=7, markeredgewidth=0.8, alpha=0.7)
     if count > 1:
         axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", alpha=0.45)
