@@ -197,7 +197,8 @@ def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]
 
 
 def table_records(plan: Plan, root: Path) -> Iterator[Record]:
-    """A run per experiment that has published something: tables, figures and cells as artifacts, cell means as metrics."""
+    """A run per experiment that has published something: tables, figures and cells as artifacts, cell means as metrics,
+    verdicts as tags."""
     for name, experiment in plan.experiments.items():
         files = [(places.table_file(plan.scale, name, e), "tables") for e in ("csv", "md", "tex")]
         files += [(places.figure_file(plan.scale, f, e), "figures") for f in experiment.figures for e in ("png", "pdf")]
@@ -208,6 +209,7 @@ def table_records(plan: Plan, root: Path) -> Iterator[Record]:
         made = round(max(p.stat().st_mtime for p, _ in present) * 1000)
         table = root / places.table_file(plan.scale, name)
         tags = {"scale": plan.scale, "table": name, "mlflow.note.content": _note(plan, name, root)}
+        tags |= verdict_tags(table) if table.exists() else {}
         yield Record(
             key=f"{plan.scale}/{TABLES}/{name}",
             experiment=TABLES,
@@ -235,6 +237,13 @@ def cell_means(path: Path) -> Points:
     """The means of a table's rows; a row that was not run has none."""
     with path.open(newline="") as stream:
         return {(allowed(row["cell"]), 0): float(row["mean"]) for row in csv.DictReader(stream) if row.get("mean")}
+
+
+def verdict_tags(path: Path) -> dict[str, str]:
+    """A tag for each claim that a table's rows carry: verdict.<claim> is its word."""
+    with path.open(newline="") as stream:
+        spoken = [part.split(": ", 1) for row in csv.DictReader(stream) for part in (row.get("verdict") or "").split("; ")]
+    return {f"verdict.{pair[0]}": pair[1] for pair in spoken if len(pair) == 2}
 
 
 def dataset_source(name: str) -> str:

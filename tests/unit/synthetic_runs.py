@@ -102,7 +102,10 @@ def write_project(root: Path, plan: Plan, points: int = 4) -> Path:
             write_evaluation(folder, name, plan.scale, seed)
             for block in range(len(configuration.parts)):
                 write_run(folder / f"block{block}", configuration, plan.scale, seed, block, points)
-    write(root / places.table_file(plan.scale, "table1"), "cell,mean,seeds\nt1.vit,51.5,2\nt1.ff,,\nt1.db,48.25,2\n")
+    write(
+        root / places.table_file(plan.scale, "table1"),
+        "cell,mean,seeds,verdict\nt1.vit,51.5,2,\nt1.ff,,,not run yet\nt1.db,48.25,2,C1: HOLDS here; C1c: FAILS\n",
+    )
     write(root / places.table_file(plan.scale, "table1", "md"), "| cell | mean |\n|---|---|\n| t1.vit | 51.5 |\n")
     write(root / places.cells_file(plan.scale, "table1"), "cell,value\nt1.vit,51.0\n")
     write(root / places.figure_file(plan.scale, "figure4", "png"), "not a picture")

@@ -116,6 +116,10 @@ def test_a_table_has_a_run_with_its_means_and_files(synced: Path) -> None:
     table = found["smoke/tables/table1"]
     assert table.data.metrics == {"t1.vit": 51.5, "t1.db": 48.25}, "t1.ff was not run"
     assert "| t1.vit | 51.5 |" in table.data.tags["mlflow.note.content"]
+    assert {k: v for k, v in table.data.tags.items() if k.startswith("verdict.")} == {
+        "verdict.C1": "HOLDS here",
+        "verdict.C1c": "FAILS",
+    }
     client = connect(synced)
     assert {a.path for a in client.list_artifacts(table.info.run_id, "tables")} == {"tables/table1.csv", "tables/table1.md"}
     assert {a.path for a in client.list_artifacts(table.info.run_id, "cells")} == {"cells/table1.csv"}
