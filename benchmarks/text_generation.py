@@ -117,13 +117,13 @@ def timed(write: Generation, prompts: Tensor) -> dict[str, float]:
 
 
 def report(turns: list[dict[str, dict[str, float]]], tokens: int) -> None:
-    """The ratios over turns by each clock, and the tokens a second."""
+    """The ratios over turns by each clock, and the tokens per second."""
     for clock in ("wall", "processor"):
         values = sorted(turn["hugging_face"][clock] / turn["ours"][clock] for turn in turns)
         print(f"ours / Hugging Face by {clock}: median {statistics.median(values):.3f} ({values[0]:.3f} to {values[-1]:.3f})")
     for name in turns[0]:
         seconds = [turn[name]["processor"] for turn in turns]
-        print(f"  {name}: median {tokens / statistics.median(seconds):.0f} tokens a second of the processor")
+        print(f"  {name}: median {tokens / statistics.median(seconds):.0f} tokens per second of processor time")
 
 
 def main() -> None:

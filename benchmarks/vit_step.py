@@ -1,4 +1,4 @@
-"""Training steps a second of our vision transformer beside the authors' public code, in one run.
+"""Training steps per second of our vision transformer beside the authors' public code, in one run.
 
     python benchmarks/vit_step.py --public-code CHECKOUT --public-python INTERPRETER [--threads 1]
 
@@ -98,7 +98,7 @@ def public_step(case: str, batch_size: int, code: str) -> Callable[[int], None]:
 
 
 def serve(side: str, case: str, batch_size: int, threads: int, code: str) -> None:
-    """Read a number of steps a line from standard input, run them, answer the seconds of the wall and of the processor."""
+    """Read one number of steps per line from standard input, run them, answer the seconds of the wall and of the processor."""
     import torch
 
     torch.set_num_threads(threads)

@@ -2,7 +2,7 @@
 
 Modules are followed through their imports, inside the package and registered ones (`dbbench.plugins`), from the entry
 points of a job; the registries import by name, so the architecture, the method and the like are named by the caller. Comments,
-docstrings and formatting do not count, nor do imports for type checking; neither do the configuration schema, whose values are
+docstrings, formatting and imports for type checking do not count; nor does the configuration schema, whose values are
 in the run's name, and the data cards, of which the rules carry the one they use.
 """
 

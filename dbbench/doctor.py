@@ -1,4 +1,4 @@
-"""What is installed and present, and what to do about what is not. It loads nothing heavy.
+"""Checks of packages, data and devices, with what to do about missing ones. It loads nothing heavy.
 
 dbbench doctor [--json]
 """
@@ -70,7 +70,7 @@ def doctor(root: Path | None = None) -> dict[str, Any]:
 
 
 def render(value: dict[str, Any]) -> str:
-    """The checks as text: a line each, and under what is missing a line with what to do."""
+    """The checks as text: one line per check, and one with what to do below each missing one."""
     return "\n".join(_lines(value))
 
 

@@ -1,4 +1,4 @@
-"""What systems tell of the machine and of this process, each in its own way."""
+"""Memory, processor and process information, read in the way of each operating system."""
 
 from __future__ import annotations
 

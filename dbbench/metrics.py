@@ -167,7 +167,7 @@ register(
         _positive("loss_integral_unweighted", "test loss, law of training, no weight", decimals=5, effect=LOSS),
         _positive("loss_integral_likelihood", "test loss, weight of the likelihood", "nats/pixel", decimals=4, effect=LOSS),
         _positive("relative_speed", "sampling speed against all layers", "x", "higher", timed=True),
-        _count("layer_evaluations", "layer evaluations of an image"),
+        _count("layer_evaluations", "layer evaluations per image"),
         _count("layer_ratio", "layer evaluations of all layers / of the blocks", better="higher"),
     ]
 )
@@ -179,7 +179,7 @@ register(
         Metric("bits_evaluator_error", "error of the evaluator on the law of single characters", "bits", "lower", 3, low=0.0),
         _information("cross_entropy", "cross-entropy", "nats"),
         _information("kl_nats", "divergence from the law", "nats", decimals=3),
-        _information("law_nats", "nats of made tokens under the law", "nats", better="neither"),
+        _information("law_nats", "nats of generated tokens under the law", "nats", better="neither"),
         _information("middle_cross_entropy", "cross-entropy at the middle level of a range", "nats"),
         _share("mauve", "MAUVE", effect=MAUVE_ODDS),
         _share("mauve_gpt2_large", "MAUVE, features of gpt2-large", effect=MAUVE_ODDS),
@@ -188,13 +188,13 @@ register(
         _perplexity("gen_ppl_gpt2_xl", "perplexity under GPT2-XL"),
         *(_share(f"distinct_{n}", f"distinct {n}-grams") for n in (1, 2, 3)),
         _share("repetition_4", "repeated 4-grams", "lower"),
-        _information("entropy_bits", "entropy of the words", "bits", better="neither"),
+        _information("entropy_bits", "entropy of the tokens", "bits", better="neither"),
     ]
 )
 # cost: counted
 register(
     [
-        _count("training_layer_runs", "layers run in training, forward and twice backward"),
+        _count("training_layer_runs", "layer evaluations in training, forward and twice backward"),
         _count("training_core_runs", "runs of the core in training"),
         _count("training_tokens", "training tokens"),
         _count("chain_layer_evaluations", "layer evaluations of a chain"),
@@ -203,9 +203,9 @@ register(
         _count("parameters_of_several_blocks", "parameters trained by several blocks"),
         _count("largest_batch", "largest batch", better="higher"),
         _count("peak_megabytes", "peak memory of a step", "MB", decimals=2),
-        _count("megabytes", "memory of a step by kind", "MB", decimals=2),
-        _count("megabytes_beyond_a_share", "memory beyond a B-th part", "MB", decimals=2),
-        _count("reduction_factor", "reduction of the peak", "x", "higher", decimals=2),
+        _count("megabytes", "memory of a step by category", "MB", decimals=2),
+        _count("megabytes_beyond_a_share", "memory in excess of 1/B of end to end", "MB", decimals=2),
+        _count("reduction_factor", "k-fold k-fold reduction of the peak", "x", "higher", decimals=2),
         _count("executed_over_fake", "peak executed / peak counted on fake tensors", better="neither", decimals=2),
     ]
 )
@@ -213,14 +213,14 @@ register(
 register(
     [
         _positive("seconds_per_iteration", "seconds of a step", "s", decimals=4, timed=True),
-        _positive("seconds_per_iteration_spread", "distance between the quartiles", "s", "neither", timed=True),
+        _positive("seconds_per_iteration_spread", "interquartile range", "s", "neither", timed=True),
         _positive("samples_per_second", "samples per second", "1/s", "higher", timed=True),
         _positive("blocks_over_end_to_end", "time of a step: blocks / end to end", "x", timed=True),
         _positive("time_over_itself", "time of a part / the same part again", "x", "neither", timed=True),
         _positive("chain_seconds", "seconds of a chain", "s", timed=True),
-        _positive("chain_speedup", "time of a chain: all layers / one block a step", "x", "higher", timed=True),
+        _positive("chain_speedup", "time of a chain: all layers / one block per step", "x", "higher", timed=True),
         _positive("wall_seconds", "wall clock", "s", timed=True),
-        _positive("speedup_at_once", "time of the blocks' jobs: in turn / at once", "x", "higher", timed=True),
+        _positive("speedup_at_once", "time of the blocks' jobs: sequential / parallel", "x", "higher", timed=True),
         _positive("peak_rss_megabytes", "peak resident memory", "MB", timed=True),
         _percent("utilisation_percent", "share of a matrix product's rate", timed=True),
     ]

@@ -167,7 +167,7 @@ class LogNormal:
         return out
 
     def grid(self, steps: int, kind: GridKind = "cdf", rho: float = 7.0) -> list[float]:
-        """`steps` noise levels, descending, from sigma_max to sigma_min; one step stands at sigma_max.
+        """`steps` noise levels, descending, from sigma_max to sigma_min; a single step is at sigma_max.
 
         `cdf` spreads the points evenly in probability (paper, appendix H), `karras` as EDM with exponent rho.
         """

@@ -1,4 +1,4 @@
-"""`dbbench memory`: the memory of one training step of an experiment's arm, and of what is changed of it."""
+"""`dbbench memory`: the memory of one training step of an experiment's arm, with settings changed on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that make of the runs what is published."""
+"""The commands that turn runs into published files."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dbbench.cli.commands import Commands, planned, print_result
 
 
 def add_commands(commands: Commands) -> None:
-    """What is behind a table, MLflow's page, what is installed, and how far the workflow is."""
+    """Commands that show provenance, MLflow's page, the installation, and the progress of the workflow."""
     commands.add("why", why, json=True).add_argument("artifact", help="a table, figure, cells file or report")
     made = commands.add("ui", ui)
     made.add_argument("--port", type=int, default=5000)
@@ -22,7 +22,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def why(args: argparse.Namespace) -> None:
-    """Print what is behind a table or a figure."""
+    """Print the runs, data and commits behind a table or a figure."""
     from dbbench.publish.why import render
     from dbbench.publish.why import why as explain
 
@@ -38,7 +38,7 @@ def ui(args: argparse.Namespace) -> None:
 
 
 def doctor(args: argparse.Namespace) -> None:
-    """Say what is installed and present."""
+    """Show which packages, data and devices are present."""
     from dbbench.doctor import doctor as examine
     from dbbench.doctor import render
 

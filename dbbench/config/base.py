@@ -45,7 +45,7 @@ class Strict(BaseModel):
 
 
 def _types_in(annotation: Any) -> set[Any]:
-    """The plain types that an annotation is made of."""
+    """The plain types in an annotation."""
     inner = get_args(annotation)
     return set[Any]().union(*(_types_in(a) for a in inner)) if inner else {annotation}
 
@@ -67,7 +67,7 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _KeyTwice(yaml.YAMLError):
-    """A mapping with two values for a key, of which YAML would silently take the last."""
+    """A mapping that gives a key twice; YAML would silently take the last value."""
 
 
 # the parser of libyaml where it is built in: each short job reads all files, and the one in Python takes a second

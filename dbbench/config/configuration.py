@@ -114,7 +114,7 @@ class Configuration(Strict):
 
     @property
     def judges(self) -> tuple[str, ...]:
-        """The names of the judge model and the feature extractor that measure it, as far as it has them."""
+        """The names of the judge model and the feature extractor that measure it, where it has them."""
         judge_model = self.judge_model
         features = (self.features_name,) if isinstance(self.evaluation, ImagesEvaluation) else ()
         return (*features, *((judge_model.name,) if judge_model is not None else ()))

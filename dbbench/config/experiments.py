@@ -63,7 +63,7 @@ def _check_mean(cell: Cell, cells: tuple[Cell, ...]) -> None:
 
 
 class Column(Strict):
-    """A column of a grid: what is read of each of its arms."""
+    """A column of a grid: one reading of each arm."""
 
     cell: str = Field(description="the cells' names; {experiment} and {arm} stand for the names of theirs")
     label: str = Field("", description="the column's head; needless where it is its group's only one")
@@ -157,7 +157,9 @@ class Experiment(Strict):
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
     figures_at: dict[ScaleName, tuple[str, ...]] = Field(default_factory=dict, description="further figures of some scales")
-    minimum: bool = Field(False, description="a column with the least of the first three seeds, the paper's rule for distances")
+    minimum: bool = Field(
+        False, description="a column with the minimum over the first three seeds, the paper's rule for distances"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -31,5 +31,5 @@ def classes(kind: str, base: type[Settings]) -> dict[str, type[Settings]]:
 
 
 def union(found: Iterable[type[Strict]], discriminator: str) -> object:
-    """One of the classes, told apart by a field that holds the name."""
+    """A union of the classes, discriminated by a field that holds the name."""
     return Annotated[Union[tuple(found)], Field(discriminator=discriminator)]  # noqa: UP007  # of a list known only now

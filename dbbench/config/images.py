@@ -28,7 +28,7 @@ class ImagesConfig(Strict):
     sampled_seeds: int | None = Field(
         None, ge=0, description="seeds, from 0, whose samples are measured, others only make what figures show; default: all"
     )
-    halvings: int = Field(3, ge=0, description="bias control: real images, as many as samples and halved so many times")
+    halvings: int = Field(3, ge=0, description="bias control: real images, the number of samples halved this many times")
     shown: int = Field(40, ge=1, description="images that figures show")
     timing: int = Field(0, ge=0, description="images of the timed chains; 0: not timed")
     features: FeaturesConfig = FeaturesConfig()

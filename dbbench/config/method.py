@@ -69,7 +69,7 @@ class MethodSettings(Strict):
         return []
 
     def divided(self, blocks: int) -> dict[str, int | None]:
-        """The changes to its settings that make it so many groups of equal size; one group where it has no others."""
+        """The changes to its settings that give this number of groups of equal size; one group where it has no others."""
         return {}
 
     @property
@@ -84,7 +84,7 @@ class MethodSettings(Strict):
 
 
 class DenoisingConfig(MethodSettings):
-    """What a denoising loss is made of; an end-to-end classifier has no use for it."""
+    """Settings of a denoising loss; an end-to-end classifier does not use them."""
 
     weighting: Literal["none", "batch_mean", "per_sample"] = "batch_mean"  # D3
     sigma_min: float = LogNormal.sigma_min

@@ -92,7 +92,7 @@ def config_root() -> Path:
 
 
 def load_experiment(path: Path) -> Experiment:
-    """One experiment file, validated; what it takes from the one it is `like` lies under what it says itself."""
+    """One experiment file, validated, laid over the experiment that `like` names."""
     value = read_yaml(path)
     if isinstance(value.get("like"), str):
         other = read_yaml(path.with_name(f"{value['like']}.yaml"))

@@ -25,7 +25,7 @@ class ProfileConfig(Strict):
     kind: Literal["memory", "time"]
     # memory: counted, so one repeat says all
     blocks: tuple[int, ...] = Field((), description="numbers of blocks to profile, same layers")
-    depths: tuple[int, ...] = Field((), description="numbers of layers to profile, same layers a block")
+    depths: tuple[int, ...] = Field((), description="numbers of layers to profile, with the same number of layers per block")
     batch_sizes: tuple[int, ...] = ()
     budgets_gb: tuple[int, ...] = Field((), description="memory in 10^9 bytes to find the largest batch for")
     real_batch_size: int | None = Field(None, ge=1, description="also execute a step, at this batch size")

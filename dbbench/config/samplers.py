@@ -22,7 +22,7 @@ class EulerConfig(Strict):
     euler: Literal["code", "paper_sign"] = "code"  # D1
 
     def check(self, blocks: int) -> None:
-        """Refuse what a run with so many blocks cannot do.
+        """Refuse what a run with this number of blocks cannot do.
 
         Raises:
             UserError: a block that does not exist.

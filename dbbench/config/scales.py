@@ -48,7 +48,7 @@ def _known(name: str) -> str:
 
 
 def _with_property(value: Any) -> Any:
-    """The names of the scales that have a property, where its name stands for them."""
+    """Replace the name of a property by the names of the scales that have it."""
     words = [field.name for field in fields(Scale) if field.type == "bool"]
     if not isinstance(value, str):
         return value

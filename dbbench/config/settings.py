@@ -11,7 +11,7 @@ from dbbench.config.base import Strict
 
 
 class DataConfig(Strict):
-    """Which data set, and what is done to its training part."""
+    """The data set, and the preparation of its training part."""
 
     name: str
     validation: int = Field(0, ge=0, description="training samples held out, the last ones")

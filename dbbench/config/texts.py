@@ -38,9 +38,7 @@ class TextConfig(Strict):
     length: int = Field(ge=4)
     mauve_scalings: tuple[float, ...] = Field((2.0, 0.2, 5.0), min_length=1, description="D17; the first is the one compared")
     mauve_seeds: int = Field(5, ge=1)
-    pretrained: tuple[LargeModel, ...] = Field(
-        (), description="models of others that judge, too, where their weights are present"
-    )
+    pretrained: tuple[LargeModel, ...] = Field((), description="pretrained judge models, used where their weights are present")
     judge_model: JudgeModelConfig
 
 

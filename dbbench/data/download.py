@@ -62,6 +62,6 @@ def stand_in(name: str) -> str | None:
 
 
 def chunks(text: str, words: int = 1000) -> Iterator[str]:
-    """A text without documents as runs of words, which stand for documents."""
+    """A text without documents, cut into runs of words that serve as documents."""
     split = text.split()
     return (" ".join(split[i : i + words]) for i in range(0, len(split), words))

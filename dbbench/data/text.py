@@ -140,7 +140,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
 
 
 def encode_to_file(tokenizer: Tokenizer, texts: Iterable[str], path: Path, at_once: int = 10_000) -> Tokens:
-    """As `encode`, for texts that do not fit into memory: the tokens lie in `path` and are mapped from there."""
+    """As `encode`, for texts that do not fit into memory: the tokens are written to `path` and memory-mapped."""
     kind = encode(tokenizer, []).dtype
     with path.open("wb") as file:
         for some in batched(texts, at_once):

@@ -68,7 +68,7 @@ class TextData:
         return Batch(taken, taken)
 
     def token_counts(self, vocabulary: int) -> Tensor:
-        """How often each token stands in the training part, [V]."""
+        """Count of each token in the training part, [V]."""
         return torch.from_numpy(np.bincount(self.parts["train"], minlength=vocabulary))
 
     def spelled(self, tokens: Tensor) -> str:

@@ -171,7 +171,7 @@ class Likelihood:
         return torch.cat(parts)
 
     def predict_shuffled(self, block: int, z: Tensor, t: Tensor) -> Tensor:
-        """Logits with the same positions masked, but what is left to see taken from another window."""
+        """Logits with the same positions masked, but the visible tokens taken from another window."""
         other = other_windows(self.tokens[: len(z)]).masked_fill(z == MASK, MASK)
         return self.predict(block, other, t)
 

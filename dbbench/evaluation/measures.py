@@ -28,14 +28,14 @@ def spread(samples: Tensor, count: int | None) -> Tensor:
 
 
 def shuffled(batch: Batch) -> Batch:
-    """The same labels with the inputs of other samples: a network that looks at its input falls to chance."""
+    """The same labels with shuffled inputs: a network that uses its input falls to chance."""
     n = len(batch.labels)
     order = torch.randperm(n, generator=generator(EVALUATION_SEED, "shuffle")).to(batch.inputs.device)
     return Batch(batch.inputs[order], batch.labels)
 
 
 def other_windows(tokens: Tensor) -> Tensor:
-    """In the place of each window [W, S] another one: what is predicted from it no longer belongs to the labels."""
+    """Each window [W, S] replaced by another, so that its prediction no longer belongs to the labels."""
     return tokens.roll(1, 0)
 
 

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 class Counts:
-    """How often each run of `order` tokens stands in a text."""
+    """Count of each n-gram of `order` tokens in a text."""
 
     def __init__(self, text: Ints, order: int, vocabulary: int) -> None:
         self.order, self.vocabulary = order, vocabulary

@@ -60,7 +60,7 @@ def cost(configuration: Configuration) -> tuple[int, int]:
 def add_cost(result: Evaluation, configuration: Configuration) -> None:
     """What training cost (C14), and the tokens it saw."""
     every, core = cost(configuration)
-    counted = "counted from the configuration at the mean recurrence, one sequence a step"
+    counted = "counted from the configuration at the mean recurrence, one sequence per step"
     result.add("training_layer_runs", every, split="train", evaluator=f"{counted}; forward + 2 x backward")
     result.add("training_core_runs", core, split="train", evaluator=f"{counted}; the core alone, forward")
     tokens = configuration.steps_per_process * configuration.training.batch_size * configuration.data.window

@@ -1,4 +1,4 @@
-"""Sample sets: image i is the same whatever the batch size and whoever asks, and a killed job goes on where it stopped.
+"""Sample sets: image i does not depend on the batch size or the caller, and a killed job resumes where it stopped.
 
 Shapes: N batch, c channels, h x w target.
 """

@@ -1,4 +1,4 @@
-"""What more is measured where the data are generated: accuracy by hops of the lookup, distance from a law that is known.
+"""Measures that generated data allow: accuracy by hops of the lookup, divergence from the known law.
 
 Shapes: N sequences, S tokens, V vocabulary.
 """
@@ -65,7 +65,7 @@ def add_law(result: Evaluation, tokens_NS: Tensor, logits_NSV: Tensor) -> None:
 
 
 def add_texts(result: Evaluation, texts_NS: Tensor, prompt: int, variant: str) -> None:
-    """What the law says of texts that go on from a prompt: nats a token of what was made. No judge model."""
+    """Nats per token of continuations under the known law, without a judge model."""
     nats = markov_copies.nats(texts_NS.cpu().numpy())[:, prompt:].mean().item()
     n, s = texts_NS.shape
     result.add("law_nats", nats, variant, evaluator=f"exact law, {n} texts of {s - prompt} tokens after {prompt}")

@@ -1,4 +1,4 @@
-"""What generated texts are worth: MAUVE, perplexity under a judge model, and the counts without which neither means anything.
+"""The quality of generated text: MAUVE and perplexity under a judge model, with the statistics needed to interpret them.
 
 A judge model's perplexity is lowest for a text that repeats itself, so it is never reported without distinct n-grams,
 repetition and entropy. The controls bound it: `real_text`, `degenerate` (one token repeated) and `unigram_samples`. MAUVE

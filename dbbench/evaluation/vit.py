@@ -63,7 +63,7 @@ def end_to_end_logits(network: Network, batch: Batch, size: int) -> Tensor:
 
 
 def evaluate_end_to_end(configuration: Configuration, network: Network, batch: Batch) -> Evaluation:
-    """Accuracy and cross-entropy, and accuracy with the images of other samples."""
+    """Accuracy and cross-entropy, and accuracy with shuffled images."""
     result = Evaluation(f"top-1 on all {len(batch.labels)} test images")
     size = configuration.evaluation.batch_size
     logits = end_to_end_logits(network, batch, size)
@@ -185,7 +185,7 @@ class Classification:
         return percent(ends.argmax(-1) == self.batch.labels)
 
     def shuffled_images(self) -> None:
-        """The chain with the images of other samples: near chance unless the label leaks."""
+        """The chain with shuffled images: near chance unless the label leaks."""
         other = shuffled(self.batch)
         logits = self.logits(self.settings.sampler, other.inputs, self.draws["few"])
         value = percent(logits[:, -1].argmax(-1) == other.labels)

@@ -98,7 +98,7 @@ class Row:
         cell: which one.
         paper: the paper's number, if it has one.
         ours: mean and interval over seeds; None for a cell that was not run.
-        least: of a distance, the least of the first three seeds, which is what the paper reports; else NaN.
+        least: of a distance, the minimum over the first three seeds, which the paper reports; else NaN.
         verdicts: of the claims that have it on their left-hand side.
     """
 

@@ -228,7 +228,7 @@ class Chain:
         return unit * initial_scale(self.process.sigma_max, self.sampler.start)
 
     def clean(self, block: int, output: Any) -> Tensor:
-        """The clean target that an output of a block stands for."""
+        """The clean target that an output of a block represents."""
         denoised: Tensor = self.network(block).clean(output, self.sampler.bridge)
         return denoised
 

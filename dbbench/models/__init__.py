@@ -27,7 +27,7 @@ Fill = Callable[[Tensor, torch.Generator], Any]
 
 @runtime_checkable
 class TokenCounts(Protocol):
-    """Training data that know how often each token stands in them."""
+    """Training data that provide the count of each token."""
 
     def token_counts(self, vocabulary: int) -> Tensor:
         """Occurrences of each token, [V]."""
@@ -78,7 +78,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def clean(self, output: Any, bridge: str) -> Tensor:
-        """Blockwise: the clean target the output stands for, which the Euler step moves towards, [N, ...]."""
+        """Blockwise: the clean target that the output represents, towards which the Euler step moves, [N, ...]."""
         raise NotImplementedError
 
     def without_condition(self, inputs: Tensor, dropped: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def freeze_target(self) -> None:
-        """Stop training what targets are made of, so that isolated blocks share it without communication."""
+        """Freeze the parameters that define the targets, so that isolated blocks share them without communication."""
         raise NotImplementedError
 
 

@@ -198,7 +198,7 @@ class AR(TokenTargets):
         return self.denoise_after(self.context(inputs, layers), z, sigma, layers)
 
     def context(self, inputs: Tensor, layers: Sequence[int]) -> Cache:
-        """Keys and values of what stands before each token of `inputs` [N, S], in the layers of a block."""
+        """Keys and values of the tokens before each token of `inputs` [N, S], in the layers of a block."""
         context = Cache()
         self.causal(self.begun(inputs[:, :-1]), context, layers, output=False)
         return context

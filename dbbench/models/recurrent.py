@@ -1,6 +1,6 @@
 """Recurrent-depth transformer (paper section 5.5; Huginn): a prelude, a core that is run again and again, a coda.
 
-End to end: the core starts from noise and runs r times on what the prelude made of the text; r is drawn for each step (a
+End to end: the core starts from noise and runs r times on the prelude's output; r is drawn for each step (a
 Poisson number about a log-normal rate), and only the last runs get a gradient.
 DiffusionBlocks with one block: the core's state is the noisy embedding of the token to predict, modulated by the noise level;
 core and coda run once a step of training, and once for each Euler step at inference. States are causal: state i sees those
@@ -137,7 +137,7 @@ class RecurrentDepth(TokenTargets):
         return torch.cat([self.beginning.expand(len(tokens_NS), 1, -1), self.embed(tokens_NS)], dim=1)
 
     def core(self, state: Tensor, text: Tensor, cache: Cache, time: int = 0, condition: Tensor | None = None) -> Tensor:
-        """One run of the core on states and on what the prelude made of the text, both [N, S, d]."""
+        """One run of the core on states and on the prelude's output, both [N, S, d]."""
         out: Tensor = self.state_norm(self.run("core", self.adapter(torch.cat([state, text], -1)), cache, time, condition))
         return out
 

@@ -40,7 +40,7 @@ class TableTargets(Network):
         return self.target_norm * F.normalize(self.targets(batch.labels), dim=-1)
 
     def freeze_target(self) -> None:
-        """Keep the table as it starts: it is then the same in every process."""
+        """Freeze the table at its initial values, which are the same in every process."""
         self.targets.weight.requires_grad_(False)
 
     def clean(self, output: Denoised, bridge: str) -> Tensor:

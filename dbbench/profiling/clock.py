@@ -44,7 +44,7 @@ def ratios(above: list[float], below: list[float]) -> list[float]:
 
 
 def spread(values: list[float]) -> float:
-    """The distance between the quartiles (between the extremes of fewer than four values)."""
+    """The interquartile range (the full range of fewer than four values)."""
     if len(values) < 4:
         return max(values) - min(values)
     quarters = statistics.quantiles(values, n=4)

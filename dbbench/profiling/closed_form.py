@@ -22,7 +22,7 @@ class ClosedForm:
     """Bytes by the formulas that the paper's appendix G argues with, and as our step holds them.
 
     With P, A the parameters and activations of a layer, S the shared parameters, L layers, B blocks:
-    end to end (4P + A) L + 4S; with checkpointing 4PL + A + 4S; one process a block (4P + A) L/B + 4S; with checkpointing
+    end to end (4P + A) L + 4S; with checkpointing 4PL + A + 4S; one process per block (4P + A) L/B + 4S; with checkpointing
     4PL/B + A + 4S; the joint loop 3PL + (P + A) L/B + 4S. `sum_bytes` is that and the ends' activations. But gradients are
     freed between steps, so they and the activations never stand at their full size together: `step_bytes` is the larger of
     the moment before the first gradient and the moment after the last.

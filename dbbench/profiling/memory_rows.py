@@ -61,7 +61,7 @@ def measure(configuration: Configuration, result: Evaluation, folder: Path) -> N
 
 
 def reduction(configuration: Configuration, found: Profile, baseline: Profile, result: Evaluation) -> None:
-    """How many times less than end to end, and what each category holds beyond its B-th part."""
+    """The k-fold reduction of the end-to-end peak, and what each category holds in excess of its share 1/B."""
     blocks = len(configuration.groups)
     result.add("reduction_factor", baseline.peak_bytes / found.peak_bytes, split="train")
     for category, value in found.by_category.items():

@@ -32,7 +32,7 @@ def measure(configuration: Configuration, result: Evaluation) -> None:
     assert settings is not None
     blocks = len(configuration.groups)
     cores = processors()
-    how = f"{settings.job_steps} steps a block, start-up not included, one thread a job, {cores} cores"
+    how = f"{settings.job_steps} steps per block, start-up not included, one thread per job, {cores} cores"
     in_turn = [job for block in range(blocks) for job in jobs(configuration, [block])]
     at_once = jobs(configuration, list(range(blocks)))
     wall = {

@@ -65,7 +65,7 @@ def _compared(result: Evaluation, seconds: Turns, flops: dict[str, int], blocks:
     result.add("flops_blocks_over_end_to_end", blocks * flops["block"] / flops["end_to_end"], split="train", evaluator=COUNTED)
     for name, values in {"end_to_end": seconds["end_to_end"], "block": seconds["block"], "blocks": blockwise}.items():
         result.add("seconds_per_iteration", statistics.median(values), name, "train")
-        result.add("seconds_per_iteration_spread", spread(values), name, "train", "distance between the quartiles")
+        result.add("seconds_per_iteration_spread", spread(values), name, "train", "interquartile range")
     repeats = {
         "blocks_over_end_to_end": ratios(blockwise, seconds["end_to_end"]),
         "time_over_itself": ratios(seconds["end_to_end_again"], seconds["end_to_end"]),

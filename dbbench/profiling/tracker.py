@@ -39,7 +39,7 @@ CATEGORIES = {
 
 
 class Outside:
-    """Stands in for MemTracker's record of modules, which costs more than all the rest and is not asked for here."""
+    """Replaces MemTracker's record of modules, which is its largest cost and is not needed here."""
 
     parents: tuple[str, ...] = ()
 
@@ -136,7 +136,7 @@ class PhasedTrainer(Trainer):
 
 @dataclass(frozen=True)
 class Profile:
-    """The peak of one step in bytes, what it was made of, and the peak of each phase."""
+    """The peak of one step in bytes, by category, and the peak of each phase."""
 
     peak_bytes: int
     by_category: dict[str, int]

@@ -22,7 +22,7 @@ ACROSS = 3  # panels in a row
 
 @dataclass(frozen=True)
 class Levels:
-    """What is shown at each noise level.
+    """The quantity shown at each noise level.
 
     `value` and `reference` are columns: of the blocks' curves, and of the dashed curve that all blocks share. `points` takes
     a run and gives its points, with `block`, `sigma` and `owns` (0 or 1) beside these two.
@@ -89,7 +89,7 @@ def _less_than_two_decades(axes: Any) -> None:
 
 
 def levels_figure(levels: Levels, caption: str) -> Figure:
-    """The figure of what is shown at fixed noise levels."""
+    """The figure of a quantity at fixed noise levels."""
     numbers = ("seed", "block", "sigma", "owns", levels.value, levels.reference)
     return Figure(levels.data, levels.draw, caption, needs=("evaluation.json",), numbers=numbers)
 

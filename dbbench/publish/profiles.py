@@ -18,7 +18,7 @@ LABELS = {
     "end_to_end": "end to end",
     "end_to_end_checkpointing": "end to end, checkpointing",
     "joint": "joint: one process (public code)",
-    "isolated": "isolated: a process a block",
+    "isolated": "isolated: one process per block",
     "isolated_checkpointing": "isolated, checkpointing",
 }
 CATEGORIES = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers")
@@ -47,7 +47,7 @@ def footer(rows: pd.DataFrame) -> str:
 
 
 def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
-    """Peak against `x`, a line per arm, and beside it how many times less than end to end at the same point."""
+    """Peak against `x`, a line per arm, and beside it the k-fold reduction of the end-to-end peak at the same point."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     from dbbench.publish.style import PAGE, QUIET, canvas, legend_above, palette
@@ -65,7 +65,7 @@ def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
             right.plot(part[x], factor, color=colour, marker=marker)
     right.axhline(1, color=QUIET, linewidth=0.8, linestyle="--")
     left.set(title="peak of a training step, GB", xlabel=label, xscale="log", yscale="log")
-    right.set(title="times less than end to end", xlabel=label, xscale="log")
+    right.set(title="k-fold reduction of end to end", xlabel=label, xscale="log")
     left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes in (left, right):

@@ -1,4 +1,4 @@
-"""The report of a scale: one HTML file that needs nothing beside it. What is missing is named, not left out."""
+"""The report of a scale: one self-contained HTML file. Missing parts are named, not left out."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def notes(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> list[str]:
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.not_run]
     lines += shared_numbers(plan, experiment, cells)
     if MINIMUM in table:
-        lines += [f"The paper reports the least of three runs; ours is a column of its own, over the first {LEAST_OF} seeds."]
+        lines += [f"The paper reports the minimum of three runs; `minimum of 3` is ours, over the first {LEAST_OF} seeds."]
     lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
     return lines
 
@@ -166,7 +166,7 @@ def shared_numbers(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str
     """Which cells rest on the same numbers at this scale, and which other experiments on the same runs."""
     same = cells.groupby(["configuration", "variant", "metric", "split"], sort=False)["cell"].unique()
     groups = [", ".join(f"`{cell}`" for cell in group) for group in same if len(group) > 1]
-    lines = [f"One and the same number at this scale: {group}." for group in groups]
+    lines = [f"The same number at this scale: {group}." for group in groups]
     others = {e for c in plan.arms[experiment].values() for e in plan.used_by(c.name)} - {experiment}
     return [*lines, *([f"Runs shared with {', '.join(sorted(others))}."] if others else [])]
 
@@ -178,7 +178,7 @@ def _row(texts: Iterable[str]) -> str:
 
 def _listed(lines: Sequence[Line], least: bool) -> list[str]:
     """A Markdown table with a row per cell."""
-    head = [f"| | published | ours |{' least of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
+    head = [f"| | published | ours |{' minimum of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
     head += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
     return head + [
         _row(

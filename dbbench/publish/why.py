@@ -1,4 +1,4 @@
-"""What is behind a published file: its runs, their data and commits, and the commands that make all of it again.
+"""The provenance of a published file: its runs, their data and commits, and the commands that reproduce it.
 
 The way back is in the files themselves: cells and figure data name the run of every number. Files of the reference results lead
 to the runs kept beside them.

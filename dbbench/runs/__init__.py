@@ -1,4 +1,4 @@
-"""The files of a run: where they lie, what is in them, and who reads and writes them. Nobody else builds or picks their JSON.
+"""The files of a run: their places, models, readers and writers. No other module builds or parses their JSON.
 
 places      where every file of the project lies
 records     run.json, of a training, a profile or a feature extractor; the digest that ties weights to their run

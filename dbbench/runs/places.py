@@ -1,4 +1,4 @@
-"""Where things lie below the project's folder, for the commands, the workflow and the readers alike.
+"""Paths below the project's folder, for the commands, the workflow and the readers alike.
 
 Folders of runs and data take the project's folder as `root`; published files are relative to it.
 """

@@ -18,7 +18,7 @@ EVALUATION = "evaluation.json"
 
 
 class Row(Part):
-    """One number: what was measured, of which reading of the weights, on which part of the data, and how."""
+    """One number: its metric, variant and split, and how it was measured."""
 
     metric: str
     variant: str

@@ -1,4 +1,4 @@
-"""MLflow as a view of the files: the store, what is written while a run lives, and the sync that repairs and audits.
+"""MLflow as a view of the files: the store, the live log of running jobs, and the sync that repairs and audits.
 
 mlflow takes seconds to import, so only functions import it, and none that a training process calls. For the same reason
 this package imports its modules when they are asked for: training depends on `live` and nothing else.

@@ -1,4 +1,4 @@
-"""A run under way, seen in MLflow: a helper process follows metrics.jsonl and sends what is new.
+"""Live view of a run in MLflow: a helper process follows metrics.jsonl and sends new lines.
 
 It is a process of its own because a training process must not pay for MLflow: not the seconds and the memory of its
 import (the peak is measured), nor the wait for a locked database or a lost server. The file is the truth, so nothing is

@@ -1,4 +1,4 @@
-"""Bring the store in line with the files: create what is missing, rebuild what contradicts them, then count."""
+"""Bring the store in line with the files: create missing entries, rebuild contradicting ones, then count."""
 
 from __future__ import annotations
 

@@ -100,14 +100,14 @@ def test_tables_have_the_minimum_of_three_as_a_column_of_distances(plan: Plan, p
     assert row["mean"] == pytest.approx(np.exp(np.mean(np.log(values)))), "seeds 0, 1, 2 add 0, 1, 2"
     assert np.isnan(table.loc["t10.b2.speed", MINIMUM])
     text = (project / "results/laptop/tables/table10.md").read_text()
-    assert "| least of 3 |" in text
+    assert "| minimum of 3 |" in text
     assert "Runs shared with table2, table7, table8" in text
     assert "agree to the last digit" not in text, "counted layers do not count as seeds that agree"
 
 
 def test_rows_on_the_same_runs_say_so(project: Path) -> None:
     text = (project / "results/laptop/tables/table2.md").read_text()
-    assert "One and the same number at this scale: `t2.cifar10.db.test`, `t2.imagenet.db.test`." in text
+    assert "The same number at this scale: `t2.cifar10.db.test`, `t2.imagenet.db.test`." in text
 
 
 def test_claims_of_all_tables_are_judged(plan: Plan, project: Path) -> None:

@@ -56,7 +56,7 @@ class DiffusionBlocksConfig(DenoisingConfig):
         return [f"B{self.blocks}", self.residency]
 
     def divided(self, blocks: int) -> dict[str, int | None]:
-        """So many blocks of equal size."""
+        """This number of blocks of equal size."""
         return {"blocks": blocks, "layer_distribution": None}
 
 

@@ -27,7 +27,7 @@ SEED = 1
 
 
 def draw(count: int, g: np.random.Generator) -> tuple[Array, Array]:
-    """Tokens and labels [N, S]; the label at a place is for what stands before it."""
+    """Tokens and labels [N, S]; the label at a position is for the tokens before it."""
     cycle: Array = np.argsort(g.random((count, NODES)), axis=1)
     place: Array = np.argsort(cycle, axis=1)
     first = np.argsort(g.random((count, NODES)), axis=1)
@@ -41,7 +41,7 @@ def draw(count: int, g: np.random.Generator) -> tuple[Array, Array]:
 
 
 def after(cycle: Array, place: Array, nodes: Array, hops: Array | int) -> Array:
-    """The nodes so many steps on, [N, ...]."""
+    """The nodes reached after a number of steps, [N, ...]."""
     at = (np.take_along_axis(place, nodes, axis=1) + hops) % NODES
     found: Array = np.take_along_axis(cycle, at.astype(np.int64), axis=1)
     return found

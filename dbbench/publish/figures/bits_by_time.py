@@ -56,10 +56,10 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "The bound on bits per character by the share of the mask schedule it comes from: density at the left, sum "
-        "from the clean end at the right, which ends at the table's number (less the reconstruction term). Dashed: "
-        "boundaries of the blocks; the last block owns the left range. Lines are means over seeds, shaded their "
-        "range; all arms saw the same masks."
+        "Contribution of each part of the mask schedule to the bound on bits per character: density on the left, "
+        "cumulative sum from the clean end on the right, which ends at the value of the table (less the reconstruction "
+        "term). Dashed: boundaries of the blocks; the last block owns the left range. Lines are means over seeds, "
+        "shading is their range; all arms saw the same masks."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "block", "t_low", "t_high", "bits"),

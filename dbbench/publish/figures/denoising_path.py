@@ -62,7 +62,7 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "The clean image D that the network sees in the noisy one along the chain, for the first samples of seed 0 (rows); "
+        "The denoised estimate D along the chain, for the first samples of seed 0 (rows); "
         "below each frame its noise level, which falls from left to right. The frame's colour is the block that owns the step; "
         "end to end there is one block. Both arms start from the same noise."
     ),

@@ -75,8 +75,8 @@ FIGURE = Figure(
     draw,
     caption=(
         "Frechet distance of samples from the test images against the number of blocks B, at equal layer evaluations: a "
-        "network of B blocks takes B times the steps. Left ours, the line being the mean over seeds and shaded their range; "
-        "horizontal lines are controls and what real images reach. Right the paper's, on its own data and features: compare "
+        "network of B blocks takes B times the steps. Left ours, lines are means over seeds, shading is their range; "
+        "horizontal lines are controls and real images. Right the paper's, on its own data and features: compare "
         "the shapes, not the values."
     ),
     needs=("cells",),

@@ -87,12 +87,11 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Training error and validation accuracy of every arm; lines are means over seeds, shaded their range. Left against "
+        "Training error and validation accuracy of every arm; lines are means over seeds, shading is their range. Left against "
         "the optimizer steps of one process, right against the layers run forward by all processes of a run: with B blocks "
         "a step runs L/B layers. The training error of a network that denoises is the mean of its blocks' unweighted losses "
-        "(end to end: of its one block), and of a classifier end to end its loss. The latter is of another task than "
-        "DiffusionBlocks' (which averages over noise levels, at low ones the target can be read off its input) and is not to "
-        "be compared with it. "
+        "(end to end: of its one block), and of a classifier end to end its loss. The two are not "
+        "comparable: that of DiffusionBlocks averages over noise levels, and at low ones the target can be read off the input. "
         "Validation samples are held out of the training part; the test part plays no role here. The processes of an "
         "isolated run know only their own block: they have an error and no accuracy."
     ),

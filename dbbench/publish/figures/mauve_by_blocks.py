@@ -52,8 +52,8 @@ FIGURE = Figure(
     draw,
     caption=(
         "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from "
-        "the paper's, so only the order of the block counts compares. Line: mean over seeds, ticks the seeds; dotted: unigram "
-        "samples, above which a MAUVE says something."
+        "the paper's, so only the order of the block counts compares. Line: mean over seeds; ticks: seeds; dotted: unigram "
+        "samples, above which MAUVE is informative."
     ),
     needs=("cells",),
     numbers=("blocks", "seed", "value", "published", "unigram"),

@@ -61,7 +61,7 @@ FIGURE = Figure(
     caption=(
         "The peak of one training step by the closed form, counted on fake tensors, counted on a step really executed in a "
         "fresh process, and as the rise of that process's resident memory; all over the count on fake tensors, which is given "
-        "below each group. A way that this machine does not have is named as not measured."
+        "below each group. Methods that this machine does not support are marked as not measured."
     ),
     needs=("evaluation.json",),
     numbers=("block", *WAYS),

@@ -9,7 +9,7 @@ FIGURE = swept_figure(
     "batch_size",
     "samples in a batch",
     caption=(
-        "Peak memory of one training step against the batch size (B = 3). At large batches activations are all that counts and "
-        "the reduction tends to its limit; at small ones weights and optimiser state set it."
+        "Peak memory of one training step against the batch size (B = 3). At large batches activations dominate and the "
+        "reduction approaches its limit; at small ones weights and optimiser state determine it."
     ),
 )

@@ -56,7 +56,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     panels[0].set(ylabel="GB at the peak (dashed: end to end)")
     most = rows["blocks"].max()
     panels[3].plot([1, most], [1, most], color=QUIET, linewidth=0.8, linestyle="--")
-    panels[3].set_title("times less (dashed: B)", fontsize=6.5)
+    panels[3].set_title("k-fold reduction (dashed: B)", fontsize=6.5)
     panels[3].set(xlabel="blocks B")
     panels[3].set_xticks(sorted(set(rows["blocks"])), [f"{b:g}" for b in sorted(set(rows["blocks"]))])
     panels[3].legend(fontsize=5, loc="upper left")
@@ -69,9 +69,9 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Peak memory of one training step against the number of blocks B, the layers being the same, by what it is made of. "
-        "Right: how many times less than end to end, beside B. What keeps it below B: the shared ends, the temporaries of one "
-        "layer's backward pass, and in the joint process the weights and moments of all other blocks."
+        "Peak memory of one training step against the number of blocks B at a fixed number of layers, by category. "
+        "Right: the k-fold reduction of the end-to-end peak, with B. What keeps it below B: embeddings and head, the "
+        "temporaries of one layer's backward pass, and in the joint process the weights and moments of all other blocks."
     ),
     needs=("evaluation.json",),
     numbers=SWEPT_NUMBERS,

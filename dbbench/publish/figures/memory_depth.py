@@ -7,7 +7,7 @@ from dbbench.publish.profiles import swept_figure
 FIGURE = swept_figure(
     "depth",
     "layers",
-    "layers L, four a block",
+    "layers L, four per block",
     caption=(
         "Peak memory of one training step against the number of layers, at four layers a block. A process that holds one "
         "block needs the same at every depth; end to end grows with it, and so does the joint process, by the optimiser "

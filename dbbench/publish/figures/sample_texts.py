@@ -45,8 +45,8 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "The same prompts (grey) continued by every arm with its own decoder, seed 0, as they came: nothing is "
-        "selected. At laptop scale networks of this size write words, not sense."
+        "The same prompts (grey) continued by every arm with its own decoder, seed 0, not selected. "
+        "At laptop scale networks of this size produce words without coherent meaning."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "sample"),

@@ -92,7 +92,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     axes.spines["left"].set_visible(False)
     shown = [r for r in roles if (rows["role"] == r).any()]
     handles = [Line2D([], [], color=colours[r], marker="o", linewidth=2.2, label=roles[r]) for r in shown]
-    handles.append(Line2D([], [], color=INK, marker="|", linewidth=0, markersize=7, label="a seed"))
+    handles.append(Line2D([], [], color=INK, marker="|", linewidth=0, markersize=7, label="one seed"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
@@ -103,7 +103,7 @@ FIGURE = Figure(
     caption=(
         "Table 1 with all its controls on one axis: dots are means over seeds (number at the right), bars their 95 % t "
         "interval (cut at 0 and 100), ticks the seeds. Dashed: the accuracy of guessing and the mean of the end-to-end "
-        "network. Green rows are separate trainings, pink rows read the same DiffusionBlocks weights otherwise."
+        "network. Green rows are separate trainings, pink rows are other evaluations of the same DiffusionBlocks weights."
     ),
     needs=("cells",),
     numbers=("seed", "value", "chance"),

@@ -1,4 +1,4 @@
-"""Generated text against the number of Euler steps: MAUVE, and the counts that say what a MAUVE is worth."""
+"""Generated text against the number of Euler steps: MAUVE, with the statistics needed to interpret it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.axhline(mine["unigram"].mean(), color=QUIET, linewidth=0.9, linestyle=":", label="unigram samples")
         # perplexities of texts that have not been learned go into the thousands
         scale = "log" if metric.startswith("gen_ppl") else "linear"
-        axes.set(xlabel="Euler steps a token", ylabel=title, xscale="log", yscale=scale)
+        axes.set(xlabel="Euler steps per token", ylabel=title, xscale="log", yscale=scale)
         steps = sorted(set(mine["steps"]))
         axes.set_xticks(steps, [f"{s:.0f}" for s in steps], minor=False)
         axes.xaxis.minorticks_off()
@@ -68,9 +68,9 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Texts generated with more or fewer Euler steps for each token, greedy at the end. A text that repeats itself "
+        "Texts generated with different numbers of Euler steps per token, greedy at the end. A text that repeats itself "
         "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram "
-        "samples. Lines are means over seeds, shaded their range."
+        "samples. Lines are means over seeds, shading is their range."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "steps", "value", "real", "unigram"),
