@@ -28,7 +28,7 @@ SCALES: dict[str, Scale] = {
     scale.name: scale
     for scale in (
         Scale("smoke", "checks the code path in minutes; says nothing about the method", seeds=1, judged=False),
-        Scale("laptop", "small data and networks; a CPU suffices"),
+        Scale("laptop", "small data and networks; a CPU suffices", seeds=5),
         Scale("gpu", "small real data sets; one GPU", needs_gpu=True),
         Scale("paper", "data, sizes and steps of the paper; GPUs", needs_gpu=True, comparable_to_paper=True),
     )

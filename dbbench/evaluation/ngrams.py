@@ -9,8 +9,15 @@ Shapes: W windows, S tokens, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from dbbench.data.text import Tokens
+
+#: training tokens counted at most, from the first: more would not fit into memory, and say little of the order of the rows
+LIMIT = 1 << 24
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -52,13 +59,13 @@ def look_up(keys: Ints, values: Ints, wanted: Ints) -> Ints:
     return found
 
 
-def witten_bell(text: ArrayLike, windows_WS: ArrayLike, order: int, vocabulary: int) -> list[Floats]:
+def witten_bell(text: Tokens | Sequence[int], windows_WS: ArrayLike, order: int, vocabulary: int) -> list[Floats]:
     """The probability of each token of the windows, [W, S], under the models of 1, 2, ... `order` tokens.
 
     Args:
-        text: tokens of the training part, [T].
+        text: tokens of the training part, [T], of which the first LIMIT are counted.
     """
-    tokens, windows = np.asarray(text, np.int64), np.asarray(windows_WS, np.int64)
+    tokens, windows = np.asarray(text[:LIMIT], np.int64), np.asarray(windows_WS, np.int64)
     p = np.full(windows.shape, 1.0 / vocabulary)
     found = []
     for n in range(1, order + 1):

@@ -167,9 +167,9 @@ def test_a_judge_is_found_by_its_own_name_whatever_experiments_are_in_play() -> 
     """A job of the workflow that depended on which run it is made for would run again when others are asked for."""
     found = set()
     for name in ("table2", "table4", "table5"):
-        for configuration in load_plan(load_suite({"scale": "laptop", "experiments": [name]})).configurations.values():
+        for configuration in load_plan(load_suite({"scale": "gpu", "experiments": [name]})).configurations.values():
             for judge in configuration.judges:
-                assert judge in find_configuration("laptop", judge).judges
+                assert judge in find_configuration("gpu", judge).judges
                 found.add(judge)
     assert len(found) == 3
 
