@@ -15,15 +15,24 @@ from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.config.evaluations.ar import Settings
 from dbbench.config.texts import TextConfig
+from dbbench.data.sequences import SequenceData
 from dbbench.data.tokens import TextData
-from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job, exact
 from dbbench.evaluation.generation import Generate, Pick, by_chain, end_to_end, greedy, top_p
-from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, other_windows, percent, spread
+from dbbench.evaluation.measures import (
+    ERROR_COLUMNS,
+    EXACT_COLUMNS,
+    SWEEP_COLUMNS,
+    errors_at_levels,
+    other_windows,
+    percent,
+    spread,
+)
 from dbbench.evaluation.ngrams import witten_bell
 from dbbench.evaluation.pretrained import Pretrained, present
 from dbbench.evaluation.tasks import Answer, add_hops, add_law, add_texts
 from dbbench.evaluation.texts import Judge, JudgeModel, load_judge_model
-from dbbench.methods.diffusion_blocks import Chain
+from dbbench.methods.diffusion_blocks import Chain, last
 from dbbench.models import Network
 from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
@@ -39,9 +48,14 @@ def evaluate(job: Job) -> Evaluation:
     assert isinstance(settings, Settings)
     test = job.data.whole("test")
     batch = Batch(spread(test.inputs, settings.windows), spread(test.labels, settings.windows))
-    kind = Blockwise if job.configuration.denoises else EndToEnd
     with torch.no_grad():
-        found = kind(job.configuration, settings, job.networks, batch)
+        found: EndToEnd | Blockwise
+        if job.configuration.denoises:
+            assert isinstance(job.data, TextData | SequenceData)
+            counts = job.data.token_counts(CARDS[job.configuration.data.name].classes)
+            found = Blockwise(job.configuration, settings, job.networks, batch, counts)
+        else:
+            found = EndToEnd(job.configuration, settings, job.networks, batch)
         measure_task(job, found, batch)
         continue_texts(job, found, settings.text)
     add_ngrams(found.result, job, batch.labels, settings.ngrams)
@@ -75,6 +89,8 @@ def add_ngrams(result: Evaluation, job: Job, windows: Tensor, order: int) -> Non
 
 #: of a sequence whose law is known, this part is the prompt from which the rest is made
 PROMPT_PART = 4
+#: the most that the logits of exact denoisers may take at a time
+SLICE_BYTES = 2**28
 
 
 class Generating(Protocol):
@@ -151,9 +167,16 @@ class EndToEnd:
 
 
 class Blockwise:
-    """A run of DiffusionBlocks."""
+    """A run of DiffusionBlocks; `token_counts` [V] is how often each token occurs in the training part."""
 
-    def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], batch: Batch) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        settings: Settings,
+        networks: list[Network],
+        batch: Batch,
+        token_counts: Tensor,
+    ) -> None:
         self.settings, self.batch, process = settings, batch, configuration.denoising.process
         self.chain = Chain(networks, configuration.partition, process, settings.sampler)
         self.width = configuration.model.width
@@ -164,6 +187,8 @@ class Blockwise:
         self.answers = [Answer(t, b, sigma, x) for t, (b, sigma, x) in enumerate(zip(route, grid, logits, strict=True))]
         self.given_text()
         self.errors_at_fixed_levels()
+        self.sweep_steps()
+        self.exact_errors_at_fixed_levels(token_counts)
 
     def unit(self) -> Tensor:
         """A standard normal draw for every token, [W, S, d]."""
@@ -231,6 +256,41 @@ class Blockwise:
             for name, order in (("own_block", list(blocks)), ("reversed_block", list(reversed(blocks)))):
                 mean = sum(error(order[b], sigma) for b, sigma in middle) / len(middle)
                 self.result.add("middle_cross_entropy", mean, name, evaluator="each range's middle level, mean over ranges")
+
+    def slices(self) -> list[slice]:
+        """Windows whose logits in float64 fit `SLICE_BYTES`."""
+        w, s = self.batch.labels.shape
+        size = max(1, SLICE_BYTES // (8 * s * self.answers[0].logits.shape[-1]))
+        return [slice(at, at + size) for at in range(0, w, size)]
+
+    def sweep_steps(self) -> None:
+        """Accuracy of chains of T steps, the text before each token given, beside exact Bayes chains of as many steps."""
+        labels, unit, rows = self.batch.labels, self.unit(), []
+        for steps in self.settings.chain_sweep:
+            chain, ours, exact_ones = self.chain.varied(steps=steps), list[Tensor](), list[Tensor]()
+            for i in self.slices():
+                posterior = self.answers[0].logits[i].softmax(-1)
+                ours.append(last(chain.walk(self.batch.inputs[i], unit[i])).output.logits.argmax(-1))
+                exact_ones.append(exact.chain_end(chain, posterior, unit[i]).argmax(-1))
+            found = [percent(torch.cat(ends) == labels) for ends in (ours, exact_ones)]
+            rows.append([steps, *found])
+            self.result.add("accuracy_percent", found[0], f"chain{steps}")
+            self.result.add("accuracy_percent", found[1], f"bayes_chain{steps}")
+        self.result.curve("step_sweep", SWEEP_COLUMNS, rows)
+
+    def exact_errors_at_fixed_levels(self, token_counts: Tensor) -> None:
+        """Cross-entropy of exact denoisers at fixed levels: of z with the tokens' frequencies, and with block 0's posterior."""
+        network, labels, unit, rows = self.chain.network(0), self.batch.labels, self.unit(), []
+        y, table = network.target(self.batch), network.table()
+        frequencies = exact.log_probabilities((token_counts + 1).double().to(y.device)) - float((token_counts + 1).sum().log())
+        for sigma in self.settings.levels_within(self.chain.process):
+            found = []
+            for i in self.slices():
+                posterior = exact.log_probabilities(self.answers[0].logits[i].softmax(-1))
+                z = y[i] + sigma * unit[i]
+                found.append(torch.stack([exact.error(z, sigma, table, p, labels[i]) for p in (frequencies, posterior)]))
+            rows.append([sigma, *torch.cat(found, dim=1).mean(1).tolist()])
+        self.result.curve("exact_error_at_level", EXACT_COLUMNS, rows)
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is greedy at the end of T = B steps; `top_p` ends as the end-to-end network does."""

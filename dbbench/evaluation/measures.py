@@ -14,6 +14,9 @@ from dbbench.partition import Partition
 from dbbench.seeding import generator
 
 ERROR_COLUMNS = ["block", "sigma", "owns", "cross_entropy"]
+#: of exact denoisers (`evaluation.exact`): what the noisy target tells alone, and with the posterior of block 0
+EXACT_COLUMNS = ["sigma", "z_alone", "z_and_block0"]
+SWEEP_COLUMNS = ["steps", "accuracy_percent", "bayes_accuracy_percent"]
 
 
 def percent(correct: Tensor) -> float:

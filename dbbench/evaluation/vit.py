@@ -19,9 +19,10 @@ from torch import Tensor
 from dbbench.batch import Batch
 from dbbench.config.evaluations.vit import Settings, neighbours
 from dbbench.config.samplers import SamplerConfig
-from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, percent, shuffled
-from dbbench.methods.diffusion_blocks import Call, Chain, last
+from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job, exact
+from dbbench.evaluation.exact import chain_end
+from dbbench.evaluation.measures import ERROR_COLUMNS, EXACT_COLUMNS, SWEEP_COLUMNS, errors_at_levels, percent, shuffled
+from dbbench.methods.diffusion_blocks import Call, Chain
 from dbbench.models import Network
 from dbbench.seeding import generator
 
@@ -95,6 +96,7 @@ class Classification:
             self.result.add("accuracy_percent", self.accuracy(sampler, "few"), name, evaluator=self.evaluator("few"))
         self.step_sweep()
         self.errors_at_fixed_levels()
+        self.exact_errors_at_fixed_levels()
         self.errors_in_ranges()
         self.label_cosine()
         return self.result
@@ -161,27 +163,9 @@ class Classification:
         result.add("accuracy_percent", self.bayes_chain(posterior, sampler), "bayes_chain")
 
     def bayes_chain(self, posterior_KNC: Tensor, sampler: SamplerConfig) -> float:
-        """Accuracy of a chain of exact denoisers for the law whose label probabilities are block 0's posterior.
-
-        The denoiser of a mixture of C points e_c with weights p_c is sum_c w_c e_c, w_c ~ p_c exp(-|z - e_c|^2 / 2 sigma^2).
-        """
+        """Accuracy of a chain of exact denoisers for the law whose label probabilities are block 0's posterior."""
         chain = self.chain(sampler)
-        table = chain.network(0).table()
-
-        def end(k: int, posterior: Tensor) -> Tensor:
-            log_p = posterior.clamp_min(1e-30).log()
-
-            def log_weights(step: int, block: int, z: Tensor, sigma: float) -> Tensor:
-                return log_p - torch.cdist(z.double(), table.double()) ** 2 / (2 * sigma**2)
-
-            def clean(block: int, log_w: Tensor) -> Tensor:
-                denoised: Tensor = log_w.softmax(-1).float() @ table
-                return denoised
-
-            log_w: Tensor = last(chain.calls(self.unit(k, len(posterior)), log_weights, clean)).output
-            return log_w
-
-        ends = torch.stack([end(k, posterior) for k, posterior in enumerate(posterior_KNC)])
+        ends = torch.stack([chain_end(chain, p, self.unit(k, len(p))) for k, p in enumerate(posterior_KNC)])
         return percent(ends.argmax(-1) == self.batch.labels)
 
     def shuffled_images(self) -> None:
@@ -202,7 +186,7 @@ class Classification:
             rows.append([steps, value, exact])
             self.result.add("accuracy_percent", value, f"steps{steps}", evaluator=self.evaluator("one"))
             self.result.add("accuracy_percent", exact, f"bayes_steps{steps}", evaluator=self.evaluator("one"))
-        self.result.curve("step_sweep", ["steps", "accuracy_percent", "bayes_accuracy_percent"], rows)
+        self.result.curve("step_sweep", SWEEP_COLUMNS, rows)
 
     def errors_at_fixed_levels(self) -> None:
         """Cross-entropy of every block at fixed levels, its own and others'."""
@@ -212,11 +196,29 @@ class Classification:
                 self.result.add("cross_entropy", value, f"sigma{sigma:g}", evaluator=self.evaluator("one"))
         self.result.curve("error_at_level", ERROR_COLUMNS, found)
 
+    def exact_errors_at_fixed_levels(self) -> None:
+        """Cross-entropy of exact denoisers at the same levels: of z alone, and of z with block 0's posterior."""
+        network, labels = self.chain(self.settings.sampler).network(0), self.batch.labels
+        table = network.table()
+        posterior = next(self.runs(self.settings.sampler, self.batch.inputs, 1))
+        of_block0 = exact.log_probabilities(torch.cat([calls[0].output.logits for calls in posterior]).softmax(-1))
+        rows = []
+        for sigma in self.settings.levels_within(self.process):
+            z = network.target(self.batch) + sigma * self.level_noise()
+            # classes are equally frequent in all image sets of the suite
+            found = [exact.error(z, sigma, table, p, labels).mean().item() for p in (torch.zeros(len(table)).to(z), of_block0)]
+            rows.append([sigma, *found])
+        self.result.curve("exact_error_at_level", EXACT_COLUMNS, rows)
+
+    def level_noise(self) -> Tensor:
+        """A standard normal draw for each sample, the same for every block and level, [N, d]."""
+        g = generator(EVALUATION_SEED, "levels")
+        return torch.randn(len(self.batch.labels), self.width, generator=g).to(self.batch.inputs.device)
+
     def error(self, block: int, sigma: float) -> float:
-        """Cross-entropy of a block at a level, the same draw of noise for every block and level."""
-        chain, size, n = self.chain(self.settings.sampler), self.settings.batch_size, len(self.batch.labels)
-        eps = torch.randn(n, self.width, generator=generator(EVALUATION_SEED, "levels")).to(self.batch.inputs.device)
-        z = chain.network(block).target(self.batch) + sigma * eps
+        """Cross-entropy of a block at a level."""
+        chain, size = self.chain(self.settings.sampler), self.settings.batch_size
+        z = chain.network(block).target(self.batch) + sigma * self.level_noise()
         slices = zip(self.batch.inputs.split(size), z.split(size), strict=True)
         logits = torch.cat([chain.denoise(block, x, zz, sigma).logits for x, zz in slices])
         return F.cross_entropy(logits, self.batch.labels).item()

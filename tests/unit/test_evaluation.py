@@ -110,6 +110,20 @@ def test_shuffled_images_fall_to_chance() -> None:
     assert not torch.equal(other.inputs, INPUTS)
 
 
+def test_errors_of_exact_denoisers_are_those_of_the_oracle() -> None:
+    """Its posterior at the highest noise is block 0's, so with z it gives the oracle's error; where all labels are as
+    likely, z says as much alone."""
+    for p, same in ((0.9, "z_and_block0"), (0.1, "z_alone")):
+        curves = classification(p).evaluate().curves
+        ours = {row[1]: row[3] for row in curves["error_at_level"].rows if row[0] == 0}
+        exact = curves["exact_error_at_level"]
+        for row in exact.rows:
+            found = dict(zip(exact.columns, row, strict=True))
+            assert found[same] == pytest.approx(ours[found["sigma"]], abs=2e-3)
+            if p > 0.5 and found["sigma"] > 1:
+                assert found["z_and_block0"] < found["z_alone"] - 0.5
+
+
 def test_everything_is_measured_once() -> None:
     measured = classification(0.9)
     measured.settings = measured.settings.model_copy(update={"samplers": {"hard": SamplerConfig(bridge="hard")}})
@@ -117,7 +131,7 @@ def test_everything_is_measured_once() -> None:
     keys = [(r.metric, r.variant, r.split) for r in result.rows]
     assert len(keys) == len(set(keys))
     assert ("accuracy_percent", "hard", "test") in keys
-    assert set(result.curves) == {"accuracy_per_step", "step_sweep", "error_at_level"}
+    assert set(result.curves) == {"accuracy_per_step", "step_sweep", "error_at_level", "exact_error_at_level"}
     assert all(r.evaluator for r in result.rows)
 
 

@@ -72,6 +72,7 @@ OTHERWISE: dict[str, Any] = {
         "windows": 6,
         "levels": [0.2],
         "step_sweep": [2],
+        "chain_sweep": [2],
         "draws": 5,
         "votes": [2],
         "strata": 6,

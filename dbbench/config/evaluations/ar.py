@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field, PositiveInt
+
 from dbbench.cards import CARDS
 from dbbench.config.evaluations import Reading, SweptEvaluation
 from dbbench.config.samplers import TextSampler
@@ -18,6 +20,7 @@ class Settings(SweptEvaluation, TextEvaluation):
     """Windows of given text, and texts that are continued."""
 
     sampler: TextSampler = TextSampler()
+    chain_sweep: tuple[PositiveInt, ...] = Field((), description="numbers of steps of the chain under given text")
 
     def check(self, configuration: Configuration) -> None:
         """Refuse what the data cannot give: n-grams and judged texts need a text."""
@@ -40,6 +43,7 @@ class Settings(SweptEvaluation, TextEvaluation):
             return [*found, Reading("cross_entropy")]
         found += [Reading(m, "block0") for m in ("accuracy_percent", "cross_entropy", "p_true_percent")]
         found += [Reading("cross_entropy", "chain")]
+        found += [Reading("accuracy_percent", f"{kind}{n}") for n in self.chain_sweep for kind in ("chain", "bayes_chain")]
         if len(configuration.partition) > 1:
             found += [Reading("middle_cross_entropy", v) for v in ("own_block", "reversed_block")]
         return found
