@@ -16,5 +16,6 @@ rule all:
         TABLES,
         FIGURES,
         f"results/{SCALE}/verdicts.md",
+        f"results/{SCALE}/budget.md",
         f"results/{SCALE}/report.html",
         f"results/{SCALE}/tracking_synced.json",

@@ -12,7 +12,7 @@ def add_commands(commands: Commands) -> None:
     for name, run in (("cells", cells), ("table", table)):
         commands.add(name, run, of_plan=True).add_argument("--experiment", required=True)
     commands.add("figure", figure, of_plan=True).add_argument("name")
-    for name, run in (("verdicts", verdicts), ("report", report)):
+    for name, run in (("verdicts", verdicts), ("budget", budget), ("report", report)):
         commands.add(name, run, of_plan=True)
     commands.add("sync", sync, of_plan=True, json=True)
 
@@ -43,6 +43,13 @@ def verdicts(args: argparse.Namespace) -> None:
     from dbbench.publish.verdicts import write_verdicts
 
     write_verdicts(planned(args))
+
+
+def budget(args: argparse.Namespace) -> None:
+    """Write the table of what every arm reached and what it took."""
+    from dbbench.publish.budget import write_budget
+
+    write_budget(planned(args))
 
 
 def report(args: argparse.Namespace) -> None:

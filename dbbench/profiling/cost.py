@@ -17,7 +17,7 @@ from dbbench.codehash import code_hash, training_entries
 from dbbench.files import read_json
 from dbbench.profiling.step import changed, fakes, prepare
 from dbbench.profiling.tracker import profile
-from dbbench.runs.records import Cost
+from dbbench.runs.records import Cost, StepCost
 from dbbench.runs.strict import Part, fitted, write
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def kept_cost(folder: Path, configuration: Configuration, block: int | None = No
 
 
 def step_cost(configuration: Configuration, block: int | None = None) -> Cost:
-    """The cost of a step of a training process of the configuration.
+    """The cost of a step of a training process of the configuration, as it is and with activation checkpointing.
 
     Args:
         block: the block of an isolated process; None for a process that holds the whole network.
@@ -58,6 +58,13 @@ def step_cost(configuration: Configuration, block: int | None = None) -> Cost:
     Raises:
         UserError: data without random batches, or a step that holds tensors on several devices.
     """
+    own = _counted(configuration, block)
+    if configuration.training.checkpointing:
+        return Cost(**own.model_dump(), checkpointed=own)
+    return Cost(**own.model_dump(), checkpointed=_counted(changed(configuration, training={"checkpointing": True}), block))
+
+
+def _counted(configuration: Configuration, block: int | None) -> StepCost:
     if block is not None:
         counted = [block_flops(configuration, block)]
     elif configuration.blockwise:
@@ -66,7 +73,7 @@ def step_cost(configuration: Configuration, block: int | None = None) -> Cost:
         steps = DRAWN_STEPS if configuration.model.repeated_layers else 1
         counted = [block_flops(configuration, step=s) for s in range(steps)]
     peak = profile(configuration, block=block).peak_bytes
-    return Cost(step_flops=sum(counted) / len(counted), step_peak_bytes=peak)
+    return StepCost(step_flops=sum(counted) / len(counted), step_peak_bytes=peak)
 
 
 def block_flops(configuration: Configuration, block: int | None = None, step: int | None = None) -> int:

@@ -71,6 +71,11 @@ def table_file(scale: str, experiment: str, ending: str = "csv") -> Path:
     return scale_folder(scale) / "tables" / f"{experiment}.{ending}"
 
 
+def budget_file(scale: str, ending: str = "csv") -> Path:
+    """Quality and cost of every arm of a scale; endings csv and md."""
+    return scale_folder(scale) / f"budget.{ending}"
+
+
 def verdicts_file(scale: str, ending: str = "csv") -> Path:
     """The verdicts of a scale; endings csv and md."""
     return scale_folder(scale) / f"verdicts.{ending}"

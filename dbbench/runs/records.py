@@ -76,7 +76,7 @@ class Identity(Part):
         return key if self.block is None else f"{key}/block{self.block}"
 
 
-class Cost(Part):
+class StepCost(Part):
     """What a step of a training process costs, counted on fake tensors whatever machine trains.
 
     `step_flops` are the floating-point operations of matrix products, convolutions and attention, forward and backward, mean
@@ -85,6 +85,12 @@ class Cost(Part):
 
     step_flops: float
     step_peak_bytes: int
+
+
+class Cost(StepCost):
+    """The step as it was trained, and the same step with activation checkpointing, which gives the same weights."""
+
+    checkpointed: StepCost
 
 
 class Run(Identity, Made):

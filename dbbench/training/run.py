@@ -20,7 +20,17 @@ from dbbench.models import Network, TokenCounts, count_parameters, materialise
 from dbbench.models import build as build_network
 from dbbench.runs.metrics import METRICS, STATE, Metrics
 from dbbench.runs.provenance import command, commit, device_name, now, versions
-from dbbench.runs.records import WEIGHTS, Cost, Parameters, Trained, check_weights, file_sha256, read_trained, write_run
+from dbbench.runs.records import (
+    WEIGHTS,
+    Cost,
+    Parameters,
+    StepCost,
+    Trained,
+    check_weights,
+    file_sha256,
+    read_trained,
+    write_run,
+)
 from dbbench.training.checkpoint import assemble, save_weights
 from dbbench.training.loop import Trainer, fit
 
@@ -165,8 +175,14 @@ def assemble_run(configuration: Configuration, scale: str, seed: int, folder: Pa
 
 def _joined_cost(records: Sequence[Trained]) -> Cost | None:
     """The cost of a step of joined blocks: the mean over all their steps, and the largest peak of a process."""
-    costs = [(r.steps, r.cost) for r in records if r.cost is not None]
+    costs = [r.cost for r in records if r.cost is not None]
     if len(costs) < len(records):
         return None
-    flops = sum(steps * cost.step_flops for steps, cost in costs) / sum(steps for steps, _ in costs)
-    return Cost(step_flops=flops, step_peak_bytes=max(cost.step_peak_bytes for _, cost in costs))
+    steps = [r.steps for r in records]
+    own, again = _mean_cost(costs, steps), _mean_cost([c.checkpointed for c in costs], steps)
+    return Cost(**own.model_dump(), checkpointed=again)
+
+
+def _mean_cost(costs: Sequence[StepCost], steps: Sequence[int]) -> StepCost:
+    flops = sum(n * cost.step_flops for n, cost in zip(steps, costs, strict=True)) / sum(steps)
+    return StepCost(step_flops=flops, step_peak_bytes=max(cost.step_peak_bytes for cost in costs))

@@ -10,7 +10,7 @@ from dbbench.config import Configuration, Plan, load_plan, load_suite
 from dbbench.files import write_text
 from dbbench.runs import records, rows
 from dbbench.runs.reading import Run, runs_of
-from dbbench.runs.records import Dataset, Parameters, Trained
+from dbbench.runs.records import Cost, Dataset, Parameters, StepCost, Trained
 from dbbench.runs.rows import Curve, Evaluated, Evaluation
 
 
@@ -62,6 +62,7 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
         samples_seen=1,
         peak_rss_bytes=1,
         layer_evaluations=configuration.layer_evaluations,
+        cost=Cost(step_flops=6e6, step_peak_bytes=9_000_000, checkpointed=StepCost(step_flops=8e6, step_peak_bytes=4_000_000)),
         blocks=[f"block{b}" for b in range(len(configuration.partition))] if joined else None,
     )
     records.write_run(folder, record)

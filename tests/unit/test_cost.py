@@ -11,7 +11,7 @@ from dbbench.profiling import cost
 from dbbench.profiling.cost import block_flops, step_cost
 from dbbench.profiling.step import changed
 from dbbench.profiling.tracker import profile
-from dbbench.runs.records import Cost
+from dbbench.runs.records import Cost, StepCost
 
 N, WIDTH, MLP, TOKENS = 8, 32, 128, 17  # 16 patches of an 8 x 8 digit, and the class token
 END_TO_END = Configuration.model_validate(
@@ -68,7 +68,7 @@ def test_recurrent_depth_averages_over_how_often_its_core_runs(monkeypatch: pyte
 
 def test_a_cost_is_kept_for_the_other_seeds_until_the_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = []
-    made = Cost(step_flops=6.0, step_peak_bytes=7)
+    made = Cost(step_flops=6.0, step_peak_bytes=7, checkpointed=StepCost(step_flops=8.0, step_peak_bytes=5))
     monkeypatch.setattr(cost, "step_cost", lambda *which: counted.append(which) or made)
     assert [cost.kept_cost(tmp_path, ISOLATED, 1) for _ in range(2)] == [made, made]
     assert cost.kept_cost(tmp_path, ISOLATED, 2) == made
@@ -76,3 +76,14 @@ def test_a_cost_is_kept_for_the_other_seeds_until_the_code_changes(tmp_path: Pat
     monkeypatch.setattr(cost, "code_hash", lambda *entries: "other code")
     cost.kept_cost(tmp_path, ISOLATED, 1)
     assert len(counted) == 3
+
+
+def test_checkpointing_runs_the_layers_forward_again_and_keeps_less() -> None:
+    found = step_cost(END_TO_END)
+    layers = 6 * (block_flops(END_TO_END) - block_flops(changed(END_TO_END, model={"layers": 5})))
+    last_products = 6 * 2 * N * TOKENS * WIDTH * MLP  # nothing keeps what they give, so they are not made again
+    assert found.checkpointed.step_flops == found.step_flops + layers / 3 - last_products
+    assert found.checkpointed.step_peak_bytes < found.step_peak_bytes
+    assert step_cost(changed(END_TO_END, training={"checkpointing": True})) == Cost(
+        **found.checkpointed.model_dump(), checkpointed=found.checkpointed
+    )

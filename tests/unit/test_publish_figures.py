@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -81,7 +82,12 @@ def test_a_figure_needs_no_more_than_its_inputs(plan, project, tmp_path, name):
 
 def test_every_figure_module_belongs_to_an_experiment():
     experiments = [load_experiment(path) for path in sorted((config_root() / "experiments").glob("*.yaml"))]
-    named = {n for e in experiments for name in e.figures for n in (name, name.removeprefix(f"{e.name}_"))}
+    named = {
+        n
+        for e in experiments
+        for name in (*e.figures, *chain(*e.figures_at.values()))
+        for n in (name, name.removeprefix(f"{e.name}_"))
+    }
     assert set(known_figures()) <= named
 
 

@@ -91,6 +91,28 @@ rule verdicts:
         "dbbench verdicts {params.planned} 2> {log}"
 
 
+rule budget:
+    input:
+        [f"results/{SCALE}/cells/{name}.csv" for name, e in PLAN.experiments.items() if e.cells],
+    output:
+        multiext(f"results/{SCALE}/budget", ".csv", ".md"),
+    log:
+        f"results/{SCALE}/budget.log",
+    benchmark:
+        f"results/{SCALE}/budget.benchmark.tsv"
+    conda:
+        "../envs/dbbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        planned=PLANNED,
+        code=code_hash("dbbench.publish.budget"),
+    shell:
+        "dbbench budget {params.planned} 2> {log}"
+
+
 rule report:
     input:
         TABLES,

@@ -16,14 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbbench import plugins
 from dbbench.config import Plan
 from dbbench.errors import UserError
-from dbbench.runs.places import HERE, block_folder, cells_file, figure_file, run_folder
+from dbbench.runs.places import HERE, block_folder, budget_file, cells_file, figure_file, run_folder, verdicts_file
 
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
 KIND = "publish.figures"
-Need = Literal["cells", "metrics.jsonl", "evaluation.json"]
+Need = Literal["cells", "metrics.jsonl", "evaluation.json", "verdicts", "budget"]
+
+
+#: what a figure over all experiments is made from
+OVER_ALL: dict[str, Callable[[str], Path]] = {"verdicts": verdicts_file, "budget": budget_file}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Figure:
     """How a figure is made.
 
     `data` takes (plan, experiment, root) and gives the rows to draw, `draw` takes the rows as read back from the CSV, of
-    which the columns `numbers` are floats and all others strings. `needs` names what must exist before.
+    which the columns `numbers` are floats and all others strings. `needs` names what must exist before: of its own experiment,
+    or `verdicts` and `budget` over all of the plan.
     """
 
     data: Callable[[Plan, str, Path], pd.DataFrame]
@@ -83,6 +88,9 @@ def figure_inputs(plan: Plan, name: str) -> list[Path]:
     for need in get_figure(name, experiment).needs:
         if need == "cells":
             paths.append(cells_file(plan.scale, experiment))
+            continue
+        if need in OVER_ALL:
+            paths.append(OVER_ALL[need](plan.scale))
             continue
         for _, configuration, seed in plan.runs_of(experiment):
             run = (plan.scale, configuration.name, seed)

@@ -1,0 +1,146 @@
+"""One table over all experiments: what each arm reached, and what it took in steps, samples, operations, seconds and bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dbbench.config import Cell, Configuration, Plan
+from dbbench.files import write_text
+from dbbench.judgement.scales import mean_interval
+from dbbench.metrics import metric_of
+from dbbench.publish.cells import dataset_title, read_cells
+from dbbench.publish.frames import read_csv, unique, write_csv
+from dbbench.publish.roles import role_of
+from dbbench.runs.places import HERE, budget_file
+from dbbench.runs.reading import run_of
+from dbbench.runs.records import Trained
+
+COLUMNS = (
+    *("experiment", "architecture", "arm", "role", "configuration", "cell", "label", "metric", "mean", "ci_low", "ci_high"),
+    *("seeds", "steps", "samples", "layer_evaluations", "training_flops", "step_peak_bytes", "checkpointed_flops"),
+    *("checkpointed_peak_bytes", "train_seconds", "scale", "dataset"),
+)
+NUMBERS = (*COLUMNS[8:20],)
+ABOUT = (
+    "Steps, samples and layer evaluations are of all processes of a run together, operations (FLOPs) of all its steps, "
+    "forward and backward, under the math kernel of attention. Peak: the tensors of the heaviest training step of one "
+    "process, counted. Seconds are of this machine, the mean over seeds; of isolated blocks, which train side by side, the "
+    "longest."
+)
+
+
+def primary_cell(plan: Plan, experiment: str, arm: str) -> Cell | None:
+    """The cell that says how good an arm is: its first of the experiment's first metric, else its first; None without any."""
+    cells = [c for c in plan.experiments[experiment].cells if c.arm == arm and c.metric]
+    metrics = [c.metric for c in plan.experiments[experiment].cells if c.arm and c.metric]
+    return next((c for c in cells if c.metric == metrics[0]), cells[0] if cells else None)
+
+
+def _cost(plan: Plan, configuration: Configuration, root: Path) -> dict[str, float]:
+    records = [run_of(plan, configuration, seed, root).record for seed in plan.seeds_of(configuration)]
+    trained = [r for r in records if isinstance(r, Trained)]
+    first = trained[0]
+    cost = first.cost
+    return {
+        "steps": first.steps,
+        "samples": first.samples_seen,
+        "layer_evaluations": first.layer_evaluations,
+        "training_flops": math.nan if cost is None else cost.step_flops * first.steps,
+        "step_peak_bytes": math.nan if cost is None else cost.step_peak_bytes,
+        "checkpointed_flops": math.nan if cost is None else cost.checkpointed.step_flops * first.steps,
+        "checkpointed_peak_bytes": math.nan if cost is None else cost.checkpointed.step_peak_bytes,
+        "train_seconds": sum(r.train_seconds for r in trained) / len(trained),
+    }
+
+
+def _quality(cell: Cell | None, cells: pd.DataFrame) -> dict[str, str | float]:
+    if cell is None:
+        return {}
+    values = cells[cells["cell"] == cell.cell]["value"]
+    known: dict[str, str | float] = {"cell": cell.cell, "label": cell.label or cell.cell, "metric": cell.metric}
+    if values.empty:
+        return known
+    mean, low, high, seeds = mean_interval(list(values), metric_of(cell.metric))
+    return {**known, "mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds}
+
+
+def _rows(plan: Plan, root: Path) -> Iterator[dict[str, str | float]]:
+    for name, arms in plan.arms.items():
+        trained = {arm: c for arm, c in arms.items() if c.profile is None}
+        if not trained:
+            continue
+        cells = read_cells(plan, name, root) if plan.experiments[name].cells else pd.DataFrame(columns=["cell", "value"])
+        for arm, configuration in trained.items():
+            yield {
+                "experiment": name,
+                "architecture": configuration.architecture,
+                "arm": arm,
+                "role": role_of(configuration),
+                "configuration": configuration.name,
+                **_quality(primary_cell(plan, name, arm), cells),
+                **_cost(plan, configuration, root),
+                "scale": plan.scale,
+                "dataset": configuration.data.name,
+            }
+
+
+def collect_budget(plan: Plan, root: Path = HERE) -> pd.DataFrame:
+    """One row per trained arm of every experiment of the plan; columns COLUMNS.
+
+    Raises:
+        UserError: cells or runs that are missing or are not those the plan asks for.
+    """
+    return pd.DataFrame(list(_rows(plan, root)), columns=list(COLUMNS))
+
+
+def _number(value: float, unit: float = 1.0) -> str:
+    return "" if math.isnan(value) else f"{value / unit:,.4g}"
+
+
+def _line(row: dict[str, Any]) -> str:
+    decimals = metric_of(row["metric"]).decimals if row["metric"] else 2
+    quality = "" if math.isnan(row["mean"]) else f"{row['mean']:.{decimals}f}"
+    span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{decimals}f}, {row['ci_high']:.{decimals}f}]"
+    title = f"{metric_of(row['metric']).title}: " if row["metric"] else ""
+    numbers = (
+        _number(row["seeds"]),
+        _number(row["steps"]),
+        _number(row["samples"]),
+        _number(row["layer_evaluations"]),
+        _number(row["training_flops"], 1e12),
+        _number(row["train_seconds"]),
+        _number(row["step_peak_bytes"], 1e6),
+        _number(row["checkpointed_peak_bytes"], 1e6),
+    )
+    what = " | ".join(text.replace("|", "\\|") for text in (row["experiment"], f"`{row['arm']}`", title + (row["label"] or "")))
+    return f"| {what} | {quality} | {span} | {' | '.join(numbers)} |"
+
+
+def _markdown(plan: Plan, frame: pd.DataFrame) -> str:
+    titles = "; ".join(dataset_title(d) for d in unique(frame["dataset"])) or "none"
+    lines = [f"# Quality and cost of every arm at scale {plan.scale}", "", f"Data: {titles}. {ABOUT}", ""]
+    lines += [
+        "| experiment | arm | measured | mean | 95 % interval | seeds | steps | samples | layer evaluations | TFLOP | s "
+        "| peak MB | peak MB, checkpointed |",
+        f"|---|---|---|--:|:-:|{'--:|' * 8}",
+    ]
+    return "\n".join([*lines, *(_line({str(k): v for k, v in r.items()}) for r in frame.to_dict("records"))]) + "\n"
+
+
+def write_budget(plan: Plan, root: Path = HERE) -> Path:
+    """Write results/<scale>/budget.{csv,md}; gives the path of the CSV relative to the project."""
+    path = budget_file(plan.scale)
+    write_csv(root / path, collect_budget(plan, root), float_format="%.10g")
+    frame = read_budget(plan, root)
+    write_text(root / budget_file(plan.scale, "md"), _markdown(plan, frame))
+    return path
+
+
+def read_budget(plan: Plan, root: Path = HERE) -> pd.DataFrame:
+    """The table as written."""
+    return read_csv(root / budget_file(plan.scale), numbers=NUMBERS, columns=COLUMNS)

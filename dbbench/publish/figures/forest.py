@@ -1,0 +1,103 @@
+"""Every claim on one axis, in units of the smallest effect of interest D of its metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbbench.config import Plan
+from dbbench.publish.figures import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+SOURCES = {"paper": "claims of the paper", "ours": "findings of ours"}
+REACH = 12.0  # units of D that are shown; what lies further out is drawn at the edge, with its number
+COLUMNS = ["claim", "source", "experiment", "statement", "verdict", "difference", "ci_low", "ci_high", "bound", "seeds"]
+
+
+def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """One row per claim that has an estimate and a D, its numbers divided by D; positive favours the claim's left-hand side."""
+    from dbbench.publish.frames import read_csv
+    from dbbench.publish.verdicts import COLUMNS as WRITTEN
+    from dbbench.publish.verdicts import NUMBERS
+    from dbbench.runs.places import verdicts_file
+
+    frame = read_csv(root / verdicts_file(plan.scale), numbers=NUMBERS, columns=WRITTEN)
+    frame = frame[frame["effect"].notna() & frame["difference"].notna() & frame["upper"].isna() & (frame["kind"] != "null")]
+    rows = frame[[*COLUMNS, "effect", "scale"]].copy()
+    for column in ("difference", "ci_low", "ci_high", "bound"):
+        rows[column] = rows[column] / rows["effect"]
+    return rows
+
+
+def _line(axes: Axes, y: int, row: dict[str, Any], colour: str) -> None:
+    """Interval, mean and bound of a claim; an arrow where the mean lies beyond the axis."""
+    low, high, mean = max(row["ci_low"], -REACH), min(row["ci_high"], REACH), row["difference"]
+    if low < high:
+        axes.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=0.6)
+    marker = "o" if abs(mean) <= REACH else "<" if mean < 0 else ">"
+    axes.plot(max(-REACH, min(REACH, mean)), y, marker, color=colour, markersize=4)
+    axes.plot(row["bound"], y, "|", color="black", markersize=6, markeredgewidth=1)
+    axes.annotate(f"{mean:+.1f}", (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+                  va="center", fontsize=6)  # fmt: skip
+
+
+def _colours() -> dict[str, str]:
+    from dbbench.publish.style import COLOURS, QUIET
+
+    blue, red, green, orange = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[4]
+    return {"HOLDS": blue, "FAILS": red, "NO DIFFERENCE": green, "UNDECIDED": orange, "NOT TESTABLE": QUIET}
+
+
+def _word(verdict: str) -> str:
+    """The verdict without `here`; a claim that points to another is drawn as not tested."""
+    word = verdict.removesuffix(" here")
+    word = {"REPRODUCED": "HOLDS", "NOT REPRODUCED": "FAILS"}.get(word, word)
+    return word if word in _colours() else "NOT TESTABLE"
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """A panel for the paper's claims and one for ours, a line per claim."""
+    from matplotlib.lines import Line2D
+
+    from dbbench.publish.style import PAGE, QUIET, canvas
+
+    parts = {source: rows[rows["source"] == source] for source in SOURCES}
+    counts = [max(1, len(part)) for part in parts.values()]
+    scale = rows["scale"].iloc[0] if len(rows) else ""
+    figure = canvas(PAGE, 0.165 * sum(counts) + 1.5, f"scale {scale}  |  95 % intervals over seeds, in units of D")
+    colours = _colours()
+    panels = figure.subplots(len(parts), 1, sharex=True, height_ratios=counts)
+    for axes, (source, part) in zip(panels, parts.items(), strict=True):
+        axes.axvspan(-1, 1, color=QUIET, alpha=0.15, linewidth=0)
+        axes.axvline(0, color=QUIET, linewidth=0.8)
+        for y, row in enumerate(part.to_dict("records")):
+            _line(axes, y, {str(k): v for k, v in row.items()}, colours[_word(row["verdict"])])
+        axes.set_yticks(range(len(part)), list(part["claim"]))
+        axes.tick_params(axis="y", length=0, labelsize=6)
+        axes.set(title=SOURCES[source], ylim=(len(part) - 0.4, -0.6), xlim=(-REACH - 0.5, REACH + 0.5))
+        axes.grid(True, axis="x")
+        axes.spines["left"].set_visible(False)
+    panels[-1].set_xlabel("difference in units of D; to the right: better than what it is compared with")
+    shown = dict.fromkeys(_word(str(v)) for v in rows["verdict"])
+    handles = [Line2D([], [], color=colours[w], marker="o", linewidth=2, label=w) for w in colours if w in shown]
+    handles.append(Line2D([], [], color="black", marker="|", linewidth=0, markersize=6, label="bound of the claim"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=6)
+    return figure
+
+
+FIGURE = Figure(
+    data,
+    draw,
+    caption=(
+        "Every claim that was measured, as the difference of its two sides divided by D, the smallest effect of interest of "
+        "its metric, with the 95 % interval (number at the right: the mean). To the right the left-hand side is better. The "
+        "grey band is one D to both sides; a claim holds where its interval, corrected for the number of claims, lies beyond "
+        "the black tick of its bound. Grey lines are claims that a gate makes untestable. Arrows lie beyond the axis."
+    ),
+    needs=("verdicts",),
+    numbers=("difference", "ci_low", "ci_high", "bound", "seeds", "effect"),
+)

@@ -1,0 +1,73 @@
+"""The table of quality and cost, and the figures over all experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from publish_fixtures import table1_plan, write_runs
+
+from dbbench.config import Plan
+from dbbench.publish.budget import collect_budget, primary_cell, read_budget, write_budget
+from dbbench.publish.cells import read_cells, write_cells
+from dbbench.publish.figures import quality_against_compute
+from dbbench.publish.roles import ROLES, role, role_of
+from dbbench.runs.reading import runs_of
+from dbbench.runs.records import Trained, read_trained, write_run
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return table1_plan()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Path:
+    root: Path = tmp_path_factory.mktemp("project")
+    write_runs(plan, root)
+    write_cells(plan, "table1", root)
+    write_budget(plan, root)
+    return root
+
+
+def test_every_trained_arm_has_a_row_with_its_own_numbers(plan: Plan, project: Path) -> None:
+    frame = read_budget(plan, project).set_index("arm")
+    assert set(frame.index) == set(plan.arms["table1"])
+    cells = read_cells(plan, "table1", project)
+    for arm, configuration, run in runs_of(plan, "table1", project):
+        cell = primary_cell(plan, "table1", arm)
+        assert cell is not None
+        record = run.record
+        assert isinstance(record, Trained)
+        assert record.cost is not None
+        row = frame.loc[arm]
+        assert row["mean"] == pytest.approx(cells[cells["cell"] == cell.cell]["value"].mean())
+        assert row["steps"] == record.steps
+        assert row["training_flops"] == pytest.approx(record.cost.step_flops * record.steps)
+        assert row["role"] == role_of(configuration)
+
+
+def test_a_run_that_knows_no_cost_leaves_its_fields_empty(plan: Plan, project: Path, tmp_path: Path) -> None:
+    write_runs(plan, tmp_path)
+    write_cells(plan, "table1", tmp_path)
+    for arm, _, run in runs_of(plan, "table1", tmp_path):
+        if arm == "db":
+            write_run(tmp_path / run.folder, read_trained(tmp_path / run.folder).model_copy(update={"cost": None}))
+    frame = collect_budget(plan, tmp_path).set_index("arm")
+    assert frame["training_flops"].isna().sum() == 1
+    assert frame["training_flops"].isna()["db"]
+    text = (tmp_path / write_budget(plan, tmp_path)).with_suffix(".md").read_text()
+    assert "nan" not in text
+
+
+def test_the_figure_shows_end_to_end_again_at_the_cost_of_checkpointing(plan: Plan, project: Path) -> None:
+    rows = quality_against_compute.data(plan, "overview", project).set_index("role")
+    one, again = rows.loc["end_to_end"], rows.loc["end_to_end_checkpointed"]
+    assert again["mean"] == one["mean"]
+    assert again["flops"] > one["flops"]
+    assert again["peak_bytes"] < one["peak_bytes"]
+
+
+def test_roles_have_looks_of_their_own() -> None:
+    assert len({(r.colour, r.marker) for r in ROLES.values()}) == len(ROLES)
+    assert role("a_method_from_outside").title == "a method from outside"
