@@ -146,7 +146,7 @@ class Experiment(Strict):
     title: str
     architecture: str | None = None
     settings: ScaleName | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
-    default: bool | ScaleNames = Field(True, description="part of `all`: everywhere, nowhere, or at some scales")
+    default: bool = Field(True, description="part of `all`")
     scales: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
     like: str | None = Field(None, description="the experiment whose arms and grid these are, but for what is given here")
     arms: dict[str, Arm] = Field(default_factory=dict)
@@ -228,10 +228,6 @@ class Experiment(Strict):
 
         return self.model_copy(update={"cells": tuple(settled(c) for c in self.cells)})
 
-    def in_all(self, scale: ScaleName) -> bool:
-        """Whether `all` runs it at a scale."""
-        return self.default if isinstance(self.default, bool) else scale in self.default
-
     def at_scale(self, scale: ScaleName) -> Experiment:
         """The experiment with the arms, cells and figures of a scale; the other cells say that they are not part of it."""
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
@@ -251,7 +247,7 @@ class SuiteConfig(Strict):
     seeds: dict[ScaleName, Annotated[int, Field(strict=True, ge=1)]] = Field(
         default_factory=dict, description="root seeds 0..n-1 of a scale; default: the scale's own number"
     )
-    experiments: list[str] | None = Field(None, min_length=1, description="default: every experiment whose `default` says so")
+    experiments: list[str] | None = Field(None, min_length=1, description="default: every experiment with `default: true`")
     tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")
 
     @field_validator("seeds", mode="before")

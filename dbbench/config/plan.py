@@ -156,7 +156,7 @@ def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
     loaded = _distinct_claims({name: load_experiment(path) for name, path in files.items()})
     every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
     # by default, an experiment whose arms are all of other scales is left out
-    default = [n for n, e in loaded.items() if e.in_all(suite.scale) and (e.arms or not every_scale[n].arms)]
+    default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
     wanted = default if suite.experiments is None else suite.experiments
     for name in wanted:
         if name not in loaded:
