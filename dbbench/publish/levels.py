@@ -62,10 +62,11 @@ class Levels:
         return figure
 
     def _panel(self, axes: Any, rows: pd.DataFrame) -> None:
-        from dbbench.publish.style import COLOURS, QUIET, band, over_seeds
+        from dbbench.publish.style import QUIET, band, block_colours, over_seeds
 
-        for block in sorted(set(rows["block"])):
-            mine, colour = rows[rows["block"] == block], COLOURS[int(block)]
+        blocks = sorted(set(rows["block"]))
+        for block, colour in zip(blocks, block_colours(len(blocks)), strict=True):
+            mine = rows[rows["block"] == block]
             curve = over_seeds(mine, "sigma", self.value)
             band(axes, curve, colour, f"block {block:.0f}")
             own = curve[curve["x"].isin(mine.loc[mine["owns"] == 1, "sigma"])]

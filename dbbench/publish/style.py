@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dbbench.judgement.scales import mean_interval
+from dbbench.metrics import Metric, all_metrics
 from dbbench.publish.cells import dataset_title
 from dbbench.publish.frames import unique
 
@@ -15,6 +17,8 @@ COLUMN, PAGE = 3.4, 7.0  # inches
 INK, QUIET = "#222222", "#7a7a7a"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a8a3c")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+#: values of which nothing is known
+PLAIN = Metric("", "")
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
@@ -68,19 +72,32 @@ def _whole(value: Any) -> str:
     return "" if value == "" or pd.isna(value) else str(int(value))
 
 
-def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Mean and range of `y` over seeds at each `x`; columns x, mean, least, most."""
-    groups = rows.groupby(x, sort=True)[y]
-    curve = pd.DataFrame({"mean": groups.mean(), "least": groups.min(), "most": groups.max()})
-    return curve.rename_axis("x").reset_index()
+def over_seeds(rows: pd.DataFrame, x: str, y: str, metric: str = "") -> pd.DataFrame:
+    """Mean and 95 % interval of `y` over seeds at each `x`, made as the tables make theirs; columns x, mean, low, high.
+
+    Args:
+        metric: whose scale the interval is made on; default: the metric called as the column, else the values as they are.
+    """
+    known = {m.name: m for m in all_metrics()}
+    scale = known.get(metric or y, PLAIN)
+    found = [(at, mean_interval(list(values), scale)) for at, values in rows.groupby(x, sort=True)[y]]
+    return pd.DataFrame([(at, i.mean, i.low, i.high) for at, i in found], columns=["x", "mean", "low", "high"])
 
 
 def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = "") -> None:
-    """Draw a curve of `over_seeds`: the mean as a line, the range of the seeds shaded; nothing where nothing was measured."""
+    """Draw a curve of `over_seeds`: the mean as a line, the interval shaded; nothing where nothing was measured."""
     if curve.empty:
         return
     axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker)
-    axes.fill_between(curve["x"], curve["least"], curve["most"], color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def block_colours(count: int) -> list[Any]:
+    """A colour for each block, from dark to light in the order of the chain; none of them is the colour of a method."""
+    from matplotlib import colormaps
+
+    shades = colormaps["magma"]
+    return [shades(0.25 + 0.55 * i / max(1, count - 1)) for i in range(count)]
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -65,7 +65,7 @@ FIGURE = Figure(
         "Accuracy of a lookup along a chain of pointers, against the number of hops. No hop needs no context; each hop "
         "needs attention to what other attention has found, so layers in sequence. Right: DiffusionBlocks after each "
         "network call of its chain. If the noisy target carried computation from block to block, later calls would answer "
-        "what one block cannot. Lines are means over seeds, shading is their range; dotted: chance among the nodes."
+        "what one block cannot. Lines are means over seeds, shading is the 95 % interval; dotted: chance among the nodes."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "step", "block", "hops", "accuracy_percent", "chance_percent"),

@@ -59,7 +59,7 @@ FIGURE = Figure(
         "Contribution of each part of the mask schedule to the bound on bits per character: density on the left, "
         "cumulative sum from the clean end on the right, which ends at the value of the table (less the reconstruction "
         "term). Dashed: boundaries of the blocks; the last block owns the left range. Lines are means over seeds, "
-        "shading is their range; all arms saw the same masks."
+        "shading is the 95 % interval; all arms saw the same masks."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "block", "t_low", "t_high", "bits"),

@@ -75,7 +75,7 @@ FIGURE = Figure(
     draw,
     caption=(
         "Frechet distance of samples from the test images against the number of blocks B, at equal layer evaluations: a "
-        "network of B blocks takes B times the steps. Left ours, lines are means over seeds, shading is their range; "
+        "network of B blocks takes B times the steps. Left ours, lines are means over seeds, shading is the 95 % interval; "
         "horizontal lines are controls and real images. Right the paper's, on its own data and features: compare "
         "the shapes, not the values."
     ),

@@ -20,7 +20,7 @@ FIGURE = levels_figure(
     Levels("cross_entropy", "chance", "guessing", "test cross-entropy (nats)", points),
     caption=(
         "Cross-entropy of the label from one network call of each block at fixed noise levels; dots mark the levels a "
-        "block owns. Lines are means over seeds, shading is their range. At low noise the label can be read off the noisy "
+        "block owns. Means over seeds with 95 % intervals. At low noise the label can be read off the noisy "
         "target, so a small error there says nothing about the input: the level that asks for the input is the highest."
     ),
 )

@@ -87,7 +87,7 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Training error and validation accuracy of every arm; lines are means over seeds, shading is their range. Left against "
+        "Training error and validation accuracy of every arm; means over seeds with 95 % intervals. Left against "
         "the optimizer steps of one process, right against the layers run forward by all processes of a run: with B blocks "
         "a step runs L/B layers. The training error of a network that denoises is the mean of its blocks' unweighted losses "
         "(end to end: of its one block), and of a classifier end to end its loss. The two are not "

@@ -19,7 +19,7 @@ FIGURE = levels_figure(
     ),
     caption=(
         "w(sigma) times the mean squared error of one call of each block at fixed noise levels, over all test images; dots "
-        "mark the levels a block owns. Lines are means over seeds, shading is their range. Dashed: D = c_skip z, the network "
+        "mark the levels a block owns. Means over seeds with 95 % intervals. Dashed: D = c_skip z, the network "
         "before its first step. Unlike a distance between sets of images, this does not saturate."
     ),
 )

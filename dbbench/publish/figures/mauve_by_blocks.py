@@ -35,7 +35,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 
     figure = canvas(PAGE, 2.4, provenance(rows))
     ours, paper = figure.subplots(1, 2)
-    band(ours, over_seeds(rows, "blocks", "value"), COLOURS[0], "ours", "o")
+    band(ours, over_seeds(rows, "blocks", "value", "mauve"), COLOURS[0], "ours", "o")
     ours.plot(rows["blocks"], rows["value"], "|", color=COLOURS[0])
     ours.axhline(rows["unigram"].iloc[0], color=QUIET, linewidth=0.9, linestyle=":")
     known = rows.groupby("blocks")["published"].first()

@@ -50,7 +50,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         mine = rows[rows["metric"] == metric]
         for arm, (colour, marker) in looks.items():
             one = mine[mine["arm"] == arm]
-            band(axes, over_seeds(one, "steps", "value"), colour, one["label"].iloc[0], marker)
+            band(axes, over_seeds(one, "steps", "value", metric), colour, one["label"].iloc[0], marker)
         axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="real text")
         axes.axhline(mine["unigram"].mean(), color=QUIET, linewidth=0.9, linestyle=":", label="unigram samples")
         # perplexities of texts that have not been learned go into the thousands
@@ -70,7 +70,7 @@ FIGURE = Figure(
     caption=(
         "Texts generated with different numbers of Euler steps per token, greedy at the end. A text that repeats itself "
         "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram "
-        "samples. Lines are means over seeds, shading is their range."
+        "samples. Lines are means over seeds, shading is the 95 % interval."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "steps", "value", "real", "unigram"),
