@@ -41,7 +41,7 @@ def _bars(axes: Any, rows: pd.DataFrame, title: str, colours: dict[str, str]) ->
 
 def _rivals(axes: Axes, rows: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
     """Peak against B on logarithmic axes, with end to end, end to end over B, and end to end with checkpointing."""
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
     from dbbench.publish.style import INK, QUIET
 
@@ -55,12 +55,17 @@ def _rivals(axes: Axes, rows: pd.DataFrame, looks: dict[str, tuple[str, str]]) -
         axes.axhline(peak["end_to_end_checkpointing"], color=INK, linewidth=1.2, label="end to end, checkpointing")
     for arm in ARMS:
         part = rows[rows["arm"] == arm].sort_values("blocks")
+        if part.empty:
+            continue
         axes.plot(part["blocks"], part["peak_bytes"] / GB, color=looks[arm][0], marker=looks[arm][1], label=LABELS[arm])
     axes.set_title("peak, GB", fontsize=6.5)
     axes.set(xlabel="blocks B", xscale="log", yscale="log")
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xticks(blocks, [f"{b:g}" for b in blocks])
-    axes.legend(fontsize=4.5, loc="lower left")
+    axes.legend(fontsize=4.5, loc="upper right")
     axes.grid(True)
 
 
@@ -69,17 +74,18 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     from dbbench.publish.style import COLOURS, PAGE, QUIET, canvas, legend_above, palette
 
     figure = canvas(PAGE, 2.9, footer(rows))
-    panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.7))
+    arms = [arm for arm in ARMS if (rows["arm"] == arm).any()]  # not all are part of scale smoke
+    panels = figure.subplots(1, len(arms) + 1, width_ratios=(*[1] * len(arms), 1.7))
     colours = dict(zip(CATEGORIES, COLOURS, strict=False))
     whole = rows[rows["arm"] == "end_to_end"]["peak_bytes"].iloc[0]
     looks = palette(list(LABELS))
-    for axes, arm in zip(panels, ARMS, strict=False):
+    for axes, arm in zip(panels, arms, strict=False):
         part = rows[rows["arm"] == arm].sort_values("blocks")
         _bars(axes, part, LABELS[arm], colours)
         axes.axhline(whole / GB, color=QUIET, linewidth=0.8, linestyle="--")
         axes.sharey(panels[0])
     panels[0].set(ylabel="GB at the peak (dashed: end to end)")
-    _rivals(panels[3], rows, looks)
+    _rivals(panels[-1], rows, looks)
     legend_above(figure, panels[0], 6)
     return figure
 
