@@ -9,7 +9,9 @@ from dbbench.cli.commands import Commands, planned, print_result
 
 
 def add_commands(commands: Commands) -> None:
-    """Commands that show provenance, MLflow's page, the installation, and the progress of the workflow."""
+    """Commands that show what was found, provenance, MLflow's page, the installation, and the progress of the workflow."""
+    made = commands.add("results", results, of_plan=True, json=True)
+    made.add_argument("--experiment", help="the claims of this experiment, one by one")
     commands.add("why", why, json=True).add_argument("artifact", help="a table, figure, cells file or report")
     made = commands.add("ui", ui)
     made.add_argument("--port", type=int, default=5000)
@@ -19,6 +21,13 @@ def add_commands(commands: Commands) -> None:
     made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
     made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
     made.add_argument("--parent", type=int, help="end with this process")
+
+
+def results(args: argparse.Namespace) -> None:
+    """Print what was found and where the files are."""
+    from dbbench.publish.findings import as_json, find, render
+
+    print_result(find(planned(args, args.experiment)), False, as_json if args.json else lambda f: render(f, args.experiment))
 
 
 def why(args: argparse.Namespace) -> None:

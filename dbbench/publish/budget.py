@@ -102,7 +102,19 @@ def _number(value: float, unit: float = 1.0) -> str:
     return "" if math.isnan(value) else f"{value / unit:,.4g}"
 
 
-def _line(row: dict[str, Any]) -> str:
+TITLES = (
+    *("experiment", "arm", "measured", "mean", "95 % interval", "seeds", "steps", "samples", "layer evaluations", "TFLOP", "s"),
+    *("peak MB", "peak MB, checkpointed"),
+)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows by column."""
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def texts(row: dict[str, Any]) -> list[str]:
+    """A row as readers see it, under TITLES."""
     decimals = metric_of(row["metric"]).decimals if row["metric"] else 2
     quality = "" if math.isnan(row["mean"]) else f"{row['mean']:.{decimals}f}"
     span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{decimals}f}, {row['ci_high']:.{decimals}f}]"
@@ -117,19 +129,15 @@ def _line(row: dict[str, Any]) -> str:
         _number(row["step_peak_bytes"], 1e6),
         _number(row["checkpointed_peak_bytes"], 1e6),
     )
-    what = " | ".join(text.replace("|", "\\|") for text in (row["experiment"], f"`{row['arm']}`", title + (row["label"] or "")))
-    return f"| {what} | {quality} | {span} | {' | '.join(numbers)} |"
+    return [row["experiment"], row["arm"], title + (row["label"] or ""), quality, span, *numbers]
 
 
 def _markdown(plan: Plan, frame: pd.DataFrame) -> str:
     titles = "; ".join(dataset_title(d) for d in unique(frame["dataset"])) or "none"
     lines = [f"# Quality and cost of every arm at scale {plan.scale}", "", f"Data: {titles}. {ABOUT}", ""]
-    lines += [
-        "| experiment | arm | measured | mean | 95 % interval | seeds | steps | samples | layer evaluations | TFLOP | s "
-        "| peak MB | peak MB, checkpointed |",
-        f"|---|---|---|--:|:-:|{'--:|' * 8}",
-    ]
-    return "\n".join([*lines, *(_line({str(k): v for k, v in r.items()}) for r in frame.to_dict("records"))]) + "\n"
+    lines += [f"| {' | '.join(TITLES)} |", f"|---|---|---|--:|:-:|{'--:|' * 8}"]
+    rows = [[text.replace("|", "\\|") for text in texts(row)] for row in records(frame)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
 def write_budget(plan: Plan, root: Path = HERE) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,21 @@ from markupsafe import Markup, escape
 from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
 from dbbench.files import write_text
-from dbbench.judgement.judge import Verdict
-from dbbench.publish import tables
+from dbbench.publish import budget, tables
 from dbbench.publish.figures import get_figure
+from dbbench.publish.findings import WORDS, Findings, find, in_order
 from dbbench.publish.frames import unique
 from dbbench.publish.judged import judged
 from dbbench.publish.style import STYLE
-from dbbench.publish.verdicts import RULE, SOURCES, as_text, judgements, verdicts_of
-from dbbench.runs.places import HERE, figure_file, scale_folder
+from dbbench.publish.verdicts import RULE, SOURCES, as_text, seeds_text
+from dbbench.published import published
+from dbbench.runs.places import HERE, cells_file, figure_file, scale_folder
 from dbbench.runs.reading import Run, run_of
 
 SCREEN_DPI = 142  # a figure of page width fills the column of text
+QUALITY = 85  # of pictures, of 100
+#: the experiment whose figures stand on the first screen
+OVERVIEW = "overview"
 
 
 def inline(text: str) -> Markup:
@@ -36,14 +41,35 @@ def inline(text: str) -> Markup:
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", html))
 
 
+def _groups(lines: Sequence[tables.Line]) -> dict[str, list[tables.Line]]:
+    """The rows of a table in groups: those of the paper, else all that were measured; below them what is folded."""
+    paper = [x for x in lines if published(x.cell) is not None]
+    measured = [x for x in lines if x.ours and x not in paper]
+    rest = [x for x in lines if not x.ours and x not in paper]
+    groups = {"of the paper": paper, "controls and findings of ours": measured, tables.NOT_RUN: rest}
+    return {heading: rows for heading, rows in groups.items() if rows}
+
+
 def _table(plan: Plan, name: str, root: Path) -> dict[str, Any]:
     judgement = judged(plan, name, root)
     table = tables.table_of(judgement)
+    lines = tables.readable(judgement.experiment, table)
     return {
         "header": tables.header(table),
-        "rows": [asdict(line) for line in tables.readable(judgement.experiment, table)],
+        "groups": _groups(lines),
+        "published": any(x.published for x in lines),
         "notes": tables.notes(plan, judgement, table),
     }
+
+
+def _webp(png: Path) -> str:
+    """A picture compressed without visible loss, base64."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=6)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, Any]:
@@ -51,16 +77,18 @@ def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, Any
     png = figure_file(plan.scale, name, "png")
     if not (root / png).exists():
         raise UserError(f"{png}: no such file; snakemake makes it")
-    data = (root / png).read_bytes()
-    width = round(int.from_bytes(data[16:20]) * SCREEN_DPI / STYLE["savefig.dpi"])  # the width field of a PNG header
+    header = (root / png).read_bytes()[16:20]  # the width field of a PNG
+    width = round(int.from_bytes(header) * SCREEN_DPI / STYLE["savefig.dpi"])
     pdf = figure_file(plan.scale, name, "pdf").as_posix()
-    return {"name": name, "caption": figure.caption, "image": base64.b64encode(data).decode(), "width": width, "pdf": pdf}
+    seen = figure.caption.split(". ")[0].replace("`", "")
+    return {"name": name, "caption": figure.caption, "seen": seen, "image": _webp(root / png), "width": width, "pdf": pdf}
 
 
 def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
     """Each experiment with its table and figures as far as they are there; the rest goes into `missing`."""
     sections = []
-    for name, experiment in plan.experiments.items():
+    for name in in_order(plan):
+        experiment = plan.experiments[name]
         section: dict[str, Any] = {"name": name, "title": experiment.title, "table": None, "figures": []}
         if experiment.cells:
             try:
@@ -82,15 +110,34 @@ def _style(word: str) -> str:
     return next((w for w in known if word.startswith(w)), word.split(" ")[0]).replace(" ", "-")
 
 
-def _verdicts(plan: Plan, root: Path, missing: list[str]) -> list[Verdict]:
-    """Every verdict; an experiment whose cells are not there is not run."""
+def _findings(plan: Plan, root: Path, missing: list[str]) -> Findings:
+    """What was found; an experiment whose cells are not there is not run."""
     try:
-        made = judgements(plan, root)
+        found = find(plan, root)
     except UserError as error:
         missing.append(f"the verdicts: {error}")
-        return []
-    missing += [f"the verdicts of {name}" for name, judgement in made.items() if judgement is None]
-    return [v for name, judgement in made.items() for v in verdicts_of(plan, name, judgement)]
+        return Findings(plan.scale, {}, (), (), ())
+    asked = [name for name, experiment in plan.experiments.items() if experiment.claims]
+    missing += [f"the verdicts of {name}" for name in asked if not (root / cells_file(plan.scale, name)).exists()]
+    return found
+
+
+def _claims(found: Findings, source: str) -> list[dict[str, str]]:
+    """The claims of a source as text, those that were not run at the end."""
+    own = [v for v in found.claims if v.claim.source == source]
+    return [as_text(v) | {"seeds": seeds_text(v)} for v in sorted(own, key=lambda v: v.word == "NOT RUN")]
+
+
+def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, Any] | None:
+    """Columns and rows of the table of quality and cost; None where nothing is trained or it is not there."""
+    if all(c.profile is not None for c in plan.configurations.values()):
+        return None
+    try:
+        frame = budget.read_budget(plan, root)
+    except UserError as error:
+        missing.append(f"quality and cost of every arm: {error}")
+        return None
+    return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
 
 
 def _runs(plan: Plan, root: Path, missing: list[str]) -> list[Run]:
@@ -118,7 +165,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
     """The report as HTML."""
     missing: list[str] = []
     sections = _sections(plan, root, missing)
-    verdicts = _verdicts(plan, root, missing)
+    found = _findings(plan, root, missing)
     runs = _runs(plan, root, missing)
     environment = Environment(
         loader=PackageLoader("dbbench", "publish"),
@@ -136,9 +183,14 @@ def render(plan: Plan, root: Path = HERE) -> str:
         scale=SCALES[plan.scale],
         planned_runs=sum(len(plan.seeds_of(c)) for c in plan.configurations.values()),
         rule=RULE,
-        sections=sections,
-        verdicts={t: [as_text(v) for v in verdicts if v.claim.source == s] for s, t in SOURCES.items()} if verdicts else {},
-        tally=Counter(v.word for v in verdicts),
+        sections=[s for s in sections if s["name"] != OVERVIEW],
+        overview=[f for s in sections if s["name"] == OVERVIEW for f in s["figures"]],
+        sentences=found.sentences,
+        tallies={SOURCES[source]: tally for source, tally in found.tally.items()},
+        words=[w for w in WORDS if any(v.word == w for v in found.claims)],
+        claims={title: _claims(found, source) for source, title in SOURCES.items()} if found.claims else {},
+        budget=_budget(plan, root, missing),
+        about_budget=budget.ABOUT,
         missing=missing,
         runs=runs,
         datasets=list(datasets.values()),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dbbench.cards import CARDS
 from dbbench.config import Configuration, Plan, load_plan, load_suite
+from dbbench.evaluation.measures import ERROR_COLUMNS, EXACT_COLUMNS, SWEEP_COLUMNS
 from dbbench.files import write_text
 from dbbench.runs import records, rows
 from dbbench.runs.reading import Run, runs_of
@@ -96,12 +97,13 @@ def _curves(configuration: Configuration, level: float) -> dict[str, Curve]:
         return {}
     chain = [["default", k, k, 80.0 / (1 + 100 * k), level + k] for k in range(3)]
     errors = [[b, s, int(s > 0.5) == (b == 0), 2.3 / (1 + 1 / s)] for b in range(3) for s in (0.1, 0.3, 1.0, 80.0)]
-    sweep = [[steps, level + 3 - 2 / steps] for steps in (1, 2, 3, 4, 8, 16, 50)]
+    sweep = [[steps, level + 3 - 2 / steps, level + 2 / steps] for steps in (1, 2, 3, 4, 8, 16, 50)]
     columns = ["sampler", "step", "block", "sigma", "accuracy_percent"]
     return {
         "accuracy_per_step": Curve(columns=columns, rows=chain),
-        "step_sweep": Curve(columns=["steps", "accuracy_percent"], rows=sweep),
-        "error_at_level": Curve(columns=["block", "sigma", "owns", "cross_entropy"], rows=errors),
+        "step_sweep": Curve(columns=SWEEP_COLUMNS, rows=sweep),
+        "error_at_level": Curve(columns=ERROR_COLUMNS, rows=errors),
+        "exact_error_at_level": Curve(columns=EXACT_COLUMNS, rows=[[s, 2.3 / (1 + 2 / s), 0.5] for s in (0.1, 0.3, 1.0, 80.0)]),
     }
 
 

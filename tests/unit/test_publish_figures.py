@@ -14,6 +14,7 @@ from publish_fixtures import table1_plan, write_runs
 from dbbench.config import Plan, config_root, load_experiment
 from dbbench.errors import UserError
 from dbbench.noise import LogNormal
+from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
 from dbbench.publish.report import inline, write_report
@@ -41,6 +42,7 @@ def project(tmp_path_factory, plan) -> Path:
     write_verdicts(plan, root)
     for name in FIGURES:
         make_figure(plan, name, root)
+    write_budget(plan, root)
     write_report(plan, root)
     return root
 
@@ -209,7 +211,7 @@ def outline(path: Path) -> Outline:
 def test_the_report_is_self_contained(project):
     page = outline(project / "results/laptop/report.html")
     assert len(page.images) == len(FIGURES)
-    assert all(src.startswith("data:image/png;base64,") for src in page.images)
+    assert all(src.startswith("data:image/webp;base64,") for src in page.images)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert "url(" not in (project / "results/laptop/report.html").read_text()
 

@@ -118,6 +118,7 @@ rule report:
         TABLES,
         FIGURES,
         f"results/{SCALE}/verdicts.csv",
+        f"results/{SCALE}/budget.csv",
     output:
         f"results/{SCALE}/report.html",
     log:

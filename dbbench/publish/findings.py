@@ -1,0 +1,140 @@
+"""What was found, in a few sentences and a tally: the first thing that the report, the terminal and README show."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbbench.config import Plan
+from dbbench.judgement.judge import Judgement, Verdict
+from dbbench.publish.verdicts import SOURCES, as_text, judgements, seeds_text, shown, verdicts_of
+from dbbench.runs.places import HERE, scale_folder, table_file, verdicts_file
+
+#: words in the order in which they are counted
+WORDS = (*("REPRODUCED", "HOLDS", "NO DIFFERENCE", "FAILS", "NOT REPRODUCED", "UNDECIDED", "NOT TESTABLE", "NOT RUN"),)
+#: columns of a terminal
+WIDTH = 110
+#: a claim judged on another's numbers
+COPY = "SEE"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The findings of a scale.
+
+    Attributes:
+        tally: word -> distinct claims, of the paper and of ours.
+        sentences: one per subject: its first claim that was measured, the paper's before ours.
+        files: what to open next, relative to the project; those that are there.
+    """
+
+    scale: str
+    tally: dict[str, dict[str, int]]
+    sentences: tuple[str, ...]
+    claims: tuple[Verdict, ...]
+    files: tuple[Path, ...]
+
+
+def order_of(name: str) -> tuple[int, int, str]:
+    """The paper's order of experiments: tables by number, figures, then ours by name."""
+    kind = re.match(r"(table|figure)(\d+)", name)
+    return (("table", "figure").index(kind[1]), int(kind[2]), name) if kind else (2, 0, name)
+
+
+def in_order(plan: Plan) -> list[str]:
+    """The experiments of a plan in the paper's order."""
+    return sorted(plan.experiments, key=order_of)
+
+
+def subject(plan: Plan, experiment: str) -> str:
+    """What an experiment is about: memory and time where nothing is trained, else its architecture."""
+    arms = plan.arms[experiment].values()
+    profiles = {c.profile.kind for c in arms if c.profile is not None}
+    return min(profiles) if profiles else plan.experiments[experiment].architecture or experiment
+
+
+def tallies(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
+    """Source of the claim -> word -> number of distinct claims; null controls are none."""
+    counts = {"paper": Counter[str](), "ours": Counter[str]()}
+    for v in verdicts:
+        if v.word != COPY and v.claim.kind != "null":
+            counts[v.claim.source][v.word] += 1
+    return {source: {word: found[word] for word in WORDS if found[word]} for source, found in counts.items()}
+
+
+def tally_text(tally: dict[str, int]) -> str:
+    """'3 HOLDS, 1 FAILS'."""
+    return ", ".join(f"{count} {word}" for word, count in tally.items()) or "none"
+
+
+def sentence(verdict: Verdict) -> str:
+    """A claim, its word and its numbers, to be read alone."""
+    numbers = "; ".join(filter(None, (shown(verdict), seeds_text(verdict))))
+    why = f" because {verdict.reason}" if verdict.word in ("NOT TESTABLE", "NOT RUN") else ""
+    return f"{verdict.claim.statement} ({verdict.claim.claim}): **{verdict.says}**{why}{f' ({numbers})' if numbers else ''}."
+
+
+def _telling(verdicts: list[Verdict]) -> Verdict | None:
+    """Of a subject's verdicts the one to tell: the first of the paper's claims with a number, else of ours."""
+    measured = [v for v in verdicts if v.claim.kind != "null" and v.word not in (COPY, "NOT RUN")]
+    decided = [v for v in measured if v.word != "NOT TESTABLE"]
+    for candidates in (decided, measured):
+        for source in ("paper", "ours"):
+            found = [v for v in candidates if v.claim.source == source]
+            if found:
+                return found[0]
+    return None
+
+
+def _sentences(plan: Plan, made: dict[str, Judgement | None]) -> Iterator[str]:
+    by_subject: dict[str, list[Verdict]] = {}
+    for name in in_order(plan):
+        if name in made:
+            by_subject.setdefault(subject(plan, name), []).extend(verdicts_of(plan, name, made[name]))
+    for verdicts in by_subject.values():
+        told = _telling(verdicts)
+        if told is not None:
+            yield sentence(told)
+
+
+def find(plan: Plan, root: Path = HERE) -> Findings:
+    """What was found, from the files of a scale alone.
+
+    Raises:
+        UserError: a cells file that is not of this plan.
+    """
+    made = judgements(plan, root)
+    verdicts = [v for name in in_order(plan) if name in made for v in verdicts_of(plan, name, made[name])]
+    tables = [table_file(plan.scale, name, "md") for name in in_order(plan) if plan.experiments[name].cells]
+    files = [scale_folder(plan.scale) / "report.html", verdicts_file(plan.scale, "md"), *tables]
+    there = tuple(path for path in files if (root / path).exists())
+    return Findings(plan.scale, tallies(verdicts), tuple(_sentences(plan, made)), tuple(verdicts), there)
+
+
+def render(findings: Findings, experiment: str | None = None) -> str:
+    """The findings for a terminal; with an experiment, its claims one by one in the place of the sentences."""
+    lines = [f"dbbench, scale {findings.scale}", ""]
+    if experiment is None:
+        lines += [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in map(_plain, findings.sentences)]
+    else:
+        own = [v for v in findings.claims if v.experiment == experiment]
+        lines += [textwrap.fill(_plain(sentence(v)), WIDTH, subsequent_indent="  ") for v in own] or ["no claims"]
+    counted = {SOURCES[source]: tally_text(tally) for source, tally in findings.tally.items()}
+    lines += ["", *(f"{title}: {text}" for title, text in counted.items()), ""]
+    return "\n".join([*lines, *map(str, findings.files)]).rstrip()
+
+
+def as_json(findings: Findings) -> str:
+    """The findings as JSON: every claim with its word and numbers."""
+    told = {"scale": findings.scale, "tally": findings.tally, "sentences": [_plain(s) for s in findings.sentences]}
+    claims = [as_text(v) | {"source": v.claim.source} for v in findings.claims]
+    return json.dumps(told | {"claims": claims, "files": [str(f) for f in findings.files]})
+
+
+def _plain(text: str) -> str:
+    return text.replace("**", "")

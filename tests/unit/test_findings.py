@@ -1,0 +1,77 @@
+"""What was found: told from files alone, the same for report and terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from publish_fixtures import table1_plan, write_runs
+
+from dbbench.config import load_plan, load_suite
+from dbbench.publish.cells import write_cells
+from dbbench.publish.findings import WORDS, as_json, find, in_order, order_of, render, subject, tallies
+from dbbench.publish.verdicts import write_verdicts
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root: Path = tmp_path_factory.mktemp("found")
+    write_runs(table1_plan(), root)
+    write_cells(table1_plan(), "table1", root)
+    write_verdicts(table1_plan(), root)
+    return root
+
+
+def test_the_order_is_the_papers() -> None:
+    names = ["table10", "memory", "figure4", "table2", "depth", "table1"]
+    assert sorted(names, key=order_of) == ["table1", "table2", "table10", "figure4", "depth", "memory"]
+    every = load_plan(load_suite({"scale": "laptop"}))
+    assert sorted(in_order(every)) == sorted(every.experiments)
+
+
+def test_memory_and_time_are_subjects_of_their_own() -> None:
+    every = load_plan(load_suite({"scale": "laptop"}))
+    assert {subject(every, n) for n in ("memory", "memory_laptop", "table12")} == {"memory", "time"}
+    assert subject(every, "table1") == "vit"
+
+
+def test_each_claim_is_counted_once_and_null_controls_never(project: Path) -> None:
+    found = find(table1_plan(), project)
+    claims = table1_plan().experiments["table1"].claims
+    copies = sum(v.word == "SEE" for v in found.claims)
+    assert sum(sum(t.values()) for t in found.tally.values()) == sum(c.kind != "null" for c in claims) - copies
+    assert tallies([]) == {"paper": {}, "ours": {}}
+    assert all(set(tally) <= set(WORDS) for tally in found.tally.values())
+
+
+def test_a_sentence_has_the_statement_the_word_and_the_numbers(project: Path) -> None:
+    found = find(table1_plan(), project)
+    (told,) = found.sentences
+    by_statement = {v.claim.statement: v for v in found.claims}
+    (verdict,) = [v for s, v in by_statement.items() if told.startswith(s)]
+    assert f"**{verdict.says}**" in told
+    assert "seeds" in told
+
+
+def test_the_terminal_shows_sentences_tally_and_files(project: Path) -> None:
+    found = find(table1_plan(), project)
+    text = render(found)
+    assert "**" not in text
+    for part in ("Claims of the paper: ", "results/laptop/verdicts.md"):
+        assert part in text
+    assert "report.html" not in text, "it was not made"
+    one_by_one = render(found, "table1")
+    assert all(f"({c.claim})" in one_by_one.replace("\n  ", " ") for c in table1_plan().experiments["table1"].claims)
+
+
+def test_json_has_every_claim(project: Path) -> None:
+    told = json.loads(as_json(find(table1_plan(), project)))
+    assert {c["claim"] for c in told["claims"]} == {c.claim for c in table1_plan().experiments["table1"].claims}
+
+
+def test_nothing_run_is_said(tmp_path: Path) -> None:
+    found = find(table1_plan(), tmp_path)
+    assert found.sentences == ()
+    assert set(found.tally["paper"]) == {"NOT RUN"}
+    assert found.files == ()
