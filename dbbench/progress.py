@@ -31,6 +31,20 @@ FRESH_S = 600  # a progress file older than this is of a killed job
 SHOWN = 3  # runs named in a line
 
 
+def failures(scale: str, since: float, root: Path = Path()) -> list[tuple[Path, str]]:
+    """The logs of jobs that failed since a time (in seconds since 1970), each with its last line, which says why.
+
+    A command of the suite that fails ends its log with one line that begins with its name, or with a traceback.
+    """
+    logs = sorted(p for folder in ("results", "paper_figures") for p in (root / folder / scale).rglob("*.log"))
+    found = []
+    for path in logs:
+        lines = path.read_text(errors="replace").strip().splitlines() if path.stat().st_mtime >= since else []
+        if lines and (lines[-1].startswith("dbbench: ") or "Traceback (most recent call last):" in lines):
+            found.append((path.relative_to(root), lines[-1]))
+    return found
+
+
 @dataclass(frozen=True)
 class Training:
     """One training job: a run, or a block of an isolated one. `work` is in layer evaluations of one sample."""

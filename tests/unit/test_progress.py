@@ -14,7 +14,7 @@ import pytest
 from synthetic_runs import make_plan, write
 
 from dbbench.config import Plan, load_plan, load_suite
-from dbbench.progress import Training, duration, main, progress, read_workflow, render, trainings_of, watch
+from dbbench.progress import Training, duration, failures, main, progress, read_workflow, render, trainings_of, watch
 from dbbench.runs.places import block_folder, run_folder
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5).timestamp()
@@ -206,3 +206,21 @@ def test_it_is_light() -> None:
     code = f"import sys, dbbench.progress; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_failed_jobs_are_found_by_their_logs(tmp_path: Path) -> None:
+    logs = {
+        "results/smoke/cells/table1.log": "dbbench: evaluation.json: no such file\n",
+        "results/smoke/runs/a/seed0/train.log": "step 1/2\nTraceback (most recent call last):\n  File x\nKeyError: 'y'\n",
+        "paper_figures/smoke/logs/figure4.log": "a warning\n",
+        "results/smoke/cells/old.log": "dbbench: mended since\n",
+        "results/laptop/cells/table1.log": "dbbench: of another scale\n",
+    }
+    for name, text in logs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    os.utime(tmp_path / "results/smoke/cells/old.log", (5, 5))
+    assert failures("smoke", 10, tmp_path) == [
+        (Path("results/smoke/cells/table1.log"), "dbbench: evaluation.json: no such file"),
+        (Path("results/smoke/runs/a/seed0/train.log"), "KeyError: 'y'"),
+    ]
