@@ -14,6 +14,7 @@ def add_commands(commands: Commands) -> None:
     commands.add("figure", figure, of_plan=True).add_argument("name")
     for name, run in (("verdicts", verdicts), ("budget", budget), ("report", report)):
         commands.add(name, run, of_plan=True)
+    commands.add("keep", keep, of_plan=True)
     commands.add("sync", sync, of_plan=True, json=True)
 
 
@@ -57,6 +58,13 @@ def report(args: argparse.Namespace) -> None:
     from dbbench.publish.report import write_report
 
     write_report(planned(args))
+
+
+def keep(args: argparse.Namespace) -> None:
+    """Keep the results of a scale as reference results, and their findings in README."""
+    from dbbench.publish.reference import keep as run
+
+    print(run(planned(args)))
 
 
 def sync(args: argparse.Namespace) -> None:

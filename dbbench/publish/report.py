@@ -50,7 +50,7 @@ def _groups(lines: Sequence[tables.Line]) -> dict[str, list[tables.Line]]:
     return {heading: rows for heading, rows in groups.items() if rows}
 
 
-def _table(plan: Plan, name: str, root: Path) -> dict[str, Any]:
+def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     judgement = judged(plan, name, root)
     table = tables.table_of(judgement)
     lines = tables.readable(judgement.experiment, table)
@@ -72,7 +72,7 @@ def _webp(png: Path) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, Any]:
+def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, object]:
     figure = get_figure(name, experiment)
     png = figure_file(plan.scale, name, "png")
     if not (root / png).exists():
@@ -128,7 +128,7 @@ def _claims(found: Findings, source: str) -> list[dict[str, str]]:
     return [as_text(v) | {"seeds": seeds_text(v)} for v in sorted(own, key=lambda v: v.word == "NOT RUN")]
 
 
-def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, Any] | None:
+def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | None:
     """Columns and rows of the table of quality and cost; None where nothing is trained or it is not there."""
     if all(c.profile is not None for c in plan.configurations.values()):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dbbench.cards import CARDS
 from dbbench.config import Configuration, Plan
@@ -36,7 +36,7 @@ CHAIN, EXACT, BEST, DRAW = "chain", "exact Bayes chain", "block 0, most probable
 ALONE, JOINED, GUESS = "z alone", "z and block 0's posterior", "guessing"
 
 
-def _over_steps(run: Run) -> Iterator[dict[str, Any]]:
+def _over_steps(run: Run) -> Iterator[dict[str, object]]:
     """Accuracies over the number of steps T; block 0's two do not depend on it."""
     of_block0 = {
         series: run.value(metric, "block0", "test", "figure chain_sampler")[0]
@@ -48,7 +48,7 @@ def _over_steps(run: Run) -> Iterator[dict[str, Any]]:
             yield {"panel": "steps", "series": series, "x": point["steps"], "accuracy_percent": value}
 
 
-def _over_levels(run: Run) -> Iterator[dict[str, Any]]:
+def _over_levels(run: Run) -> Iterator[dict[str, object]]:
     """Cross-entropies over noise levels: of every block, and of exact denoisers."""
     for point in run.curve("error_at_level"):
         series = f"block {point['block']:.0f}"
@@ -61,7 +61,7 @@ def _over_levels(run: Run) -> Iterator[dict[str, Any]]:
             yield {"panel": "levels", "series": series, "x": point["sigma"], "cross_entropy": value, "owns": 0}
 
 
-def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
+def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, object]]:
     if configuration.blockwise and not configuration.isolated and run.curve("step_sweep"):
         yield from _over_steps(run)
         yield from _over_levels(run)

@@ -1,0 +1,98 @@
+"""Reference results: what a full run made, kept in version control with its provenance, and its findings in README."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from dbbench.config import Plan
+from dbbench.errors import UserError
+from dbbench.files import write_text
+from dbbench.publish.findings import Findings, find, in_order, tally_text
+from dbbench.publish.verdicts import SOURCES
+from dbbench.runs.places import (
+    HERE,
+    REFERENCE,
+    budget_file,
+    cells_file,
+    figure_file,
+    kept_as,
+    run_folder,
+    scale_folder,
+    table_file,
+    verdicts_file,
+)
+from dbbench.runs.reading import run_of
+from dbbench.runs.records import RUN
+from dbbench.runs.rows import EVALUATION
+
+BLOCK = re.compile(r"(<!-- findings of the reference results[^\n]*-->\n).*?(<!-- end of findings -->)", re.DOTALL)
+FINDINGS = "findings.md"
+
+
+def kept_files(plan: Plan) -> Iterator[Path]:
+    """What is kept of a full run, as the workflow calls it: all that is published, and of each run what it was and measured."""
+    for name, experiment in plan.experiments.items():
+        if experiment.cells:
+            yield cells_file(plan.scale, name)
+            yield from (table_file(plan.scale, name, ending) for ending in ("csv", "md", "tex"))
+        yield from (
+            figure_file(plan.scale, figure, ending) for figure in experiment.figures for ending in ("csv", "pdf", "png")
+        )
+    for ending in ("csv", "md"):
+        yield from (verdicts_file(plan.scale, ending), budget_file(plan.scale, ending))
+    yield scale_folder(plan.scale) / "report.html"
+    for name, configuration in plan.configurations.items():
+        for seed in plan.seeds_of(configuration):
+            yield from (run_folder(plan.scale, name, seed) / file for file in (RUN, EVALUATION))
+
+
+def _clean_commits(plan: Plan, root: Path) -> list[str]:
+    runs = [run_of(plan, c, s, root) for c in plan.configurations.values() for s in plan.seeds_of(c)]
+    commits = list(dict.fromkeys(run.record.marked_commit for run in runs))
+    changed = [commit for commit in commits if not re.fullmatch(r"[0-9a-f]{40}", commit)]
+    if changed:
+        raise UserError(f"runs of a changed tree are no reference: {', '.join(changed)}; commit, and run again")
+    return commits
+
+
+def keep(plan: Plan, root: Path = HERE) -> Path:
+    """Put the results of a scale in the place of the reference results, and their findings into README; gives the folder.
+
+    Raises:
+        UserError: a file of the run is missing, or a run was made from a tree with changes.
+    """
+    files = list(kept_files(plan))
+    missing = [path for path in files if not (root / path).exists()]
+    if missing:
+        raise UserError(f"{missing[0]}: no such file ({len(missing)} missing); run `snakemake all` first")
+    commits = _clean_commits(plan, root)
+    folder = REFERENCE / plan.scale
+    shutil.rmtree(root / folder, ignore_errors=True)
+    for path in files:
+        (root / kept_as(path)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / path, root / kept_as(path))
+    text = summary(plan, find(plan, root), commits)
+    write_text(root / folder / FINDINGS, text)
+    if (root / "README.md").exists():
+        readme = (root / "README.md").read_text()
+        write_text(root / "README.md", BLOCK.sub(lambda found: found[1] + text + found[2], readme))
+    return folder
+
+
+def summary(plan: Plan, findings: Findings, commits: list[str]) -> str:
+    """The findings as Markdown for README: a sentence per subject, the tally, the forest plot, and where the rest is."""
+    folder = (REFERENCE / plan.scale).as_posix()
+    by = ", ".join(f"`{commit[:10]}`" for commit in commits)
+    lines = [f"Scale `{plan.scale}`, {plan.seeds} seeds, runs of commit {by}:", ""]
+    lines += [f"- {sentence}" for sentence in findings.sentences]
+    lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
+    forest = [f for e in plan.experiments.values() for f in e.figures if f == "forest"]
+    lines += [f"![Every claim in units of its smallest effect of interest]({folder}/figures/{f}.png)\n" for f in forest]
+    tables = [name for name in in_order(plan) if plan.experiments[name].cells]
+    listed = ", ".join(f"[{name}]({folder}/tables/{name}.md)" for name in tables)
+    lines += [f"[Report]({folder}/report.html) (to be opened in a browser), [verdicts]({folder}/verdicts.md), "]
+    lines[-1] += f"[quality and cost of every arm]({folder}/budget.md); tables: {listed}."
+    return "\n".join(lines) + "\n"

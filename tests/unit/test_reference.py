@@ -1,0 +1,79 @@
+"""Reference results: kept whole or not at all, and README tells what they say."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from publish_fixtures import table1_plan, write_runs
+
+from dbbench.errors import UserError
+from dbbench.publish.budget import write_budget
+from dbbench.publish.cells import write_cells
+from dbbench.publish.figures import make_figure
+from dbbench.publish.reference import BLOCK, FINDINGS, keep, kept_files
+from dbbench.publish.report import write_report
+from dbbench.publish.tables import write_table
+from dbbench.publish.verdicts import write_verdicts
+from dbbench.runs import reading
+from dbbench.runs.places import REFERENCE, kept_as, kept_from
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan, root = table1_plan(), tmp_path_factory.mktemp("published")
+    write_runs(plan, root)
+    write_cells(plan, "table1", root)
+    write_table(plan, "table1", root)
+    write_verdicts(plan, root)
+    write_budget(plan, root)
+    for name in (f for e in plan.experiments.values() for f in e.figures):
+        make_figure(plan, name, root)
+    write_report(plan, root)
+    return Path(root)
+
+
+@pytest.fixture
+def project(published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published, tmp_path / "project"))
+
+
+def test_runs_of_a_changed_tree_are_no_reference(project: Path) -> None:
+    before = sorted(project.rglob("*"))
+    with pytest.raises(UserError, match="runs of a changed tree are no reference: synthetic"):
+        keep(table1_plan(), project)
+    assert sorted(project.rglob("*")) == before
+
+
+def test_all_or_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "results/laptop/verdicts.csv").unlink()
+    with pytest.raises(UserError, match=r"results/laptop/verdicts\.csv: no such file \(1 missing\)"):
+        keep(table1_plan(), project)
+    assert not (project / REFERENCE).exists()
+
+
+def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(next(reading.runs_of(table1_plan(), "table1", project))[2].record), "marked_commit", "a" * 40)
+    old = project / REFERENCE / "laptop/tables/gone.md"
+    old.parent.mkdir(parents=True)
+    old.write_text("of another time")
+    (project / "README.md").write_text("# x\n<!-- findings of the reference results -->\nold\n<!-- end of findings -->\ny\n")
+    folder = project / keep(table1_plan(), project)
+    assert not old.exists()
+    for path in kept_files(table1_plan()):
+        assert kept_from(kept_as(path)) == path
+        assert (project / kept_as(path)).read_bytes() == (project / path).read_bytes()
+    told = (folder / FINDINGS).read_text()
+    assert "`aaaaaaaaaa`" in told
+    assert (project / "README.md").read_text().split("-->\n", 1)[1].removesuffix("<!-- end of findings -->\ny\n") == told
+    assert "old" not in (project / "README.md").read_text()
+
+
+def test_readme_tells_what_the_reference_results_say() -> None:
+    readme = BLOCK.search((ROOT / "README.md").read_text())
+    assert readme is not None
+    told = ROOT / REFERENCE / "laptop" / FINDINGS
+    assert readme[0].split("-->\n", 1)[1].removesuffix(readme[2]) == (told.read_text() if told.exists() else "")
