@@ -206,3 +206,10 @@ def test_no_trace_of_a_machine() -> None:
         if forbidden.search(line)
     ]
     assert found == []
+
+
+def test_the_workflow_asks_for_no_number_of_cores() -> None:
+    """`workflow.cores` raises where none is given: on a cluster, and for a rule graph."""
+    for path in (ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow/Snakefile"):
+        code = [line.partition("#")[0] for line in path.read_text().splitlines()]
+        assert not any("workflow.cores" in line for line in code), path

@@ -38,7 +38,7 @@ rule profile_time:
         configuration="|".join(n for n, c in PROFILES.items() if c.profile.kind != "memory") or "none",
     conda:
         "../envs/dbbench.yaml"
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=4000,
         runtime=60,
