@@ -240,6 +240,10 @@ class Experiment(Strict):
         return self.model_copy(update={"arms": arms, "cells": cells, "figures": figures})
 
 
+#: scheme:path, without blanks and quotes, and nothing that means something to a shell
+ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s'\"`$;&|<>(){}\\]+$"
+
+
 class SuiteConfig(Strict):
     """config/config.yaml, and what `--config` lays over it."""
 
@@ -248,7 +252,9 @@ class SuiteConfig(Strict):
         default_factory=dict, description="root seeds 0..n-1 of a scale; default: the scale's own number"
     )
     experiments: list[str] | None = Field(None, min_length=1, description="default: every experiment with `default: true`")
-    tracking_uri: str | None = Field(None, description="default: a SQLite file under results/")
+    tracking_uri: str | None = Field(
+        None, pattern=ADDRESS, description="address of an MLflow store, as scheme:path; default: a SQLite file under results/"
+    )
 
     @field_validator("seeds", mode="before")
     @classmethod

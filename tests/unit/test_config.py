@@ -234,3 +234,17 @@ def test_a_cell_that_no_row_will_fill_stops_planning(cell: dict[str, Any], says:
         load_plan(load_suite({}, root), root)
     assert "one.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://localhost:5000", "sqlite:////tmp/a.db", "databricks://profile", "file:./mlruns"])
+def test_a_store_has_an_address(address: str) -> None:
+    assert load_suite({"tracking_uri": address}).tracking_uri == address
+
+
+@pytest.mark.parametrize(
+    "address", ["", "results/mlflow.db", "http://x; rm -rf .", "http://x$(id)", "http://a b", "http://`id`", "http://x'y"]
+)
+def test_what_is_no_address_of_a_store_is_refused(address: str) -> None:
+    """It becomes an argument of a command."""
+    with pytest.raises(UserError, match="tracking_uri"):
+        load_suite({"tracking_uri": address})

@@ -34,6 +34,8 @@ LAYOUT = {
         "CITATION.cff",
         "CONTRIBUTING.md",
         "LICENSE",
+        "SECURITY.md",
+        "Dockerfile",
         "constraints.txt",
     ),
 }
