@@ -15,9 +15,12 @@ from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.places import (
     HERE,
     REFERENCE,
+    block_folder,
     budget_file,
     cells_file,
+    features_folder,
     figure_file,
+    judge_model_folder,
     kept_as,
     run_folder,
     scale_folder,
@@ -45,8 +48,20 @@ def kept_files(plan: Plan) -> Iterator[Path]:
         yield from (verdicts_file(plan.scale, ending), budget_file(plan.scale, ending))
     yield scale_folder(plan.scale) / "report.html"
     for name, configuration in plan.configurations.items():
+        blocks = range(len(configuration.parts)) if configuration.isolated and configuration.profile is None else ()
         for seed in plan.seeds_of(configuration):
             yield from (run_folder(plan.scale, name, seed) / file for file in (RUN, EVALUATION))
+            yield from (block_folder(plan.scale, name, seed, block) / RUN for block in blocks)
+    yield from _shared(plan)
+
+
+def _shared(plan: Plan) -> Iterator[Path]:
+    """The records of networks that many runs share: feature extractors and judge models."""
+    every = [c for c in plan.configurations.values() if c.profile is None]
+    features = {c.features_name for c in every if c.generates}
+    judges = {c.judge_model.name for c in every if c.judge_model is not None}
+    yield from (features_folder(plan.scale, name) / RUN for name in sorted(features))
+    yield from (judge_model_folder(plan.scale, name) / RUN for name in sorted(judges))
 
 
 def _clean_commits(plan: Plan, root: Path) -> list[str]:
