@@ -42,6 +42,7 @@ class Configuration(Strict):
     def _consistent(self) -> Configuration:
         try:
             self.model.check(self)
+            self.method.check(self)
             _ = self.groups
         except UserError as error:
             raise ValueError(str(error)) from None

@@ -17,6 +17,7 @@ from dbbench.noise import LogNormal
 from dbbench.partition import NoiseProcess, Partition, make_partition
 
 if TYPE_CHECKING:
+    from dbbench.config.configuration import Configuration
     from dbbench.config.model import ModelSettings
 
 
@@ -71,6 +72,18 @@ class MethodSettings(Strict):
     def divided(self, blocks: int) -> dict[str, int | None]:
         """The changes to its settings that give this number of groups of equal size; one group where it has no others."""
         return {}
+
+    def check(self, configuration: Configuration) -> None:
+        """Whether the network and the rest suit it.
+
+        Raises:
+            UserError: they do not.
+        """
+
+    @property
+    def only_profiled(self) -> str:
+        """Why a step of it can be profiled but no run be trained; empty where it trains."""
+        return ""
 
     @property
     def variant(self) -> str:

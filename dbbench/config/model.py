@@ -22,6 +22,8 @@ class ModelSettings(Strict):
     denoises: ClassVar[bool] = False
     #: whether its target is the image and its input the class, not the other way round
     generates: ClassVar[bool] = False
+    #: whether its layers can be run group by group, with detached features between groups (`models.local.LocalNetwork`)
+    in_groups: ClassVar[bool] = False
 
     if TYPE_CHECKING:
 

@@ -124,6 +124,8 @@ def resolve(
     merged["method"] = {k: v for k, v in shared.items() if k not in other}
     merged = overlay(merged, over)
     configuration: Configuration = validated(Configuration, merged, where)
+    if configuration.profile is None and configuration.method.only_profiled:
+        raise UserError(f"{where}: {configuration.method.only_profiled}")
     return configuration
 
 

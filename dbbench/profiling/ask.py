@@ -39,7 +39,7 @@ def asked_configuration(args: argparse.Namespace) -> Configuration:
     if name != base.method.name:
         method |= {"__replace__": True, **METHODS[name].example}
     if args.blocks is not None:
-        method |= {"blocks": args.blocks, "layer_distribution": None}
+        method |= METHODS[name](**{"name": name, **METHODS[name].example}).divided(args.blocks)
     if args.residency is not None:
         method["residency"] = args.residency
     wanted = {k: getattr(args, k) for k in ("batch_size", "precision", "optimizer", "attention")}

@@ -78,7 +78,7 @@ def _rows(plan: Plan, root: Path) -> Iterator[dict[str, str | float]]:
         for arm, configuration in trained.items():
             yield {
                 "experiment": name,
-                "architecture": configuration.architecture,
+                "architecture": plan.experiments[name].architecture or configuration.architecture,
                 "arm": arm,
                 "role": role_of(configuration),
                 "configuration": configuration.name,

@@ -31,6 +31,9 @@ ROLES: dict[str, Role] = {
         Role("shallow_long", "L/B layers, B x N steps", COLOURS[1], "^"),
         Role("joint", "DiffusionBlocks, joint", COLOURS[0], "s"),
         Role("isolated", "DiffusionBlocks, isolated", COLOURS[5], "D"),
+        Role("greedy_blocks", "greedy blocks", COLOURS[2], "X"),
+        Role("forward_forward", "Forward-Forward", COLOURS[3], "<"),
+        Role("forward_forward_contrastive", "Forward-Forward, contrastive", COLOURS[3], ">"),
     )
 }
 
@@ -38,10 +41,12 @@ ROLES: dict[str, Role] = {
 def role_of(configuration: Configuration) -> str:
     """The name of a configuration's role; of a method without roles here, the method's name."""
     method = configuration.method
-    if configuration.blockwise:
+    if configuration.blockwise and method.denoises:
         return "isolated" if configuration.isolated else "joint"
     if method.variant in ROLES:
         return method.variant
+    if configuration.blockwise:
+        return method.name
     longer = configuration.steps_per_process > configuration.baseline_steps
     name = f"{method.name}_long" if longer else method.name
     return name if name in ROLES else method.name

@@ -71,7 +71,7 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     cells = [c for c in plan.experiments[experiment].cells if c.arm == arm and not c.other_seeds]
     for i, c in enumerate(cells):
         found.add(c.metric, level + i + draw.random(), c.variant, c.split)
-    if configuration.blockwise:
+    if configuration.denoises:
         asked = {c.variant for c in cells}
         for k in (1, 4, 16):
             if f"vote{k}" not in asked:
@@ -93,7 +93,7 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
 
 
 def _curves(configuration: Configuration, level: float) -> dict[str, Curve]:
-    if not configuration.blockwise:
+    if not configuration.denoises:
         return {}
     chain = [["default", k, k, 80.0 / (1 + 100 * k), level + k] for k in range(3)]
     errors = [[b, s, int(s > 0.5) == (b == 0), 2.3 / (1 + 1 / s)] for b in range(3) for s in (0.1, 0.3, 1.0, 80.0)]

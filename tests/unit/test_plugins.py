@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from dbbench import codehash, plugins
 from dbbench.codehash import code_hash, reachable
 from dbbench.config import METHODS, Configuration, validated
+from dbbench.config.local import LocalSettings
 from dbbench.errors import UserError
 
 Register = Callable[..., Path]
+BUILT_IN = ["diffusion_blocks", "end_to_end", "forward_forward", "forward_forward_contrastive", "greedy_blocks"]
 
 
 def distribution(site: Path, package: str, files: dict[str, str]) -> Path:
@@ -51,14 +53,14 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
 
 
 def test_names_are_the_modules_of_a_folder() -> None:
-    assert plugins.names("methods") == ["diffusion_blocks", "end_to_end"]
+    assert plugins.names("methods") == BUILT_IN
     assert plugins.path("methods", "end_to_end") == "dbbench.methods.end_to_end"
     assert plugins.names("no.such.kind") == []
 
 
 def test_a_registered_package_adds_its_modules(register: Register) -> None:
     register("outside", {"methods/outside.py": "VALUE = 7", "methods/_private.py": "", "methods/.hidden.py": ""})
-    assert plugins.names("methods") == ["diffusion_blocks", "end_to_end", "outside"]
+    assert plugins.names("methods") == [*BUILT_IN, "outside"]
     assert plugins.module("methods", "outside").VALUE == 7
     assert plugins.module("methods", "end_to_end").__name__ == "dbbench.methods.end_to_end"
 
@@ -66,7 +68,7 @@ def test_a_registered_package_adds_its_modules(register: Register) -> None:
 @pytest.mark.parametrize(
     ("name", "files", "message"),
     [
-        ("nothing", {}, "unknown method 'nothing'; known: diffusion_blocks, end_to_end"),
+        ("nothing", {}, f"unknown method 'nothing'; known: {', '.join(BUILT_IN)}"),
         (
             "end_to_end",
             {"methods/end_to_end.py": ""},
@@ -140,6 +142,8 @@ assert made.name.startswith("mlp-halves-digits-")
     assert done.returncode == 0, done.stderr
 
 
+PLAIN = {"evaluation": {"__replace__": True}}
+LOCAL = [name for name, config in METHODS.items() if issubclass(config, LocalSettings)]
 OVERS = [
     {"method": {"name": "end_to_end"}},
     {"method": {"name": "end_to_end", "shallow_of": 3}},
@@ -147,6 +151,7 @@ OVERS = [
     BLOCKS,
     {"method": {**BLOCKS["method"], "residency": "isolated"}},
     {"method": {"name": "diffusion_blocks", "blocks": 2, "layer_distribution": [1, 2], "residency": "isolated"}},
+    *({"model": {"architecture": "local_vit"}, "method": {"name": n, "blocks": 3}, **PLAIN} for n in LOCAL),
 ]
 
 

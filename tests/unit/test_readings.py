@@ -45,6 +45,9 @@ TINY: dict[str, dict[str, Any]] = {
             **{"sampler": {"steps": 4}, "samplers": {"paper_start": {"start": "paper"}}},
         },
     },
+    "local_vit": overlay(
+        SMALL, {"model": {"architecture": "local_vit"}, "evaluation": {"__replace__": True, "batch_size": 100}}
+    ),
     "dit": overlay(SMALL, {**GENERATES, "training": {"ema_horizon": 0.3, "validate_every": 0}}),
     "mdm": {
         "data": {"name": "cpython", "window": 16},
@@ -116,6 +119,8 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def method_of(architecture: str, blockwise: bool) -> dict[str, Any]:
+    if architecture == "local_vit" and blockwise:
+        return {"name": "greedy_blocks", "blocks": 3}
     blocks = {"vit": 3, "dit": 3}.get(architecture, 1 if architecture == "recurrent" else 2)
     return {"name": "diffusion_blocks", "blocks": blocks, "gamma": 0.0} if blockwise else {"name": "end_to_end"}
 
@@ -187,7 +192,7 @@ def evaluated(
         folder = folder if name == "digits" else folder / name
         data: Any
         data, place = load(folder, configuration), tmp_path_factory.getbasetemp() / "trained" / configuration.name
-        if configuration.architecture == "vit":
+        if configuration.architecture in ("vit", "local_vit"):
             data.parts = {part: (x[:100], y[:100]) for part, (x, y) in data.parts.items()}
         networks = [perturbed(configuration)]
         if isinstance(configuration.evaluation, ImagesEvaluation):

@@ -20,6 +20,9 @@ ROLES = {
     "diffusion_blocks": "DiffusionBlocks, trained anew",
     "reading": "the same DiffusionBlocks weights, read otherwise",
     "shuffled": "shuffled images",
+    "greedy_blocks": "greedy blocks",
+    "forward_forward": "Forward-Forward",
+    "forward_forward_contrastive": "Forward-Forward, contrastive",
 }
 
 
@@ -28,7 +31,7 @@ def _role(plan: Plan, experiment: str, arm: str, cell: str) -> str:
     variant = next(c.variant for c in plan.experiments[experiment].cells if c.cell == cell)
     if variant == "shuffled_images":
         return "shuffled"
-    if method.blockwise and variant != "default":
+    if method.denoises and variant != "default":
         return "reading"
     return "shallow" if method.variant else method.name
 
