@@ -24,6 +24,8 @@ class ModelSettings(Strict):
     generates: ClassVar[bool] = False
     #: whether its layers can be run group by group, with detached features between groups (`models.local.LocalNetwork`)
     in_groups: ClassVar[bool] = False
+    #: whether its blocks take a noisy label beside the whole image, as NoProp's methods need
+    denoises_labels: ClassVar[bool] = False
 
     if TYPE_CHECKING:
 

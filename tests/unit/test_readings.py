@@ -67,6 +67,14 @@ TINY: dict[str, dict[str, Any]] = {
         "training": TRAINING,
         "evaluation": {**READING, "sampler": {"steps": 3}, "text": TEXTS},
     },
+    "noprop": {
+        **{key: SMALL[key] for key in ("data", "training")},
+        "model": {
+            **{"architecture": "noprop", "embedding": "one_hot", "classes": 10, "pixels": 64},
+            **{"channels": [4, 4], "features": 16, "layers": 3},
+        },
+        "evaluation": {"batch_size": 100, "draws": 2, "step_sweep": [1, 3], "levels": [0.1, 1.0], "sampler": {"steps": 4}},
+    },
 }
 #: what each setting is changed to, in the words of the YAML files
 OTHERWISE: dict[str, Any] = {
@@ -121,7 +129,7 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 def method_of(architecture: str, blockwise: bool) -> dict[str, Any]:
     if architecture == "local_vit" and blockwise:
         return {"name": "greedy_blocks", "blocks": 3}
-    blocks = {"vit": 3, "dit": 3}.get(architecture, 1 if architecture == "recurrent" else 2)
+    blocks = {"vit": 3, "dit": 3, "noprop": 3}.get(architecture, 1 if architecture == "recurrent" else 2)
     return {"name": "diffusion_blocks", "blocks": blocks, "gamma": 0.0} if blockwise else {"name": "end_to_end"}
 
 
@@ -192,7 +200,7 @@ def evaluated(
         folder = folder if name == "digits" else folder / name
         data: Any
         data, place = load(folder, configuration), tmp_path_factory.getbasetemp() / "trained" / configuration.name
-        if configuration.architecture in ("vit", "local_vit"):
+        if configuration.architecture in ("vit", "local_vit", "noprop"):
             data.parts = {part: (x[:100], y[:100]) for part, (x, y) in data.parts.items()}
         networks = [perturbed(configuration)]
         if isinstance(configuration.evaluation, ImagesEvaluation):
@@ -203,7 +211,8 @@ def evaluated(
                 features.make_features(configuration, "smoke", made, data, CPU)
             networks = load_networks(configuration, place / "model.safetensors", CPU, average=True)
         sizes: Counter[int] = Counter()
-        networks[0].head.register_forward_hook(lambda module, inputs, output: sizes.update([len(inputs[0])]))
+        called = networks[0].layers["0"] if configuration.architecture == "noprop" else networks[0].head
+        called.register_forward_hook(lambda module, inputs, output: sizes.update([len(inputs[0])]))
         module = plugins.module("evaluation", configuration.architecture)
         return module.evaluate(Job(configuration, networks, data, "smoke", 0, place, CPU)), sizes
 
