@@ -34,18 +34,26 @@ class CosineSchedule:
 
     With the factors alpha_t of NoProp, abar_t = alpha_t alpha_{t+1} ... alpha_T: the last of T + 1 steps of noise leads to
     t = 0, the first to t = T, which is therefore not quite clean and has a finite SNR.
+
+    Args:
+        blocks: T.
+        of: a multiple of T: the blocks take larger steps of the schedule of so many blocks, with the same ends.
     """
 
     blocks: int
+    of: int | None = None
 
-    def _cosine(self, step: int) -> float:
-        return math.cos((step / (self.blocks + 1) + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2
+    def _cosine(self, time: int) -> float:
+        """f after the steps of noise that lead from the clean end to a time of the schedule."""
+        step = (self.of or self.blocks) + 1 - time
+        return math.cos((step / ((self.of or self.blocks) + 1) + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2
 
     @cached_property
     def alpha_bars(self) -> list[float]:
         """abar_t for t = 0, ..., T, ascending (Nichol and Dhariwal, eq. 17): f(T + 1 - t) / f(0)."""
-        whole = [self._cosine(self.blocks + 1 - t) / self._cosine(0) for t in range(1, self.blocks + 1)]
-        return [(1 - LARGEST_BETA) * whole[0], *whole]
+        total = self.of or self.blocks
+        whole = [self._cosine(t) / self._cosine(total + 1) for t in range(1, total + 1)]
+        return [(1 - LARGEST_BETA) * whole[0], *whole[total // self.blocks - 1 :: total // self.blocks]]
 
     def alpha(self, t: int) -> float:
         """alpha_t = abar_t / abar_{t+1}: the step of noise from t + 1 to t."""

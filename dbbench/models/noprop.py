@@ -174,6 +174,7 @@ class NoProp(LabelDenoiser):
         classes: C.
         layers: indices of the blocks to build.
         total: T, blocks of the whole network.
+        steps: those of the schedule, a multiple of T: a control with fewer blocks ends at the same noise.
         method: of NoProp's, if it is one; else None.
         denoises: with c_noise as time, for DiffusionBlocks.
     """
@@ -186,13 +187,14 @@ class NoProp(LabelDenoiser):
         layers: Sequence[int],
         *,
         total: int,
+        steps: int | None = None,
         method: NoPropSettings | None = None,
         denoises: bool = False,
         sigma_data: float = 0.5,
         target_norm: float = 1.0,
     ) -> None:
         super().__init__()
-        self.config, self.schedule = config, CosineSchedule(total)
+        self.config, self.schedule = config, CosineSchedule(total, steps)
         self.sigma_data, self.target_norm, self.buffers_loaded = sigma_data, target_norm, False
         velocity, timed = method is not None and method.velocity, denoises or (method is not None and method.timed)
         outputs = config.width if velocity else classes
@@ -327,6 +329,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
         card.classes,
         range(configuration.trained_layers) if layers is None else layers,
         total=configuration.trained_layers,
+        steps=model.layers,
         method=method if isinstance(method, NoPropSettings) else None,
         denoises=configuration.denoises,
         sigma_data=configuration.denoising.sigma_data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def test_the_cosine_schedule_in_closed_form(blocks: int) -> None:
     assert [math.prod(map(law.alpha, range(t, blocks + 1))) for t in range(blocks + 1)] == pytest.approx(law.alpha_bars)
     snrs = [law.snr(t) for t in range(blocks + 1)]
     assert snrs == sorted(snrs)
+
+
+@pytest.mark.parametrize(("blocks", "times"), [(1, [0, 10]), (2, [0, 5, 10]), (10, range(11))])
+def test_fewer_blocks_take_larger_steps_to_the_same_end(blocks: int, times: Sequence[int]) -> None:
+    fewer, whole = CosineSchedule(blocks, 10), CosineSchedule(10)
+    assert fewer.alpha_bars == pytest.approx([whole.alpha_bars[t] for t in times])
+    assert [math.prod(map(fewer.alpha, range(t, blocks + 1))) for t in range(blocks + 1)] == pytest.approx(fewer.alpha_bars)
 
 
 @pytest.mark.parametrize("t", range(1, 11))
