@@ -173,8 +173,7 @@ class NoProp(LabelDenoiser):
         image: channels, height, width.
         classes: C.
         layers: indices of the blocks to build.
-        total: T, blocks of the whole network.
-        steps: those of the schedule, a multiple of T: a control with fewer blocks ends at the same noise.
+        schedule: of the T blocks of the whole network; a control with fewer blocks ends at the same noise.
         method: of NoProp's, if it is one; else None.
         denoises: with c_noise as time, for DiffusionBlocks.
     """
@@ -186,15 +185,14 @@ class NoProp(LabelDenoiser):
         classes: int,
         layers: Sequence[int],
         *,
-        total: int,
-        steps: int | None = None,
+        schedule: CosineSchedule,
         method: NoPropSettings | None = None,
         denoises: bool = False,
         sigma_data: float = 0.5,
         target_norm: float = 1.0,
     ) -> None:
         super().__init__()
-        self.config, self.schedule = config, CosineSchedule(total, steps)
+        self.config, self.schedule = config, schedule
         self.sigma_data, self.target_norm, self.buffers_loaded = sigma_data, target_norm, False
         velocity, timed = method is not None and method.velocity, denoises or (method is not None and method.timed)
         outputs = config.width if velocity else classes
@@ -328,8 +326,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
         card.image,
         card.classes,
         range(configuration.trained_layers) if layers is None else layers,
-        total=configuration.trained_layers,
-        steps=model.layers,
+        schedule=CosineSchedule(configuration.trained_layers, model.layers),
         method=method if isinstance(method, NoPropSettings) else None,
         denoises=configuration.denoises,
         sigma_data=configuration.denoising.sigma_data,
