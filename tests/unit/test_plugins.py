@@ -21,7 +21,10 @@ from dbbench.config.local import LocalSettings
 from dbbench.errors import UserError
 
 Register = Callable[..., Path]
-BUILT_IN = ["diffusion_blocks", "end_to_end", "forward_forward", "forward_forward_contrastive", "greedy_blocks"]
+BUILT_IN = [
+    *("diffusion_blocks", "end_to_end", "forward_forward", "forward_forward_contrastive", "greedy_blocks"),
+    *("noprop_ct", "noprop_dt", "noprop_fm"),
+]
 
 
 def distribution(site: Path, package: str, files: dict[str, str]) -> Path:
