@@ -31,6 +31,8 @@ class LocalSettings(MethodSettings):
     versions: ClassVar[int] = 1
     #: whether every group has a classifier of its own
     exits: ClassVar[bool] = False
+    #: whether it trains the network's own classifier
+    classifies: ClassVar[bool] = True
 
     def groups(self, layers: int) -> list[tuple[int, ...]]:
         """The layers of each group, of equal size."""

@@ -100,4 +100,7 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
     own = isinstance(method, LocalSettings) and method.exits
     exits = [group[-1] for group in configuration.groups[:-1]] if own else []
     wanted = range(configuration.trained_layers) if layers is None else layers
-    return LocalViT(model, card.image, card.classes, wanted, exits)
+    network = LocalViT(model, card.image, card.classes, wanted, exits)
+    if isinstance(method, LocalSettings) and not method.classifies:
+        del network.norm, network.head  # nothing would train or ask them
+    return network

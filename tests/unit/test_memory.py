@@ -198,7 +198,7 @@ def architectures() -> dict[str, Configuration]:
     found: dict[str, Configuration] = {}
     for name in names:
         for configuration in load_plan(load_suite({"scale": "smoke", "experiments": [name]})).arms.get(name, {}).values():
-            if configuration.blockwise and configuration.profile is None:
+            if configuration.blockwise and configuration.profile is None and hasattr(configuration.method, "residency"):
                 found.setdefault(configuration.architecture, configuration)
     return found
 

@@ -311,10 +311,10 @@ def test_every_configuration_steps_and_every_parameter_learns(configuration: Con
 
     prepare(configuration.data.name, tmp_path)
     data = load(tmp_path, configuration)
-    for block in range(configuration.method.blocks) if configuration.isolated else [None]:
+    for block in range(len(configuration.parts)) if configuration.isolated else [None]:
         made = trainer(configuration, block=block)
         before = {n: p.detach().clone() for n, p in made.network.named_parameters()}
-        for step in range(6 * configuration.method.blocks):
+        for step in range(6 * len(configuration.groups)):
             outcome, norm = made.train_step(data.batch(step, configuration.training.batch_size, 0), step)
             assert outcome.loss.isfinite()
             assert norm.isfinite()

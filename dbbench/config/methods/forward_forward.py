@@ -16,6 +16,7 @@ class ForwardForwardConfig(LocalSettings):
     threshold: float = Field(2.0, gt=0, description="theta of eq. 1: the goodness at which an input counts as half positive")
 
     versions: ClassVar[int] = 2  # with the true label and with another
+    classifies: ClassVar[bool] = False
 
 
 CONFIG = ForwardForwardConfig
