@@ -35,7 +35,7 @@ class AdamW(torch.optim.AdamW):
 
 
 class Unfilled(TorchFunctionMode):
-    """Leaves out the random fills of layers under construction: a meta tensor has no values.
+    """Leaves out the fills of layers under construction: a meta tensor has no values.
 
     PyTorch would look each fill up among its decompositions, which brings in its compiler: over a second of each short job.
     """
@@ -44,6 +44,8 @@ class Unfilled(TorchFunctionMode):
         """Hand back the tensor that one of torch.nn.init's functions was to fill."""
         if getattr(func, "__module__", None) == nn.init.__name__:
             return kwargs["tensor"]
+        if func in (torch.Tensor.zero_, torch.Tensor.fill_):  # of batch norms; among fake tensors their counter is none
+            return args[0]
         return func(*args, **kwargs or {})
 
 
