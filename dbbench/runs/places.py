@@ -11,8 +11,8 @@ from typing import Any
 
 HERE = Path()
 REFERENCE = Path("results/reference")
-#: folders of networks that many runs share; `teachers` is the name that older reference results have for `judge_models`
-SHARED = ("judge_models", "features", "teachers")
+#: folders of networks that many runs share
+SHARED = ("judge_models", "features")
 
 
 def data_folder(name: str, root: Path = HERE) -> Path:

@@ -270,7 +270,6 @@ def test_a_number_that_is_not_finite_is_never_written(value: float, tmp_path: Pa
         ("results/smoke/runs/vit-x/seed3", {"scale": "smoke", "name": "vit-x", "seed": 3, "block": None}),
         ("/a/results/reference/laptop/runs/x/seed0/block2", {"scale": "laptop", "name": "x", "seed": 0, "block": 2}),
         ("results/gpu/judge_models/ar", {"scale": "gpu", "name": "ar"}),
-        ("results/reference/laptop/teachers/ar", {"scale": "laptop", "name": "ar"}),
         ("results/gpu/features/digits", {"scale": "gpu", "name": "digits"}),
         ("elsewhere/run", {}),
     ],
