@@ -77,8 +77,8 @@ def test_everything_published_is_there(finished: Path) -> None:
     by_cell = table.set_index("cell")
     assert by_cell.loc["t1.vit", "published"] == 60.25
     assert 0 <= by_cell.loc["t1.db", "mean"] <= 100
-    assert by_cell.loc["t1.ff", "verdict"] == "not run yet"
-    assert pd.isna(by_cell.loc["t1.ff", "mean"])
+    assert 0 <= by_cell.loc["t1.ff", "mean"] <= 100
+    assert by_cell.loc["control.shallow", "verdict"] == "not run yet"
     assert pd.isna(by_cell.loc["control.shallow", "mean"])
     assert pd.isna(by_cell.loc["t1.vit", "ci_low"]), "one seed has no interval"
     assert by_cell["published"].drop(["t1.vit", "t1.db", "t1.ff"]).isna().all()
