@@ -36,6 +36,7 @@ class TextConfig(Strict):
     continuations: int = Field(1, ge=1)
     prompt_length: int = Field(ge=1)
     length: int = Field(ge=4)
+    batch_size: int = Field(250, ge=1, description="texts that are generated at a time")
     mauve_scalings: tuple[float, ...] = Field((2.0, 0.2, 5.0), min_length=1, description="D17; the first is the one compared")
     mauve_seeds: int = Field(5, ge=1)
     pretrained: tuple[LargeModel, ...] = Field((), description="pretrained judge models, used where their weights are present")

@@ -14,7 +14,7 @@ from torch import Tensor
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.config.evaluations.ar import Settings
-from dbbench.config.texts import TextConfig
+from dbbench.config.texts import TextConfig, TextEvaluation
 from dbbench.data.sequences import SequenceData
 from dbbench.data.tokens import TextData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job, exact
@@ -24,15 +24,14 @@ from dbbench.evaluation.measures import (
     EXACT_COLUMNS,
     SWEEP_COLUMNS,
     errors_at_levels,
-    other_windows,
-    percent,
     spread,
 )
 from dbbench.evaluation.ngrams import witten_bell
 from dbbench.evaluation.pretrained import Pretrained, present
-from dbbench.evaluation.tasks import Answer, add_hops, add_law, add_texts
+from dbbench.evaluation.sums import Part, Sums, normal_parts, parts_of
+from dbbench.evaluation.tasks import Answer, Task, add_texts
 from dbbench.evaluation.texts import Judge, JudgeModel, load_judge_model
-from dbbench.methods.diffusion_blocks import Chain, last
+from dbbench.methods.diffusion_blocks import Call, Chain, last
 from dbbench.models import Network
 from dbbench.models.ar import AR
 from dbbench.models.table_targets import token_error
@@ -48,32 +47,29 @@ def evaluate(job: Job) -> Evaluation:
     assert isinstance(settings, Settings)
     test = job.data.whole("test")
     batch = Batch(spread(test.inputs, settings.windows), spread(test.labels, settings.windows))
+    card = CARDS[job.configuration.data.name]
     with torch.no_grad():
         found: EndToEnd | Blockwise
         if job.configuration.denoises:
             assert isinstance(job.data, TextData | SequenceData)
-            counts = job.data.token_counts(CARDS[job.configuration.data.name].classes)
+            counts = job.data.token_counts(card.classes)
             found = Blockwise(job.configuration, settings, job.networks, batch, counts)
         else:
             found = EndToEnd(job.configuration, settings, job.networks, batch)
-        measure_task(job, found, batch)
+        found.task.write(found.result, batch.labels.shape, blockwise=job.configuration.denoises)
+        if card.known_law:
+            continue_sequences(found, batch.labels, card.length // PROMPT_PART)
         continue_texts(job, found, settings.text)
     add_ngrams(found.result, job, batch.labels, settings.ngrams)
     return found.result
 
 
-def measure_task(job: Job, found: EndToEnd | Blockwise, batch: Batch) -> None:
-    """What generated data allow to be said exactly."""
-    card = CARDS[job.configuration.data.name]
-    if card.hops:
-        add_hops(found.result, batch, found.answers, blockwise=job.configuration.denoises)
-    if card.known_law:
-        add_law(found.result, batch.labels, found.answers[0].logits)
-        prompt = card.length // PROMPT_PART
-        for name, make in found.decoders().items():
-            made = make(batch.labels[:, :prompt], card.length - prompt)
-            add_texts(found.result, torch.cat([batch.labels[:, :prompt], made], dim=1), prompt, name)
-        add_texts(found.result, batch.labels, prompt, "real_text")
+def continue_sequences(found: EndToEnd | Blockwise, sequences: Tensor, prompt: int) -> None:
+    """Continue sequences [W, S] whose law is known after `prompt` tokens, and judge them by it."""
+    given = sequences[:, :prompt]
+    for name, make in found.decoders().items():
+        add_texts(found.result, torch.cat([given, make(given, sequences.shape[1] - prompt)], dim=1), prompt, name)
+    add_texts(found.result, sequences, prompt, "real_text")
 
 
 def add_ngrams(result: Evaluation, job: Job, windows: Tensor, order: int) -> None:
@@ -89,8 +85,22 @@ def add_ngrams(result: Evaluation, job: Job, windows: Tensor, order: int) -> Non
 
 #: of a sequence whose law is known, this part is the prompt from which the rest is made
 PROMPT_PART = 4
-#: the most that the logits of exact denoisers may take at a time
-SLICE_BYTES = 2**28
+#: the most that the logits of a part in float64 may take, which exact denoisers hold a few times
+PART_BYTES = 2**30
+#: texts that are generated at a time where the settings say nothing
+TEXTS = 256
+#: the chain and the exact Bayes chain, by numbers of steps
+SWEPT = ("chain", "bayes_chain")
+
+
+def texts_at_a_time(settings: TextEvaluation) -> int:
+    """How many texts are generated together."""
+    return TEXTS if settings.text is None else settings.text.batch_size
+
+
+def part_size(settings: Settings, batch: Batch, classes: int) -> int:
+    """Windows that are measured together: a batch, or as many as their logits leave room for."""
+    return max(1, min(settings.batch_size, PART_BYTES // (8 * batch.labels.shape[1] * classes)))
 
 
 class Generating(Protocol):
@@ -146,24 +156,30 @@ class EndToEnd:
 
     def __init__(self, configuration: Configuration, settings: Settings, networks: list[Network], batch: Batch) -> None:
         assert isinstance(networks[0], AR)
-        self.network = networks[0]
-        logits, labels = torch.cat([self.network(x) for x in batch.inputs.split(settings.batch_size)]), batch.labels
-        self.answers = [Answer(0, 0, 0.0, logits)]
-        w, s = labels.shape
+        self.network, self.settings, self.sums = networks[0], settings, Sums()
+        card = CARDS[configuration.data.name]
+        self.task = Task(card, self.sums)
+        for part in parts_of(batch, part_size(settings, batch, card.classes)):
+            self.measure(part)
+        w, s = batch.labels.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens")
-        self.result.add("cross_entropy", token_error(logits, labels).mean().item())
-        self.result.add("accuracy_percent", percent(logits.argmax(-1) == labels))
-        other = other_windows(labels)
+        self.result.add("cross_entropy", self.sums.mean("error"))
+        self.result.add("accuracy_percent", self.sums.percent("right"))
         # the same predictions held against the tokens of another window
-        self.result.add("cross_entropy", token_error(logits, other).mean().item(), "shuffled_context")
+        self.result.add("cross_entropy", self.sums.mean("shuffled"), "shuffled_context")
+
+    def measure(self, part: Part) -> None:
+        """The predictions of some windows."""
+        logits = self.network(part.batch.inputs)
+        self.sums.add("error", token_error(logits, part.batch.labels))
+        self.sums.add("right", logits.argmax(-1) == part.batch.labels)
+        self.sums.add("shuffled", token_error(logits, part.other.labels))
+        self.task.see(Answer(0, 0, 0.0, logits), part.batch)
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is top-p 0.95."""
-        return {
-            "default": end_to_end(self.network, top_p(0.95)),
-            "sampled": end_to_end(self.network, top_p(1.0)),
-            "greedy": end_to_end(self.network, greedy),
-        }
+        picks = {"default": top_p(0.95), "sampled": top_p(1.0), "greedy": greedy}
+        return {name: end_to_end(self.network, pick, texts_at_a_time(self.settings)) for name, pick in picks.items()}
 
 
 class Blockwise:
@@ -177,120 +193,118 @@ class Blockwise:
         batch: Batch,
         token_counts: Tensor,
     ) -> None:
-        self.settings, self.batch, process = settings, batch, configuration.denoising.process
+        self.settings, self.sums, process = settings, Sums(), configuration.denoising.process
         self.chain = Chain(networks, configuration.partition, process, settings.sampler)
-        self.width = configuration.model.width
+        self.levels, self.width = settings.levels_within(process), configuration.model.width
+        card = CARDS[configuration.data.name]
+        self.task = Task(card, self.sums)
+        counts = (token_counts + 1).double().to(batch.labels.device)
+        self.log_frequencies = exact.log_probabilities(counts) - counts.sum().log()
+        g = generator(EVALUATION_SEED, "start")
+        for part in parts_of(batch, part_size(settings, batch, card.classes)):
+            self.measure(part, normal_parts(g, part.batch.labels, self.width))
         w, s = batch.labels.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
-        logits = self.logits(self.chain, batch.inputs)
-        route, grid = self.chain.route, self.chain.grid
-        self.answers = [Answer(t, b, sigma, x) for t, (b, sigma, x) in enumerate(zip(route, grid, logits, strict=True))]
-        self.given_text()
-        self.errors_at_fixed_levels()
-        self.sweep_steps()
-        self.exact_errors_at_fixed_levels(token_counts)
+        self.write_given_text()
+        self.write_errors()
+        self.write_sweep()
 
-    def unit(self) -> Tensor:
-        """A standard normal draw for every token, [W, S, d]."""
-        shape = (*self.batch.labels.shape, self.width)
-        return torch.randn(shape, generator=generator(EVALUATION_SEED, "start")).to(self.batch.labels.device)
+    def measure(self, part: Part, unit: Tensor) -> None:
+        """All that is measured of some windows, from a standard normal draw for every token, [n, S, d]."""
+        posterior = self.given_text(part, unit).softmax(-1)
+        self.errors_at_fixed_levels(part.batch, unit)
+        self.sweep_steps(part.batch, unit, posterior)
+        self.exact_errors_at_fixed_levels(part.batch, unit, exact.log_probabilities(posterior))
 
-    def logits(self, chain: Chain, inputs: Tensor) -> Tensor:
-        """The logits of every call, [T, W, S, V], the text before each token given."""
-        size = self.settings.batch_size
-        parts = zip(inputs.split(size), self.unit().split(size), strict=True)
-        # calls of [batch, S, V] -> [T, batch, S, V] -> [T, W, S, V]
-        return torch.cat([torch.stack([c.output.logits for c in chain.run(x, u)]) for x, u in parts], dim=1)
-
-    def given_text(self) -> None:
-        """Block 0 at the highest noise (a next-token model of its layers), and the chain, call by call."""
-        add, labels = self.result.add, self.batch.labels
-        first, final = self.answers[0].logits, self.answers[-1].logits
-        add(
-            "cross_entropy",
-            token_error(first, labels).mean().item(),
-            "block0",
-            evaluator="block 0 at sigma_max, nats per token",
-        )
-        add("accuracy_percent", percent(first.argmax(-1) == labels), "block0")
-        p_true = first.softmax(-1).gather(-1, labels[..., None]).double().mean().item()
-        add("p_true_percent", 100 * p_true, "block0")
-        add("accuracy_percent", percent(final.argmax(-1) == labels))
+    def given_text(self, part: Part, unit: Tensor) -> Tensor:
+        """Block 0 at the highest noise (a next-token model of its layers), and the chain, call by call; block 0's logits."""
+        labels, calls = part.batch.labels, self.chain.walk(part.batch.inputs, unit)
+        first = call = next(calls)
+        self.see(0, call, part.batch)
+        for step, call in enumerate(calls, start=1):
+            self.see(step, call, part.batch)
+        logits: Tensor = first.output.logits
+        self.sums.add("block0", token_error(logits, labels))
+        self.sums.add("p_true", logits.softmax(-1).gather(-1, labels[..., None]))
         # of the last call's logits, which depend on the draw of z: no likelihood of the text
-        add(
-            "cross_entropy",
-            token_error(final, labels).mean().item(),
-            "chain",
-            evaluator="the chain's last call, nats per token",
-        )
-        rows = [[a.step, a.block, a.sigma, percent(a.logits.argmax(-1) == labels)] for a in self.answers]
-        self.result.curve("accuracy_per_step", ["step", "block", "sigma", "accuracy_percent"], rows)
-        other = other_windows(self.batch.inputs)
-        shuffled = self.chain.denoise(0, other, self.chain.start(self.unit()), self.chain.grid[0]).logits
-        add(
-            "cross_entropy",
-            token_error(shuffled, labels).mean().item(),
-            "shuffled_context",
-            evaluator="block 0 at sigma_max, text of another window",
-        )
+        self.sums.add("chain", token_error(call.output.logits, labels))
+        shuffled = self.chain.denoise(0, part.other.inputs, self.chain.start(unit), self.chain.grid[0]).logits
+        self.sums.add("shuffled", token_error(shuffled, labels))
+        return logits
 
-    def errors_at_fixed_levels(self) -> None:
-        """Cross-entropy of every block at fixed levels, and at the middle of each block's range the block at the other end."""
-        blocks, labels = range(len(self.chain.partition)), self.batch.labels
-        networks = [self.chain.network(b) for b in blocks]
-        layers = [self.chain.partition[b].layers for b in blocks]
-        # the same at every noise level
-        contexts = [network.context(self.batch.inputs, own) for network, own in zip(networks, layers, strict=True)]
-        eps = self.unit()
+    def see(self, step: int, call: Call, batch: Batch) -> None:
+        """What a call of the chain gets right."""
+        self.sums.add(("right", step), call.output.logits.argmax(-1) == batch.labels)
+        self.task.see(Answer(step, call.block, call.sigma, call.output.logits), batch)
+
+    def write_given_text(self) -> None:
+        """Rows of block 0 and of the chain under given text."""
+        add, sums, steps = self.result.add, self.sums, range(len(self.chain.grid))
+        add("cross_entropy", sums.mean("block0"), "block0", evaluator="block 0 at sigma_max, nats per token")
+        add("accuracy_percent", sums.percent(("right", 0)), "block0")
+        add("p_true_percent", sums.percent("p_true"), "block0")
+        add("accuracy_percent", sums.percent(("right", steps[-1])))
+        add("cross_entropy", sums.mean("chain"), "chain", evaluator="the chain's last call, nats per token")
+        rows = [[t, self.chain.route[t], self.chain.grid[t], sums.percent(("right", t))] for t in steps]
+        self.result.curve("accuracy_per_step", ["step", "block", "sigma", "accuracy_percent"], rows)
+        about = "block 0 at sigma_max, text of another window"
+        add("cross_entropy", sums.mean("shuffled"), "shuffled_context", evaluator=about)
+
+    @property
+    def middles(self) -> list[float]:
+        """The middle level of each block's range."""
+        return [(b.low * b.high) ** 0.5 for b in self.chain.partition.blocks]
+
+    def errors_at_fixed_levels(self, batch: Batch, eps: Tensor) -> None:
+        """Cross-entropy of every block at fixed levels, and at the middles of its own range and of the one at the other end."""
+        middles = self.middles
+        for b in range(len(middles)):
+            network, layers = self.chain.network(b), self.chain.partition[b].layers
+            context, y = network.context(batch.inputs, layers), network.target(batch)  # the same at every noise level
+            for sigma in {*self.levels, middles[b], middles[-1 - b]}:
+                output = network.denoise_after(context, y + sigma * eps, torch.full((len(y),), sigma, device=y.device), layers)
+                self.sums.add(("error", b, sigma), token_error(output.logits, batch.labels))
+
+    def write_errors(self) -> None:
+        """Rows and curve of the errors at fixed levels."""
+        blocks, middles = range(len(self.chain.partition)), self.middles
 
         def error(block: int, sigma: float) -> float:
-            z = networks[block].target(self.batch) + sigma * eps
-            levels = torch.full((len(z),), sigma, device=z.device)
-            output = networks[block].denoise_after(contexts[block], z, levels, layers[block])
-            return token_error(output.logits, labels).mean().item()
+            return self.sums.mean(("error", block, sigma))
 
-        levels = self.settings.levels_within(self.chain.process)
-        self.result.curve("error_at_level", ERROR_COLUMNS, errors_at_levels(self.chain.partition, levels, error))
+        self.result.curve("error_at_level", ERROR_COLUMNS, errors_at_levels(self.chain.partition, self.levels, error))
         if len(blocks) > 1:
-            middle = [(b, (self.chain.partition[b].low * self.chain.partition[b].high) ** 0.5) for b in blocks]
             for name, order in (("own_block", list(blocks)), ("reversed_block", list(reversed(blocks)))):
-                mean = sum(error(order[b], sigma) for b, sigma in middle) / len(middle)
+                mean = sum(error(order[b], middles[b]) for b in blocks) / len(blocks)
                 self.result.add("middle_cross_entropy", mean, name, evaluator="each range's middle level, mean over ranges")
 
-    def slices(self) -> list[slice]:
-        """Windows whose logits in float64 fit `SLICE_BYTES`."""
-        w, s = self.batch.labels.shape
-        size = max(1, SLICE_BYTES // (8 * s * self.answers[0].logits.shape[-1]))
-        return [slice(at, at + size) for at in range(0, w, size)]
-
-    def sweep_steps(self) -> None:
+    def sweep_steps(self, batch: Batch, unit: Tensor, posterior: Tensor) -> None:
         """Accuracy of chains of T steps, the text before each token given, beside exact Bayes chains of as many steps."""
-        labels, unit, rows = self.batch.labels, self.unit(), []
         for steps in self.settings.chain_sweep:
-            chain, ours, exact_ones = self.chain.varied(steps=steps), list[Tensor](), list[Tensor]()
-            for i in self.slices():
-                posterior = self.answers[0].logits[i].softmax(-1)
-                ours.append(last(chain.walk(self.batch.inputs[i], unit[i])).output.logits.argmax(-1))
-                exact_ones.append(exact.chain_end(chain, posterior, unit[i]).argmax(-1))
-            found = [percent(torch.cat(ends) == labels) for ends in (ours, exact_ones)]
-            rows.append([steps, *found])
-            self.result.add("accuracy_percent", found[0], f"chain{steps}")
-            self.result.add("accuracy_percent", found[1], f"bayes_chain{steps}")
-        self.result.curve("step_sweep", SWEEP_COLUMNS, rows)
+            chain = self.chain.varied(steps=steps)
+            ends = last(chain.walk(batch.inputs, unit)).output.logits, exact.chain_end(chain, posterior, unit)
+            for kind, end in zip(SWEPT, ends, strict=True):
+                self.sums.add((kind, steps), end.argmax(-1) == batch.labels)
 
-    def exact_errors_at_fixed_levels(self, token_counts: Tensor) -> None:
+    def exact_errors_at_fixed_levels(self, batch: Batch, unit: Tensor, log_posterior: Tensor) -> None:
         """Cross-entropy of exact denoisers at fixed levels: of z with the tokens' frequencies, and with block 0's posterior."""
-        network, labels, unit, rows = self.chain.network(0), self.batch.labels, self.unit(), []
-        y, table = network.target(self.batch), network.table()
-        frequencies = exact.log_probabilities((token_counts + 1).double().to(y.device)) - float((token_counts + 1).sum().log())
-        for sigma in self.settings.levels_within(self.chain.process):
-            found = []
-            for i in self.slices():
-                posterior = exact.log_probabilities(self.answers[0].logits[i].softmax(-1))
-                z = y[i] + sigma * unit[i]
-                found.append(torch.stack([exact.error(z, sigma, table, p, labels[i]) for p in (frequencies, posterior)]))
-            rows.append([sigma, *torch.cat(found, dim=1).mean(1).tolist()])
-        self.result.curve("exact_error_at_level", EXACT_COLUMNS, rows)
+        network = self.chain.network(0)
+        y, table, laws = network.target(batch), network.table(), (self.log_frequencies, log_posterior)
+        for sigma in self.levels:
+            z = y + sigma * unit
+            for column, log_p in zip(EXACT_COLUMNS[1:], laws, strict=True):
+                self.sums.add((column, sigma), exact.error(z, sigma, table, log_p, batch.labels))
+
+    def write_sweep(self) -> None:
+        """Rows and curve of chains by their steps, and the curve of exact denoisers."""
+        rows = []
+        for steps in self.settings.chain_sweep:
+            rows.append([steps, *(self.sums.percent((kind, steps)) for kind in SWEPT)])
+            for kind in SWEPT:
+                self.result.add("accuracy_percent", self.sums.percent((kind, steps)), f"{kind}{steps}")
+        self.result.curve("step_sweep", SWEEP_COLUMNS, rows)
+        found = [[sigma, *(self.sums.mean((column, sigma)) for column in EXACT_COLUMNS[1:])] for sigma in self.levels]
+        self.result.curve("exact_error_at_level", EXACT_COLUMNS, found)
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is greedy at the end of T = B steps; `top_p` ends as the end-to-end network does."""
@@ -303,4 +317,4 @@ class Blockwise:
 
     def decoder(self, pick: Pick, **changes: Any) -> Generate:
         """The chain, or a variant of it, of the same weights."""
-        return by_chain(self.chain.varied(**changes), self.width, pick)
+        return by_chain(self.chain.varied(**changes), self.width, pick, texts_at_a_time(self.settings))

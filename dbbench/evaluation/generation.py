@@ -1,7 +1,7 @@
 """Growing text token by token, with keys and values kept: end to end, and by a chain of blocks for each token.
 
-The random numbers of a place in a text are drawn for all texts at once, so text i is the same whatever the batch size, and
-arms with the same decoder see the same numbers.
+Texts are made in batches, since keys and values of all of them would fill a device. Arms with the same decoder see the same
+random numbers.
 
 Shapes: N texts, P tokens of a prompt, L tokens to add, d width, V vocabulary.
 """
@@ -47,31 +47,48 @@ def top_p(share: float) -> Pick:
     return pick
 
 
-def draws(name: str, texts: int, length: int, width: int, normal: bool = False) -> Iterator[Tensor]:
-    """For each of `length` places the random numbers of all texts, [N, width]."""
-    for place in range(length):
-        g = generator(EVALUATION_SEED, "generation", name, place)
-        yield torch.randn(texts, width, generator=g) if normal else torch.rand(texts, width, generator=g)
+class Draws:
+    """Random numbers of texts that are made batch after batch: each place has a stream of its own, shared by all texts.
+
+    So text i is the same whatever the batch size (of normal draws, where a batch's numbers are a multiple of 16).
+
+    Args:
+        length: places L.
+        width: numbers of a text at a place.
+    """
+
+    def __init__(self, name: str, length: int, width: int, *, normal: bool = False) -> None:
+        self.width, self.draw = width, torch.randn if normal else torch.rand
+        self.generators = [generator(EVALUATION_SEED, "generation", name, place) for place in range(length)]
+
+    def next(self, texts: int) -> Iterator[Tensor]:
+        """For each place the numbers of the next texts, [N, width]."""
+        for g in self.generators:
+            yield self.draw(texts, self.width, generator=g)
 
 
-def end_to_end(network: AR, pick: Pick) -> Generate:
-    """Generation by an end-to-end network."""
+def end_to_end(network: AR, pick: Pick, batch_size: int = 256) -> Generate:
+    """Generation by an end-to-end network, `batch_size` texts at a time."""
 
-    @torch.no_grad()
-    def generate(prompts: Tensor, length: int) -> Tensor:
+    def continued(prompts: Tensor, length: int, numbers: Draws) -> Tensor:
         cache = Cache(room=prompts.shape[1] + length + 1)
         x, made = network.begun(prompts), []
-        for u in draws("token", len(prompts), length, 1):
+        for u in numbers.next(len(prompts)):
             logits = network.read(network.causal(x, cache, network.all_layers)[:, -1:])[:, 0]
             made.append(pick(logits, u[:, 0].to(logits.device)))
             x = network.clean_tokens(made[-1][:, None])
         # tokens [N] of each place -> [N, length]
         return torch.stack(made, 1)
 
+    @torch.no_grad()
+    def generate(prompts: Tensor, length: int) -> Tensor:
+        numbers = Draws("token", length, 1)
+        return torch.cat([continued(part, length, numbers) for part in prompts.split(batch_size)])
+
     return generate
 
 
-def by_chain(chain: Chain, width: int, pick: Pick) -> Generate:
+def by_chain(chain: Chain, width: int, pick: Pick, batch_size: int = 256) -> Generate:
     """Generation by blocks: for each token an Euler chain from noise; every block keeps keys and values of its own layers.
 
     The last call's logits give the token by `pick`; which token it is is all that the next ones see.
@@ -79,8 +96,7 @@ def by_chain(chain: Chain, width: int, pick: Pick) -> Generate:
     blocks = range(len(chain.partition))
     layers = [chain.partition[b].layers for b in blocks]
 
-    @torch.no_grad()
-    def generate(prompts: Tensor, length: int) -> Tensor:
+    def continued(prompts: Tensor, length: int, starts: Draws, numbers: Draws) -> Tensor:
         caches = [Cache(room=prompts.shape[1] + length + 1) for _ in blocks]
         for b in blocks:
             chain.network(b).causal(chain.network(b).begun(prompts), caches[b], layers[b], output=False)
@@ -90,8 +106,7 @@ def by_chain(chain: Chain, width: int, pick: Pick) -> Generate:
             return chain.network(block).denoise_after(caches[block], z, levels, layers[block])
 
         made = []
-        units, numbers = (draws("start", len(prompts), length, width, normal=True), draws("token", len(prompts), length, 1))
-        for unit, u in zip(units, numbers, strict=True):
+        for unit, u in zip(starts.next(len(prompts)), numbers.next(len(prompts)), strict=True):
             output = last(chain.calls(unit.to(prompts.device)[:, None], denoise)).output
             token = pick(output.logits[:, 0], u[:, 0].to(prompts.device))
             made.append(token)
@@ -99,5 +114,10 @@ def by_chain(chain: Chain, width: int, pick: Pick) -> Generate:
                 chain.network(b).causal(chain.network(b).clean_tokens(token[:, None]), caches[b], layers[b], output=False)
         # tokens [N] of each place -> [N, length]
         return torch.stack(made, 1)
+
+    @torch.no_grad()
+    def generate(prompts: Tensor, length: int) -> Tensor:
+        starts, numbers = Draws("start", length, width, normal=True), Draws("token", length, 1)
+        return torch.cat([continued(part, length, starts, numbers) for part in prompts.split(batch_size)])
 
     return generate

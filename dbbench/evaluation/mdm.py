@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dbbench.config.evaluations.mdm import Settings
@@ -25,8 +24,10 @@ from dbbench.data.tokens import TextData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.measures import errors_at_levels, other_windows, spread
 from dbbench.evaluation.ngrams import witten_bell
+from dbbench.evaluation.sums import Sums
 from dbbench.masking import MASK, MaskSchedule
 from dbbench.models import Network
+from dbbench.models.table_targets import token_error
 from dbbench.partition import Partition
 from dbbench.seeding import generator
 
@@ -72,14 +73,28 @@ def draw_stratum(tokens: Tensor, process: MaskSchedule, number: int, low: float,
     return t, process.corrupt(tokens, t, noise)
 
 
-def bound(predict: Predict, tokens: Tensor, partition: Partition, process: MaskSchedule, count: int) -> list[Stratum]:
-    """The bits per token of every window that each of `count` slices of t contributes, without the reconstruction term."""
+def bound(
+    predict: Predict,
+    tokens: Tensor,
+    partition: Partition,
+    process: MaskSchedule,
+    count: int,
+    *,
+    batch_size: int = 256,
+    shown: Tensor | None = None,
+) -> list[Stratum]:
+    """The bits per token of every window that each of `count` slices of t contributes, without the reconstruction term.
+
+    Args:
+        batch_size: windows whose logits are held at a time.
+        shown: the windows [W, S] whose tokens are seen where nothing is masked; default the windows themselves.
+    """
     found = []
     for number, block, low, high in strata_of(partition, count):
         t, z = draw_stratum(tokens, process, number, low, high)
-        logits = predict(block, z, t)
-        # [W, S, V] and [W, S] -> [W S, V] and [W S] -> [W S] -> [W, S]
-        each = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none").view_as(z)
+        seen = z if shown is None else shown.masked_fill(z == MASK, MASK)
+        parts = zip(*(whole.split(batch_size) for whole in (seen, t, tokens)), strict=True)
+        each = torch.cat([token_error(predict(block, zz, tt), own) for zz, tt, own in parts])
         nats = (each * (z == MASK)).double().mean(1) * process.bound_weight(t.double())
         found.append(Stratum(block, low, high, nats * (high - low) / math.log(2)))
     return found
@@ -143,7 +158,9 @@ class Likelihood:
         self.evaluator_error()
         few = self.tokens[: max(1, len(self.tokens) // 4)]
         evaluator = self.described(len(few))
-        self.result.add("bits_per_character", self.total(self.predict_shuffled, few), "shuffled_context", evaluator=evaluator)
+        # the same positions masked, but the visible tokens taken from another window
+        shuffled = self.total(self.predict, few, shown=other_windows(few))
+        self.result.add("bits_per_character", shuffled, "shuffled_context", evaluator=evaluator)
         if len(self.partition) > 1:
             reversed_ = self.total(self.predict_reversed, few)
             self.result.add("bits_per_character", reversed_, "blocks_reversed", evaluator=evaluator)
@@ -166,14 +183,8 @@ class Likelihood:
 
     def predict(self, block: int, z: Tensor, t: Tensor) -> Tensor:
         """Logits of the block."""
-        size, layers, network = self.settings.batch_size, self.partition[block].layers, self.network(block)
-        parts = [network.denoise(zz, zz, tt, layers).logits for zz, tt in zip(z.split(size), t.split(size), strict=True)]
-        return torch.cat(parts)
-
-    def predict_shuffled(self, block: int, z: Tensor, t: Tensor) -> Tensor:
-        """Logits with the same positions masked, but the visible tokens taken from another window."""
-        other = other_windows(self.tokens[: len(z)]).masked_fill(z == MASK, MASK)
-        return self.predict(block, other, t)
+        logits: Tensor = self.network(block).denoise(z, z, t, self.partition[block].layers).logits
+        return logits
 
     def predict_reversed(self, block: int, z: Tensor, t: Tensor) -> Tensor:
         """Logits of the block at the other end: worse, if training and routing agree about the order."""
@@ -183,14 +194,19 @@ class Likelihood:
         """A model that knows nothing."""
         return torch.zeros(*z.shape, self.vocabulary, device=z.device)
 
-    def total(self, predict: Predict, tokens: Tensor) -> float:
+    def bound(self, predict: Predict, tokens: Tensor, shown: Tensor | None = None) -> list[Stratum]:
+        """The bits of windows, under the settings of the run."""
+        size, strata = self.settings.batch_size, self.settings.strata
+        return bound(predict, tokens, self.partition, self.process, strata, batch_size=size, shown=shown)
+
+    def total(self, predict: Predict, tokens: Tensor, shown: Tensor | None = None) -> float:
         """Bits per character of a way to predict windows."""
-        parts = bound(predict, tokens, self.partition, self.process, self.settings.strata)
+        parts = self.bound(predict, tokens, shown)
         return sum(p.bits.mean().item() for p in parts) + reconstruction(self.process, self.vocabulary)
 
     def main_bound(self) -> None:
         """The bound with its standard error over windows, its parts, and what a uniform model gets from the same masks."""
-        measured = bound(self.predict, self.tokens, self.partition, self.process, self.settings.strata)
+        measured = self.bound(self.predict, self.tokens)
         parts = controlled(measured, self.uniform, self.process, self.vocabulary)
         per_window, extra = total_bits(parts), reconstruction(self.process, self.vocabulary)
         self.result.add("bits_per_character", per_window.mean().item() + extra)
@@ -209,7 +225,7 @@ class Likelihood:
     @cached_property
     def uniform(self) -> list[Stratum]:
         """The bound of a model that knows nothing, on the same masks."""
-        return bound(self.predict_uniform, self.tokens, self.partition, self.process, self.settings.strata)
+        return self.bound(self.predict_uniform, self.tokens)
 
     def evaluator_error(self) -> None:
         """How far the evaluator is off where the truth is known: a law of single characters, whose bound is its likelihood.
@@ -222,7 +238,7 @@ class Likelihood:
         def predict(block: int, z: Tensor, t: Tensor) -> Tensor:
             return log_p.float().expand(*z.shape, self.vocabulary)
 
-        measured = bound(predict, self.tokens, self.partition, self.process, self.settings.strata)
+        measured = self.bound(predict, self.tokens)
         parts = controlled(measured, self.uniform, self.process, self.vocabulary)
         share = float(self.process.alpha(0.0) - self.process.alpha(1.0))
         exact = -share * log_p[self.tokens].mean().item() / math.log(2)
@@ -243,12 +259,13 @@ class Likelihood:
         """Cross-entropy per masked token of every block at fixed times, its own and others'."""
 
         def error(block: int, t: float) -> float:
-            g = generator(EVALUATION_SEED, "level", str(t))
+            g, sums = generator(EVALUATION_SEED, "level", str(t)), Sums()
             noise = torch.rand(self.tokens.shape, generator=g).to(self.tokens.device)
-            times = torch.full((len(self.tokens),), t, device=self.tokens.device)
-            z = self.process.corrupt(self.tokens, times, noise)
-            masked = z == MASK
-            return F.cross_entropy(self.predict(block, z, times)[masked].float(), self.tokens[masked]).item()
+            z = self.process.corrupt(self.tokens, torch.full((len(self.tokens),), t, device=self.tokens.device), noise)
+            for zz, own in zip(z.split(self.settings.batch_size), self.tokens.split(self.settings.batch_size), strict=True):
+                logits = self.predict(block, zz, torch.full((len(zz),), t, device=zz.device))
+                sums.add("error", token_error(logits, own)[zz == MASK])
+            return sums.mean("error")
 
         found = errors_at_levels(self.partition, self.settings.times, error)
         self.result.curve("error_at_level", ["block", "t", "owns", "cross_entropy"], found)

@@ -5,6 +5,7 @@ Shapes: N texts, S tokens, d width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from dbbench.batch import Batch
 from dbbench.config.architectures.recurrent import RecurrentConfig
 from dbbench.config.evaluations.recurrent import Settings
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
-from dbbench.evaluation.ar import add_ngrams, continue_texts
-from dbbench.evaluation.generation import Generate, Pick, draws, greedy, top_p
-from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, percent, spread
+from dbbench.evaluation.ar import add_ngrams, continue_texts, texts_at_a_time
+from dbbench.evaluation.generation import Draws, Generate, Pick, greedy, top_p
+from dbbench.evaluation.measures import ERROR_COLUMNS, errors_at_levels, spread
+from dbbench.evaluation.sums import Sums, normal_parts
 from dbbench.methods.diffusion_blocks import Chain, last
 from dbbench.models.recurrent import Recurrence, RecurrentDepth
 from dbbench.models.table_targets import Denoised, token_error
@@ -72,14 +74,16 @@ class Recurrent:
 
     def __init__(self, configuration: Configuration, settings: Settings, network: RecurrentDepth, windows: Tensor) -> None:
         assert isinstance(configuration.model, RecurrentConfig)
-        self.network, self.runs = network, configuration.model.mean_recurrence
+        self.network, self.runs, self.batch_size = network, configuration.model.mean_recurrence, texts_at_a_time(settings)
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the core run {self.runs} times")
         rows = []
         for runs in sorted({1, 2, 4, 8, self.runs}):
             g = torch.Generator(windows.device).manual_seed(derive(EVALUATION_SEED, "state"))
-            parts = windows.split(settings.batch_size)
-            error = torch.cat([token_error(network.recurrent(x, Recurrence(runs, 0), g), x) for x in parts]).mean().item()
+            sums = Sums()
+            for part in windows.split(settings.batch_size):
+                sums.add("error", token_error(network.recurrent(part, Recurrence(runs, 0), g), part))
+            error = sums.mean("error")
             rows.append([runs, error])
             if runs == self.runs:
                 self.result.add("cross_entropy", error)
@@ -93,11 +97,10 @@ class Recurrent:
         """Token by token; the keys and values of each run of the core are kept apart."""
         network = self.network
 
-        def generate(prompts: Tensor, length: int) -> Tensor:
+        def continued(prompts: Tensor, length: int, numbers: Draws, g: torch.Generator) -> Tensor:
             room = prompts.shape[1] + length + 1
             cache, x, made = Cache(room), network.begun(prompts), []
-            g = torch.Generator(prompts.device).manual_seed(derive(EVALUATION_SEED, "state"))
-            for u in draws("token", len(prompts), length, 1):
+            for u in numbers.next(len(prompts)):
                 text = network.run("prelude", x, cache)
                 state = network.first_state(text.shape, text.device, g)
                 for time in range(self.runs):
@@ -108,6 +111,12 @@ class Recurrent:
                 x = network.embed(made[-1][:, None])
             # tokens [N] of each place -> [N, length]
             return torch.stack(made, 1)
+
+        def generate(prompts: Tensor, length: int) -> Tensor:
+            numbers = Draws("token", length, 1)
+            # the first states of a batch follow on those of the one before it: they alone depend on the batch size
+            g = torch.Generator(prompts.device).manual_seed(derive(EVALUATION_SEED, "state"))
+            return torch.cat([continued(part, length, numbers, g) for part in prompts.split(self.batch_size)])
 
         return generate
 
@@ -121,21 +130,28 @@ class Denoising:
         self.width = configuration.model.width
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the text before each token given")
-        y = network.target(Batch(windows, windows))
-        eps = torch.randn(w, s, self.width, generator=generator(EVALUATION_SEED, "start")).to(y.device)
-        slices = [slice(at, at + settings.batch_size) for at in range(0, w, settings.batch_size)]
-
-        def error(z: Tensor, sigma: float) -> float:
-            errors = [token_error(self.chain.denoise(0, windows[i], z[i], sigma).logits, windows[i]) for i in slices]
-            return torch.cat(errors).mean().item()
-
+        self.sums, levels = Sums(), settings.levels_within(process)
+        g = generator(EVALUATION_SEED, "start")
+        for part in windows.split(settings.batch_size):
+            self.measure(part, normal_parts(g, part, self.width), levels)
         # not a likelihood of the text: the states before a token are noised text, at this level noise
-        first = error(self.chain.start(eps), process.sigma_max)
-        self.result.add("cross_entropy", first, "sigma_max", evaluator="one run of core and coda at sigma_max, nats per token")
-        found = errors_at_levels(self.chain.partition, settings.levels_within(process), lambda _, s: error(y + s * eps, s))
+        evaluator = "one run of core and coda at sigma_max, nats per token"
+        self.result.add("cross_entropy", self.sums.mean("sigma_max"), "sigma_max", evaluator=evaluator)
+        found = errors_at_levels(self.chain.partition, levels, lambda _, sigma: self.sums.mean(sigma))
         self.result.curve("error_at_level", ERROR_COLUMNS, found)
-        ends = torch.cat([last(self.chain.walk(windows[i], eps[i])).output.logits.argmax(-1) for i in slices])
-        self.result.add("accuracy_percent", percent(ends == windows))
+        self.result.add("accuracy_percent", self.sums.percent("right"))
+
+    def measure(self, windows: Tensor, eps: Tensor, levels: Sequence[float]) -> None:
+        """Errors at the first level and at `levels`, and the tokens at the chain's end, of some windows [n, S]."""
+        y = self.network.target(Batch(windows, windows))
+
+        def error(z: Tensor, sigma: float) -> Tensor:
+            return token_error(self.chain.denoise(0, windows, z, sigma).logits, windows)
+
+        self.sums.add("sigma_max", error(self.chain.start(eps), self.chain.process.sigma_max))
+        for sigma in levels:
+            self.sums.add(sigma, error(y + sigma * eps, sigma))
+        self.sums.add("right", last(self.chain.walk(windows, eps)).output.logits.argmax(-1) == windows)
 
     def decoders(self) -> dict[str, Generate]:
         """K Euler steps with the same weights, greedy at the end; also with top-p, and with other numbers of steps."""
@@ -151,26 +167,32 @@ class Denoising:
         """
         chain, network = self.chain.varied(**changes), self.network
 
-        def generate(prompts: Tensor, length: int) -> Tensor:
+        def continued(prompts: Tensor, length: int, noise: torch.Generator, starts: Draws, numbers: Draws) -> Tensor:
             n, p = prompts.shape
             caches = [Cache(p + length + 1) for _ in chain.grid]
             texts = Cache(p + length + 1)
             context = network.run("prelude", network.begun(prompts), texts)
             texts.length += p + 1
-            y = network.target(Batch(prompts, prompts))
-            eps = torch.randn(y.shape, generator=generator(EVALUATION_SEED, "prompt")).to(y.device)
+            y, eps = network.target(Batch(prompts, prompts)), normal_parts(noise, prompts, self.width)
             for cache, sigma in zip(caches, chain.grid, strict=True):
                 network.denoise_after(context[:, :p], y + sigma * eps, torch.full((n,), sigma, device=y.device), cache)
                 cache.length += p
             text, made = context[:, p:], []
-            units, numbers = draws("start", n, length, self.width, normal=True), draws("token", n, length, 1)
-            for unit, u in zip(units, numbers, strict=True):
+            for unit, u in zip(starts.next(n), numbers.next(n), strict=True):
                 output = last(chain.calls(unit.to(y.device)[:, None], partial(self.denoise_after, text, caches))).output
                 made.append(pick(output.logits[:, 0], u[:, 0].to(y.device)))
                 text = network.run("prelude", network.embed(made[-1][:, None]), texts)
                 texts.length += 1
             # tokens [N] of each place -> [N, length]
             return torch.stack(made, 1)
+
+        def generate(prompts: Tensor, length: int) -> Tensor:
+            streams = (
+                generator(EVALUATION_SEED, "prompt"),
+                Draws("start", length, self.width, normal=True),
+                Draws("token", length, 1),
+            )
+            return torch.cat([continued(part, length, *streams) for part in prompts.split(texts_at_a_time(self.settings))])
 
         return generate
 

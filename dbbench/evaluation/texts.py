@@ -40,7 +40,7 @@ class JudgeModel:
         name: how evaluators name it, with the first digits of its weights' digest.
     """
 
-    def __init__(self, network: AR, name: str, batch_size: int = 256) -> None:
+    def __init__(self, network: AR, name: str, batch_size: int = 64) -> None:
         self.network, self.name, self.batch_size = network, name, batch_size
 
     @torch.no_grad()

@@ -98,7 +98,14 @@ OTHERWISE: dict[str, Any] = {
     "images.sampled_seeds": 0,
     **{"images.features.width": 4, "images.features.steps": 3, "images.features.batch_size": 8},
     **{"images.features.learning_rate": 0.1, "images.features.augment": ["flip"], "images.features.kind": "inception"},
-    **{"text.prompts": 6, "text.continuations": 2, "text.prompt_length": 5, "text.length": 5, "text.mauve_seeds": 2},
+    **{
+        "text.prompts": 6,
+        "text.continuations": 2,
+        "text.batch_size": 3,
+        "text.prompt_length": 5,
+        "text.length": 5,
+        "text.mauve_seeds": 2,
+    },
     **{"text.mauve_scalings": [1.0], "text.pretrained": ["gpt2_xl"], "text.judge_model.model": {"layers": 2}},
     "text.judge_model.training": {"steps": 20},
 }
@@ -237,6 +244,33 @@ def test_an_evaluation_writes_the_readings_that_planning_knows(architecture: str
         expected += asked
     assert sorted(found_in(result)) == sorted(expected)
     assert all(np.isfinite(row.value) and row.evaluator for row in result.rows)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "blockwise"), [("ar", False), ("ar", True), ("mdm", False), ("mdm", True), ("recurrent", True)]
+)
+def test_numbers_of_texts_do_not_depend_on_the_parts_they_are_measured_in(
+    architecture: str, blockwise: bool, evaluated: Any
+) -> None:
+    """All windows and texts at once, as against few at a time, of which the last part is smaller."""
+    swept = {"chain_sweep": [2, 4]} if architecture == "ar" else {}
+    over: dict[str, Any] = {"windows": 20, **swept}
+    (whole, all_at_once), (streamed, sizes) = (
+        evaluated(tiny(architecture, blockwise, {**over, "batch_size": size, **texts_of(architecture, size)}))
+        for size in (20, 3)
+    )
+    assert max(all_at_once) == 20
+    assert max(sizes) == 3
+    assert found_in(streamed) == found_in(whole)
+    assert [row.value for row in streamed.rows] == pytest.approx([row.value for row in whole.rows], rel=1e-6, abs=1e-9)
+    assert streamed.curves.keys() == whole.curves.keys()
+    for name, curve in whole.curves.items():
+        numbers, expected = ([x for row in c.rows for x in row if isinstance(x, float)] for c in (streamed.curves[name], curve))
+        assert numbers == pytest.approx(expected, rel=1e-6, abs=1e-9), name
+
+
+def texts_of(architecture: str, size: int) -> dict[str, Any]:
+    return {} if architecture == "mdm" else {"text": {"batch_size": size}}
 
 
 def every_key() -> list[tuple[str, str]]:

@@ -19,7 +19,8 @@ from dbbench.data.sources import hops, markov_copies
 from dbbench.evaluation import Evaluation, Job
 from dbbench.evaluation.ar import evaluate
 from dbbench.evaluation.mdm import bound, controlled, total_bits
-from dbbench.evaluation.tasks import Answer, add_hops, add_law, divergence, law_of
+from dbbench.evaluation.sums import Sums
+from dbbench.evaluation.tasks import Answer, Task, divergence, law_of
 from dbbench.masking import MaskSchedule
 from dbbench.models import build, materialise
 from dbbench.partition import make_partition
@@ -66,7 +67,12 @@ def test_right_answers_are_counted_by_hops() -> None:
     told = torch.where(asked == 1, (labels + 1) % CARDS["hops"].classes, labels)  # wrong at one hop alone
     right, wrong = (torch.nn.functional.one_hot(t, CARDS["hops"].classes).float() for t in (labels, told))
     result = Evaluation("a test")
-    add_hops(result, Batch(inputs, labels), [Answer(0, 0, 80.0, right), Answer(1, 1, 0.1, wrong)], blockwise=True)
+    task = Task(CARDS["hops"], Sums())
+    for i in (slice(0, 15), slice(15, 40)):  # part by part
+        batch = Batch(inputs[i], labels[i])
+        task.see(Answer(0, 0, 80.0, right[i]), batch)
+        task.see(Answer(1, 1, 0.1, wrong[i]), batch)
+    task.write(result, labels.shape, blockwise=True)
     values = {row.variant: row.value for row in result.rows}
     assert values == {
         **{"hops0": 100.0, "hops1": 0.0, "hops2": 100.0},
@@ -78,11 +84,14 @@ def test_right_answers_are_counted_by_hops() -> None:
 def test_the_divergence_is_exact() -> None:
     tokens = torch.from_numpy(markov_copies.draw(20, np.random.default_rng(1)))
     law = law_of(tokens)
-    assert divergence(law, law.log()) == pytest.approx(0.0, abs=1e-12)
+    assert divergence(law, law.log()).mean() == pytest.approx(0.0, abs=1e-12)
     entropy = float(markov_copies.entropy(tokens.numpy()).mean())
-    assert divergence(law, torch.zeros_like(law)) == pytest.approx(math.log(markov_copies.VOCABULARY) - entropy)
+    assert divergence(law, torch.zeros_like(law)).mean() == pytest.approx(math.log(markov_copies.VOCABULARY) - entropy)
     result = Evaluation("a test")
-    add_law(result, tokens, torch.zeros_like(law))
+    task = Task(CARDS["markov_copies"], Sums())
+    for i in (slice(0, 15), slice(15, 20)):
+        task.see(Answer(0, 0, 0.0, torch.zeros_like(law[i])), Batch(tokens[i], tokens[i]))
+    task.write(result, tokens.shape, blockwise=False)
     values = {(row.metric, row.variant): row.value for row in result.rows}
     assert values["cross_entropy", "law"] == pytest.approx(entropy)
     assert values["cross_entropy", "exact"] == pytest.approx(math.log(markov_copies.VOCABULARY))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dbbench.config import Configuration, SamplerConfig
 from dbbench.evaluation import Evaluation
-from dbbench.evaluation.generation import by_chain, draws, end_to_end, greedy, top_p
+from dbbench.evaluation.generation import Draws, by_chain, end_to_end, greedy, top_p
 from dbbench.evaluation.texts import Judge, JudgeModel, distinct, entropy_bits, mauve, repetition
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import build, materialise
@@ -80,7 +80,7 @@ def test_chain_generation_is_that_of_the_whole_network() -> None:
     chain = Chain([network], configuration.partition, configuration.denoising.process, SamplerConfig(steps=4))
     x = prompts()
     made_ = by_chain(chain, D, greedy)(x, L)
-    for i, unit in enumerate(draws("start", len(x), L, D, normal=True)):
+    for i, unit in enumerate(Draws("start", L, D, normal=True).next(len(x))):
         text = torch.cat([x, made_[:, :i], x[:, :1]], 1)
         z = chain.start(unit)
         for step, (sigma, block) in enumerate(zip(chain.grid, chain.route, strict=True)):
