@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dbbench.config import Cell, Configuration, Plan
+from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
@@ -74,7 +76,11 @@ def _rows(plan: Plan, root: Path) -> Iterator[dict[str, str | float]]:
         trained = {arm: c for arm, c in arms.items() if c.profile is None}
         if not trained:
             continue
-        cells = read_cells(plan, name, root) if plan.experiments[name].cells else pd.DataFrame(columns=["cell", "value"])
+        try:
+            cells = read_cells(plan, name, root) if plan.experiments[name].cells else pd.DataFrame(columns=["cell", "value"])
+        except UserError as error:  # of an earlier run, with other settings
+            print(f"without {name}: {error}", file=sys.stderr)
+            continue
         for arm, configuration in trained.items():
             yield {
                 "experiment": name,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbbench.config import Plan
-from dbbench.judgement.judge import Judgement, Verdict
-from dbbench.publish.verdicts import SOURCES, as_text, judgements, seeds_text, shown, verdicts_of
+from dbbench.judgement.judge import Verdict
+from dbbench.publish.verdicts import SOURCES, Judged, as_text, judgements, seeds_text, shown, verdicts_of
 from dbbench.runs.places import HERE, scale_folder, table_file, verdicts_file
 
 #: words in the order in which they are counted
@@ -91,7 +91,7 @@ def _telling(verdicts: list[Verdict]) -> Verdict | None:
     return None
 
 
-def _sentences(plan: Plan, made: dict[str, Judgement | None]) -> Iterator[str]:
+def _sentences(plan: Plan, made: dict[str, Judged]) -> Iterator[str]:
     by_subject: dict[str, list[Verdict]] = {}
     for name in in_order(plan):
         if name in made:
@@ -103,11 +103,7 @@ def _sentences(plan: Plan, made: dict[str, Judgement | None]) -> Iterator[str]:
 
 
 def find(plan: Plan, root: Path = HERE) -> Findings:
-    """What was found, from the files of a scale alone.
-
-    Raises:
-        UserError: a cells file that is not of this plan.
-    """
+    """What was found, from the files of a scale alone; experiments without cells of this plan are not run."""
     made = judgements(plan, root)
     verdicts = [v for name in in_order(plan) if name in made for v in verdicts_of(plan, name, made[name])]
     tables = [table_file(plan.scale, name, "md") for name in in_order(plan) if plan.experiments[name].cells]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dbbench.config import Plan
+from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.judgement.judge import Judgement, Verdict, not_run
 from dbbench.metrics import Metric
@@ -26,6 +27,8 @@ COLUMNS = (
 NUMBERS = (
     *("difference", "ci_low", "ci_high", "bound", "upper", "effect", "p", "p_holm", "seeds", "detectable", "seeds_needed"),
 )
+#: the judgement of an experiment, or why there is none
+Judged = Judgement | str
 RULE = (
     "Left against right, paired by seed: a difference of points, bits or nats, a ratio of distances, perplexities or times, an "
     "odds ratio of shares; D is the smallest effect of interest. HOLDS: left is better than right (`at least as good`: not"
@@ -137,27 +140,30 @@ def _row(verdict: Verdict, scale: str, cells: pd.DataFrame | None) -> dict[str, 
     }
 
 
-def judgements(plan: Plan, root: Path = HERE) -> dict[str, Judgement | None]:
-    """The judgement of every experiment with claims; None where its cells are not there yet.
+def _judged(plan: Plan, name: str, root: Path) -> Judged:
+    path = cells_file(plan.scale, name)
+    if not (root / path).exists():
+        return f"{path} is not there yet"
+    try:
+        return judged(plan, name, root)
+    except UserError as error:
+        return str(error)
 
-    Raises:
-        UserError: a cells file that is not of this plan.
-    """
-    asked = [name for name, experiment in plan.experiments.items() if experiment.claims]
-    return {n: judged(plan, n, root) if (root / cells_file(plan.scale, n)).exists() else None for n in asked}
+
+def judgements(plan: Plan, root: Path = HERE) -> dict[str, Judged]:
+    """The judgement of every experiment with claims; where its cells are not there or are not of this plan, why not."""
+    return {name: _judged(plan, name, root) for name, experiment in plan.experiments.items() if experiment.claims}
 
 
-def verdicts_of(plan: Plan, name: str, judgement: Judgement | None) -> list[Verdict]:
+def verdicts_of(plan: Plan, name: str, made: Judged) -> list[Verdict]:
     """The verdicts of an experiment, whether it was run or not."""
-    if judgement is not None:
-        return list(judgement.verdicts.values())
-    return list(not_run(plan, name, f"{cells_file(plan.scale, name)} is not there yet").values())
+    return list((not_run(plan, name, made) if isinstance(made, str) else made.verdicts).values())
 
 
-def verdict_frame(plan: Plan, made: dict[str, Judgement | None]) -> pd.DataFrame:
+def verdict_frame(plan: Plan, made: dict[str, Judged]) -> pd.DataFrame:
     """One row per claim; columns COLUMNS."""
     rows = [
-        _row(verdict, plan.scale, None if judgement is None else judgement.cells)
+        _row(verdict, plan.scale, None if isinstance(judgement, str) else judgement.cells)
         for name, judgement in made.items()
         for verdict in verdicts_of(plan, name, judgement)
     ]
@@ -167,7 +173,7 @@ def verdict_frame(plan: Plan, made: dict[str, Judgement | None]) -> pd.DataFrame
 SOURCES = {"paper": "Claims of the paper", "ours": "Controls and findings of ours"}
 
 
-def _markdown(plan: Plan, made: dict[str, Judgement | None], frame: pd.DataFrame) -> str:
+def _markdown(plan: Plan, made: dict[str, Judged], frame: pd.DataFrame) -> str:
     titles = [dataset_title(d) for d in unique(frame["dataset"])]
     lines = [f"# Verdicts at scale {plan.scale}", "", f"Data: {'; '.join(titles) or 'none yet'}. {RULE}", ""]
     every = [v for name, judgement in made.items() for v in verdicts_of(plan, name, judgement)]
@@ -178,7 +184,8 @@ def _markdown(plan: Plan, made: dict[str, Judgement | None], frame: pd.DataFrame
             "|---|---|:-:|:-:|--:|---|",
         ]
         lines += [_markdown_row(v) for v in every if v.claim.source == source] + [""]
-    rates = {name: j.false_positives for name, j in made.items() if j is not None and not math.isnan(j.false_positives)}
+    known = {name: judgement for name, judgement in made.items() if not isinstance(judgement, str)}
+    rates = {name: j.false_positives for name, j in known.items() if not math.isnan(j.false_positives)}
     found = ", ".join(f"{name} {100 * rate:.0f} %" for name, rate in rates.items())
     lines += [f"Null controls, rate of false positives: {found}."] if rates else []
     return "\n".join(lines).rstrip() + "\n"

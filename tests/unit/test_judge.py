@@ -269,7 +269,7 @@ def test_the_csv_has_a_row_for_each_claim_with_power_on_it():
     asked = experiment([{"claim": "C", "left": "a", "right": "b"}], dict.fromkeys("ab", "accuracy_percent"))
     made = judged(asked, {"a": GOOD, "b": BAD})
     plan = Plan("laptop", 5, {"x": asked}, {"x": {}})
-    frame = verdict_frame(plan, {"x": made, **dict.fromkeys([], None)})
+    frame = verdict_frame(plan, {"x": made})
     assert tuple(frame.columns) == COLUMNS
     row = frame.iloc[0]
     assert row["detectable"] > 0

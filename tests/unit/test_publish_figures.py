@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from publish_fixtures import table1_plan, write_runs
 
-from dbbench.config import Plan, config_root, load_experiment
+from dbbench.config import Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
@@ -22,6 +22,7 @@ from dbbench.publish.tables import write_table
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
 from dbbench.runs.reading import runs_of
+from dbbench.runs.standing import alone, with_standing
 
 EVERY_ARM = set(table1_plan().arms["table1"])
 FIGURES = [f for e in table1_plan().experiments.values() for f in e.figures]
@@ -234,6 +235,24 @@ def test_a_report_without_its_parts_names_them(plan, tmp_path):
     for part in ("the table of table1", "the verdicts", *(f"figure {name}" for name in FIGURES), "seed 0"):
         assert part in page.text
     assert "None" not in re.sub(r"\s+", " ", page.text)
+
+
+def test_a_run_of_one_experiment_covers_what_earlier_runs_have_left(plan, project):
+    """The report, verdicts and budget of a larger run are never replaced by those of a smaller one."""
+    asked = load_plan(load_suite({"scale": "laptop", "seeds": {"laptop": 3}, "experiments": ["figure4"]}))
+    assert set(with_standing(asked, project).experiments) == {"figure4", "table1"}
+    assert set(with_standing(asked, project / "elsewhere").experiments) == {"figure4"}
+    assert set(alone(plan, "figure4").experiments) == set(alone(plan, "figure4").arms) == {"figure4"}
+
+
+def test_cells_of_an_earlier_configuration_are_not_judged_and_named(plan, project, tmp_path):
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    cells = tmp_path / "results/laptop/cells/table1.csv"
+    cells.write_text("".join(cells.read_text().splitlines(keepends=True)[:-1]))
+    write_verdicts(plan, tmp_path)
+    assert set(pd.read_csv(tmp_path / "results/laptop/verdicts.csv")["verdict"]) == {"NOT RUN"}
+    assert "does not hold the cells of table1 as configured" in (tmp_path / write_report(plan, tmp_path)).read_text()
+    assert pd.read_csv(tmp_path / write_budget(plan, tmp_path)).empty
 
 
 def test_notes_are_escaped():

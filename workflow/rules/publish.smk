@@ -7,6 +7,8 @@ rule cells:
         f"results/{SCALE}/cells/{{name}}.log",
     benchmark:
         f"results/{SCALE}/cells/{{name}}.benchmark.tsv"
+    wildcard_constraints:
+        name="|".join(ASKED.experiments),
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -14,7 +16,7 @@ rule cells:
         mem_mb=2000,
         runtime=10,
     params:
-        planned=PLANNED,
+        planned=OF_ONE,
         code=code_hash("dbbench.publish.cells"),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json", include={"cells", "arms"})),
     shell:
@@ -30,6 +32,8 @@ rule table:
         f"results/{SCALE}/tables/{{name}}.log",
     benchmark:
         f"results/{SCALE}/tables/{{name}}.benchmark.tsv"
+    wildcard_constraints:
+        name="|".join(ASKED.experiments),
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -37,7 +41,7 @@ rule table:
         mem_mb=2000,
         runtime=10,
     params:
-        planned=PLANNED,
+        planned=OF_ONE,
         code=code_hash("dbbench.publish.tables"),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json")),
     shell:
@@ -46,7 +50,7 @@ rule table:
 
 rule figure:
     input:
-        lambda w: figure_inputs(PLAN, w.name),
+        lambda w: figure_inputs(alone(PLAN, owner(PLAN, w.name)), w.name),
     output:
         multiext(f"paper_figures/{SCALE}/{{name}}", ".pdf", ".png", ".csv"),
     log:
@@ -54,7 +58,7 @@ rule figure:
     benchmark:
         f"paper_figures/{SCALE}/logs/{{name}}.benchmark.tsv"
     wildcard_constraints:
-        name="|".join(name for e in PLAN.experiments.values() for name in e.figures) or "none",
+        name="|".join(DRAWN) or "none",
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -62,7 +66,7 @@ rule figure:
         mem_mb=2000,
         runtime=10,
     params:
-        planned=PLANNED,
+        planned=lambda w: f"{OF_ONE} --experiments {owner(PLAN, w.name)}",
         code=lambda w: code_hash(module_of(w.name, owner(PLAN, w.name))),
     shell:
         "dbbench figure {wildcards.name} {params.planned} 2> {log}"
@@ -70,7 +74,7 @@ rule figure:
 
 rule verdicts:
     input:
-        [f"results/{SCALE}/cells/{name}.csv" for name, e in PLAN.experiments.items() if e.cells],
+        ALL_CELLS,
     output:
         multiext(f"results/{SCALE}/verdicts", ".csv", ".md"),
     log:
@@ -93,7 +97,7 @@ rule verdicts:
 
 rule budget:
     input:
-        [f"results/{SCALE}/cells/{name}.csv" for name, e in PLAN.experiments.items() if e.cells],
+        ALL_CELLS,
     output:
         multiext(f"results/{SCALE}/budget", ".csv", ".md"),
     log:
@@ -115,8 +119,8 @@ rule budget:
 
 rule report:
     input:
-        TABLES,
-        FIGURES,
+        ALL_TABLES,
+        ALL_FIGURES,
         f"results/{SCALE}/verdicts.csv",
         f"results/{SCALE}/budget.csv",
     output:
@@ -140,8 +144,8 @@ rule report:
 
 rule sync:
     input:
-        TABLES,
-        FIGURES,
+        ALL_TABLES,
+        ALL_FIGURES,
         f"results/{SCALE}/verdicts.csv",
         ancient("results/tracking.json"),
     output:
