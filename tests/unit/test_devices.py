@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from dbbench.devices import choose_device, claim
+from dbbench.devices import choose_device, claim, runtime_folder
+from dbbench.errors import UserError
 
 HOLD = """
 import sys
@@ -38,3 +41,20 @@ def test_each_job_gets_its_own_device(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_the_cpu_where_there_is_no_gpu() -> None:
     assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_locks_lie_in_a_folder_of_the_user_alone(variable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path)) if variable else monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    folder = runtime_folder()
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert runtime_folder() == folder
+    folder.chmod(0o755)
+    with pytest.raises(UserError, match="nobody else can enter"):
+        runtime_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(UserError, match="must be a folder of yours"):
+        runtime_folder()
