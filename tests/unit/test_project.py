@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import tomllib
+import warnings
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import dbbench
 from dbbench import config as c
@@ -158,6 +161,28 @@ def test_constraints_pin_what_pyproject_asks_for() -> None:
     assert [n for n in constraints if n.startswith(("nvidia", "cuda", "triton"))] == []
 
 
+#: modules of 3.11's standard library that 3.12 or 3.13 has no more (PEP 594, 632)
+GONE = {
+    *("aifc", "asynchat", "asyncore", "audioop", "cgi", "cgitb", "chunk", "crypt", "distutils", "imghdr", "imp", "lib2to3"),
+    *("mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib"),
+    *("uu", "xdrlib"),
+}
+
+
+def test_the_code_is_of_every_supported_python() -> None:
+    """What can be said without the other interpreters: no module that they lack, no escape that they warn of."""
+    versions = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["checks"]["strategy"]["matrix"]["python"]
+    supported = SpecifierSet(PYPROJECT["requires-python"])
+    assert [v for v in (f"3.{minor}" for minor in range(20)) if supported.contains(v)] == versions
+    for path in (ROOT / name for name in tracked() if name.endswith(".py")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tree = ast.parse(path.read_text(), str(path))
+        imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        assert not {name.partition(".")[0] for name in imported} & GONE, path
+
+
 # --- profiles ----------------------------------------------------------------------------------------------------------
 
 
@@ -193,7 +218,7 @@ def test_top_level_is_as_described() -> None:
 
 
 def test_programs_are_executable() -> None:
-    assert all(os.access(ROOT / ".ci" / name, os.X_OK) for name in ("run", "compile-constraints"))
+    assert all(os.access(ROOT / ".ci" / name, os.X_OK) for name in ("run", "compile-constraints", "check-pythons"))
 
 
 def test_no_trace_of_a_machine() -> None:
