@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from dbbench import __version__
 from dbbench.cli import jobs, memory, published, show, views
 from dbbench.cli.commands import Commands
 from dbbench.errors import UserError
@@ -21,6 +22,7 @@ GROUPS = (show, jobs, memory, published, views)
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="dbbench", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"dbbench {__version__}")
     parser.set_defaults(json=False)
     commands = Commands(parser)
     for group in GROUPS:

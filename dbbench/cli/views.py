@@ -17,6 +17,7 @@ def add_commands(commands: Commands) -> None:
     made.add_argument("--port", type=int, default=5000)
     made.add_argument("--no-browser", action="store_true", help="print the address only")
     commands.add("doctor", doctor, json=True)
+    commands.add("completion", completion).add_argument("shell", choices=("bash", "zsh", "tcsh"))
     made = commands.add("progress", progress, of_plan=True, json=True)
     made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
     made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
@@ -52,6 +53,15 @@ def doctor(args: argparse.Namespace) -> None:
     from dbbench.doctor import render
 
     print_result(examine(), args.json, render)
+
+
+def completion(args: argparse.Namespace) -> None:
+    """Print the completion of commands and options for a shell, to be evaluated or kept where the shell looks for it."""
+    import shtab
+
+    from dbbench.cli import build_parser
+
+    print(shtab.complete(build_parser(), args.shell))
 
 
 def progress(args: argparse.Namespace) -> None:

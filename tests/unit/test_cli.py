@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import BLOCKS, small
 
+import dbbench
 from dbbench.cli import build_parser, main
 from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
 from dbbench.partition import make_partition
@@ -113,3 +114,21 @@ def test_show_partition_says_what_a_configuration_would_use(capsys: pytest.Captu
     shown = printed(capsys, "show", "partition", "--blocks", "3")["blocks"]
     expected = make_partition(law, 3, gamma=DiffusionBlocksConfig.model_fields["gamma"].default).blocks
     assert [(b["train_sigma_min"], b["train_sigma_max"]) for b in shown] == [(b.train_low, b.train_high) for b in expected]
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dbbench {dbbench.__version__}\n"
+
+
+def test_the_shell_completes_commands_and_their_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+    ask = (
+        'source completion; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _shtab_dbbench; echo "${{COMPREPLY[@]}}"'
+    )
+    for typed, expected in {"dbbench mem": "memory", "dbbench memory --res": "--residency"}.items():
+        done = subprocess.run(["bash", "-c", ask.format(typed, typed.count(" "))], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout.split() == [expected], done.stderr
