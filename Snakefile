@@ -8,14 +8,3 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/Snakefile"
-
-
-rule all:
-    default_target: True
-    input:
-        TABLES,
-        FIGURES,
-        f"results/{SCALE}/verdicts.md",
-        f"results/{SCALE}/budget.md",
-        f"results/{SCALE}/report.html",
-        f"results/{SCALE}/tracking_synced.json",
