@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 from typing import Literal
+
+#: fields of a card that change no number
+TOLD = ("title", "source", "licence", "citation", "needs")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,12 @@ class Card:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     needs: str = field(default="", metadata={"doc": "what to do where it is missing"})
+
+    @property
+    def identity(self) -> str:
+        """sha256 (12 digits) of what changes a number: all but title, source, licence, citation and advice."""
+        kept = {key: value for key, value in asdict(self).items() if key not in TOLD}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 TEXT_NEEDS = (

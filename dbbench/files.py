@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbbench.errors import UserError
+from dbbench.processes import temporary_prefix
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=path.suffix)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
     os.close(handle)

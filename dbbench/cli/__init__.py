@@ -14,6 +14,8 @@ from dbbench import __version__
 from dbbench.cli import jobs, memory, published, show, views
 from dbbench.cli.commands import Commands
 from dbbench.errors import UserError
+from dbbench.planned import check_package
+from dbbench.processes import end_in_order, end_with_workflow
 
 DESCRIPTION = "A reproducibility benchmark of DiffusionBlocks. `snakemake --cores 8 all` runs it by means of these commands."
 GROUPS = (show, jobs, memory, published, views)
@@ -33,7 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; bad input is one line on stderr and exit status 2."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the workflow's jobs, so that a command typed by hand gives their bytes
+    if argv is None:  # the whole process is the command
+        end_in_order()
+        end_with_workflow()
     try:
+        check_package()
         args = build_parser().parse_args(argv)
         args.run(args)
     except UserError as error:

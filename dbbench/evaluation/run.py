@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbbench import plugins
+from dbbench.codehash import evaluation_entries, planned_hash
 from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.evaluation import Job
@@ -25,7 +26,8 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     Raises:
         UserError: weights or data that are missing, corrupt, of another configuration, or not those of the run.
     """
-    started, clock = now(), time.perf_counter()
+    started, clock, made_by = now(), time.perf_counter(), commit()
+    planned_hash(*evaluation_entries(configuration))
     device = choose_device()
     average = configuration.training.ema_horizon is not None
     networks = load_networks(configuration, check_weights(folder), device, average=average)
@@ -37,7 +39,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
         scale=scale,
         seed=seed,
         command=command(),
-        **commit(),
+        **made_by,
         dataset=data.facts,
         started=started,
         ended=now(),

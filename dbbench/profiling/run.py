@@ -10,6 +10,7 @@ import torch
 
 from dbbench import plugins
 from dbbench.cards import CARDS
+from dbbench.codehash import planned_hash, profile_entries
 from dbbench.config import digest
 from dbbench.devices import choose_device
 from dbbench.evaluation import Evaluation
@@ -38,13 +39,15 @@ def profile_run(configuration: Configuration, scale: str, seed: int, folder: Pat
         UserError: values that do not go together, or a measured process that failed.
     """
     assert configuration.profile is not None
+    planned_hash(*profile_entries(configuration))
     started, clock, device = now(), time.perf_counter(), choose_device()
+    described = describe(configuration, scale, seed, None)
     data, result = random_data(configuration), Evaluation("")
     module = plugins.module("profiling", f"{configuration.profile.kind}_rows")
     module.measure(configuration, result, folder)
     ended, seconds = now(), round(time.perf_counter() - clock, 3)
     record = Profiled(
-        **describe(configuration, scale, seed, None),
+        **described,
         dataset=data,
         started=started,
         ended=ended,

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbbench.config import config_root
+from dbbench.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -22,25 +25,49 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+ROOT = Path(__file__).resolve().parents[2]
+#: what makes numbers: a change or a new file here, and the tree is not the commit
+SOURCES = ("dbbench", "config", "workflow", "Snakefile", "pyproject.toml", "constraints.txt")
+
+
 def _git(*arguments: str) -> str | None:
-    root = Path(__file__).resolve().parents[2]
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
 def commit() -> dict[str, Any]:
-    """The commit of the suite and whether code or configuration differ from it; `unknown` outside a checkout.
+    """The commit of the suite that runs, and whether its code or configuration differ from it; `unknown` outside a checkout.
 
-    `DBBENCH_COMMIT` stands in where git is absent (a copied tree on a cluster node).
+    A repository around the suite (a tarball unpacked in another project) is none of it. A configuration that lies elsewhere
+    counts as changed where a file of it is not the suite's. `DBBENCH_COMMIT` stands in where git is absent (a copied tree on a
+    cluster node); `<commit>-dirty` says that the tree had changes.
     """
-    head = _git("rev-parse", "HEAD") or os.environ.get("DBBENCH_COMMIT")
+    top = _git("rev-parse", "--show-toplevel")
+    head = _git("rev-parse", "HEAD") if top is not None and Path(top).resolve() == ROOT else None
     if head is None:
-        return {"commit": "unknown", "dirty": True}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results", ":!paper_figures", ":!docs", ":!*.md")
-    return {"commit": head, "dirty": bool(changed)}
+        told = os.environ.get("DBBENCH_COMMIT", "")
+        return {"commit": told.removesuffix("-dirty") or "unknown", "dirty": not told or told.endswith("-dirty")}
+    changed = _git("status", "--porcelain", "--untracked-files=all", "--", *SOURCES)
+    return {"commit": head, "dirty": changed != "" or _configured_otherwise()}
+
+
+def _configured_otherwise() -> bool:
+    """Whether the configuration in use lies outside the suite and is another."""
+    try:
+        used, own = config_root(), ROOT / "config"
+    except UserError:  # a function was called without one
+        return False
+    if used.resolve() == own:
+        return False
+    files = {p.relative_to(folder) for folder in (used, own) for p in folder.rglob("*.yaml")}
+    return any(_bytes(used / name) != _bytes(own / name) for name in files)
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def command() -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dbbench.codehash import code_hash, training_entries
+from dbbench.codehash import planned_hash, training_entries
 from dbbench.data import Data, load
 from dbbench.devices import choose_device
 from dbbench.errors import UserError
@@ -72,6 +72,7 @@ def train(
     if configuration.isolated != (block is not None):
         raise UserError(f"{configuration.name}: an isolated run trains by block, a joint one as a whole")
     started, clock = now(), time.perf_counter()
+    code, described = planned_hash(*training_entries(configuration)), describe(configuration, scale, seed, block)
     device = choose_device()
     stream: tuple[str | int, ...] = () if block is None else ("block", block)
     data = load(data_folder, configuration, device)
@@ -81,7 +82,6 @@ def train(
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
     trainer = Trainer(network, method, configuration.training, steps, seed, device)
-    code = code_hash(*training_entries(configuration))
     frozen = sorted(n for n, p in network.named_parameters() if not p.requires_grad)
     about = {"name": configuration.name, "seed": seed, "block": block, "frozen": frozen}
     begun = time.perf_counter()
@@ -98,7 +98,7 @@ def train(
     (folder / STATE / METRICS).replace(folder / METRICS)
     layers = len(network.layers) if block is not None else configuration.layer_evaluations / steps
     record = Trained(
-        **describe(configuration, scale, seed, block),
+        **described,
         code=code,
         device=device_name(device),
         threads=torch.get_num_threads(),

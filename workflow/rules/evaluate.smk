@@ -20,9 +20,10 @@ rule judge_model:
         gpu=GPUS,
     params:
         code=lambda w: code_hash(*training_entries(JUDGE_MODELS[w.judge_model])),
+        card=lambda w: CARDS[JUDGE_MODELS[w.judge_model].data.name].identity,
         scale=SCALE,
     shell:
-        "dbbench judge-model --scale {params.scale} --configuration {wildcards.judge_model} --seed 0 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench judge-model --scale {params.scale} --configuration {wildcards.judge_model} --seed 0 2> {log}"
 
 
 rule evaluate:
@@ -51,4 +52,4 @@ rule evaluate:
         scale=SCALE,
         settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
     shell:
-        "dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"

@@ -19,7 +19,8 @@ rule features:
         runtime=240,
         gpu=GPUS,
     params:
-        code=code_hash("dbbench.evaluation.features", "dbbench.data.generation"),
+        code=code_hash("dbbench.evaluation.features", "dbbench.data.generation", *RULES),
+        card=lambda w: CARDS[EXTRACTORS[w.features].data.name].identity,
         scale=SCALE,
     shell:
         "dbbench features --scale {params.scale} --configuration {wildcards.features} 2> {log}"
@@ -52,4 +53,4 @@ rule evaluate_images:
         scale=SCALE,
         settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
     shell:
-        "dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"

@@ -22,7 +22,7 @@ rule profile_memory:
     # a freed tensor goes back to the system at once here: what is resident should be what is held
     shell:
         "export MALLOC_MMAP_THRESHOLD_=65536 MALLOC_TRIM_THRESHOLD_=65536; "
-        "dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
 
 
 # What measures time takes all cores, so that it runs alone.
@@ -47,4 +47,4 @@ rule profile_time:
         code=profile_code,
         scale=SCALE,
     shell:
-        "dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"

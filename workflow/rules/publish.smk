@@ -17,7 +17,7 @@ rule cells:
         runtime=10,
     params:
         planned=OF_ONE,
-        code=code_hash("dbbench.publish.cells"),
+        code=code_hash(*publishing_entries("dbbench.publish.cells")),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json", include={"cells", "arms"})),
     shell:
         "dbbench cells --experiment {wildcards.name} {params.planned} 2> {log}"
@@ -42,7 +42,7 @@ rule table:
         runtime=10,
     params:
         planned=OF_ONE,
-        code=code_hash("dbbench.publish.tables"),
+        code=code_hash(*publishing_entries("dbbench.publish.tables")),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json")),
     shell:
         "dbbench table --experiment {wildcards.name} {params.planned} 2> {log}"
@@ -67,7 +67,7 @@ rule figure:
         runtime=10,
     params:
         planned=lambda w: f"{OF_ONE} --experiments {owner(PLAN, w.name)}",
-        code=lambda w: code_hash(module_of(w.name, owner(PLAN, w.name))),
+        code=lambda w: code_hash(*publishing_entries(module_of(w.name, owner(PLAN, w.name)))),
     shell:
         "dbbench figure {wildcards.name} {params.planned} 2> {log}"
 
@@ -89,7 +89,7 @@ rule verdicts:
         runtime=10,
     params:
         planned=PLANNED,
-        code=code_hash("dbbench.publish.verdicts"),
+        code=code_hash(*publishing_entries("dbbench.publish.verdicts")),
         claims=digest({n: e.model_dump(mode="json", include={"claims"}) for n, e in PLAN.experiments.items()}),
     shell:
         "dbbench verdicts {params.planned} 2> {log}"
@@ -112,7 +112,7 @@ rule budget:
         runtime=10,
     params:
         planned=PLANNED,
-        code=code_hash("dbbench.publish.budget"),
+        code=code_hash(*publishing_entries("dbbench.publish.budget")),
     shell:
         "dbbench budget {params.planned} 2> {log}"
 
@@ -137,7 +137,7 @@ rule report:
         runtime=10,
     params:
         planned=PLANNED,
-        code=code_hash("dbbench.publish.report"),
+        code=code_hash(*publishing_entries("dbbench.publish.report")),
     shell:
         "dbbench report {params.planned} 2> {log}"
 

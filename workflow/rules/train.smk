@@ -21,9 +21,11 @@ rule train:
         gpu=GPUS,
     params:
         code=training_code,
+        cost=cost_code,
+        card=card,
         scale=SCALE,
     shell:
-        "dbbench train --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench train --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
 
 
 # One process per block: it builds only its own layers, and nothing passes between the blocks of a run.
@@ -48,9 +50,11 @@ rule train_block:
         gpu=GPUS,
     params:
         code=training_code,
+        cost=cost_code,
+        card=card,
         scale=SCALE,
     shell:
-        "dbbench train --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed}"
+        "DBBENCH_CODE={params.code} dbbench train --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed}"
         " --block {wildcards.block} 2> {log}"
 
 

@@ -1,0 +1,199 @@
+"""Processes that end with their workflow, folders that one process at a time writes, and what dead ones left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO, Never
+
+from dbbench.errors import UserError
+
+#: the process of the workflow that a job belongs to
+WORKFLOW = "DBBENCH_WORKFLOW"
+GRACE_S = 5.0  # to clean up in, before a process whose workflow has ended is killed
+PATIENCE_S = 30.0  # to wait for a folder whose last writer is about to end
+POLL_S = 0.5
+SNAKEMAKE = Path(".snakemake")
+
+_held: list[IO[str]] = []
+
+
+# --- jobs end with their workflow --------------------------------------------------------------------------------------
+
+
+def announce_workflow(environment: MutableMapping[str, str]) -> None:
+    """Say that what inherits `environment` belongs to this process."""
+    environment[WORKFLOW] = str(os.getpid())
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end this process as an exit does: what it was writing is removed."""
+
+    def leave(number: int, frame: FrameType | None) -> Never:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def end_with_workflow() -> None:
+    """End this process when its workflow or its parent ends, however they end; nothing where no workflow started it."""
+    workflow = os.environ.get(WORKFLOW, "")
+    if workflow.isdecimal() and int(workflow) != os.getpid():
+        threading.Thread(target=_end_after, args=({int(workflow), os.getppid()},), daemon=True).start()
+
+
+def _end_after(pids: Iterable[int]) -> None:
+    _wait_for_one(list(pids))
+    print("dbbench: the workflow has ended, and this job with it", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait_for_one(pids: list[int]) -> None:
+    """Return when one of the processes has ended, even where nobody has collected it."""
+    try:
+        descriptors = [os.pidfd_open(pid) for pid in pids]
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):  # another system than Linux, or an old one
+        while all(map(alive, pids)):
+            time.sleep(POLL_S)
+        return
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    poller.poll()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs, or waits to be collected by its parent."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+# --- one writer --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def only_writer(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold `folder/lock`, which is released with this process however it ends. The folder may be removed meanwhile.
+
+    Raises:
+        UserError: another process holds it for longer than `patience_s`.
+    """
+    with _locked(folder / "lock", patience_s):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, patience_s: float) -> Iterator[None]:
+    deadline = time.monotonic() + patience_s
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as file:
+            if not _take(file):
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise UserError(
+                        f"{path.parent}: process {file.read().strip() or 'unknown'} writes it; wait for it or end it"
+                    )
+                time.sleep(POLL_S)
+                continue
+            if _is_there(path, file):  # else its last holder has removed it with its folder
+                _sign(file)
+                yield
+                return
+
+
+def _take(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a file system without locks
+        print(f"{file.name}: cannot be locked ({error.strerror}): start no second workflow here", file=sys.stderr)
+    return True
+
+
+def _is_there(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _sign(file: IO[str]) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(f"{os.getpid()} on {platform.node()}\n")
+    file.flush()
+
+
+# --- what dead processes left ------------------------------------------------------------------------------------------
+
+
+def release_dead_lock(folder: Path = SNAKEMAKE) -> None:
+    """Hold the project's folder for this workflow, and remove the lock of Snakemake that a killed one has left.
+
+    The holder of `.snakemake/workflow.lock` lives; the kernel releases it with its process, so whoever gets it is alone on this
+    machine. A lock that was made on another machine is left, since whether its holder lives cannot be seen from here.
+    """
+    folder.mkdir(exist_ok=True)
+    file = (folder / "workflow.lock").open("a+")
+    if not _take(file):
+        file.close()
+        return
+    file.seek(0)
+    host = file.read().strip().partition(" on ")[2]
+    locks = folder / "locks"
+    if locks.is_dir() and any(locks.iterdir()):
+        if host != platform.node():
+            print(
+                f"locked by a workflow on {host or 'an unknown machine'}: if it has ended, `snakemake --unlock --cores 1`",
+                file=sys.stderr,
+            )
+            file.close()
+            return
+        shutil.rmtree(locks)
+        print("the last workflow here was killed: its lock is removed", file=sys.stderr)
+    _sign(file)
+    _held.append(file)
+
+
+def temporary_prefix() -> str:
+    """How the name of a temporary file or folder of this process begins: it says whose it is."""
+    return f".part-{_node()}-{os.getpid()}-"
+
+
+def _node() -> str:
+    return re.sub(r"[^\w.]", "_", platform.node())
+
+
+def sweep(*folders: Path) -> int:
+    """Remove the temporary files that dead processes of this machine have left below `folders`; returns how many."""
+    named = re.compile(rf"\.part-{re.escape(_node())}-(\d+)-")
+    found = [p for folder in folders for p in folder.rglob(".part-*") if (m := named.match(p.name)) and not alive(int(m[1]))]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(found)
