@@ -18,7 +18,8 @@ def add_commands(commands: Commands) -> None:
     commands.add("data", data).add_argument("name")
     commands.add("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
     commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
-    commands.add("judge-model", judge_model, of_run=True)
+    made = commands.add("judge-model", judge_model, scaled=True)
+    made.add_argument("--configuration", required=True, help="one whose texts it judges, or its own name")
     commands.add("assemble", assemble, of_run=True)
     made = commands.add("features", features, scaled=True)
     made.add_argument("--configuration", required=True, help="one that the extractor is for")
@@ -70,14 +71,15 @@ def train(args: argparse.Namespace) -> None:
 
 def judge_model(args: argparse.Namespace) -> None:
     """Train the network that judges the texts of a configuration."""
-    configuration, _, source = _find(args)
-    from dbbench.runs.places import judge_model_folder
+    from dbbench.config import JUDGE_MODEL_SEED, find_configuration
+    from dbbench.runs.places import data_folder, judge_model_folder
     from dbbench.training.run import train as run
 
+    configuration = find_configuration(args.scale, args.configuration)
     if configuration.judge_model is None:
         raise UserError(f"{configuration.name} generates no text and has no judge model")
     judge = configuration.judge_model
-    run(judge, args.scale, args.seed, judge_model_folder(args.scale, judge.name), source)
+    run(judge, args.scale, JUDGE_MODEL_SEED, judge_model_folder(args.scale, judge.name), data_folder(configuration.data.name))
 
 
 def assemble(args: argparse.Namespace) -> None:

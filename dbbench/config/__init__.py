@@ -30,10 +30,11 @@ from dbbench.config.settings import (
     DataConfig,
     TrainingConfig,
 )
-from dbbench.config.texts import JudgeModelConfig, TextConfig, TextEvaluation
+from dbbench.config.texts import JUDGE_MODEL_SEED, JudgeModelConfig, TextConfig, TextEvaluation
 
 __all__ = [
     "ARCHITECTURES",
+    "JUDGE_MODEL_SEED",
     "METHODS",
     "SCALES",
     "Arm",

@@ -21,6 +21,9 @@ MEASURES = ("mauve", "gen_ppl_judge", "distinct_1", "distinct_2", "distinct_3", 
 #: texts that nothing trained has written
 CONTROLS = ("real_text", "degenerate", "unigram_samples")
 
+#: root seed of every judge model, which no run has (theirs count from 0): a judge that is an arm's own run judges its own texts
+JUDGE_MODEL_SEED = 1_000_000
+
 
 class JudgeModelConfig(Strict):
     """The network of the suite that judges generated text: trained once, end to end, on the same text."""

@@ -324,6 +324,10 @@ def _against_the_paper(verdict: Verdict, numbers: Numbers) -> Verdict:
 
 
 def _comparable(row: pd.Series, metric: str, dataset: str) -> bool:
-    """Whether a cell has the paper's metric and data; a Frechet distance is FID where Inception makes the features."""
+    """Whether a cell has the paper's metric and data.
+
+    A Frechet distance is FID where Inception makes the features; the paper's MAUVE is that of gpt2-large's features.
+    """
     inception = row["metric"] == "frechet_distance" and "inception" in str(row["evaluator"]).lower()
-    return bool(str(row["dataset"]).removesuffix("_latents") == dataset and ("fid" if inception else row["metric"]) == metric)
+    papers = "fid" if inception else {"mauve_gpt2_large": "mauve", "mauve": ""}.get(row["metric"], row["metric"])
+    return bool(str(row["dataset"]).removesuffix("_latents") == dataset and papers == metric)

@@ -37,9 +37,12 @@ ABOUT = (
 
 
 def primary_cell(plan: Plan, experiment: str, arm: str) -> Cell | None:
-    """The cell that says how good an arm is: its first of the experiment's first metric, else its first; None without any."""
-    cells = [c for c in plan.experiments[experiment].cells if c.arm == arm and c.metric]
-    metrics = [c.metric for c in plan.experiments[experiment].cells if c.arm and c.metric]
+    """The cell that says how good an arm is: its first of the experiment's first metric, else its first; None without any.
+
+    What a machine may lack (`needs`) does not count.
+    """
+    measured = [c for c in plan.experiments[experiment].cells if c.arm and c.metric and not c.needs]
+    cells, metrics = [c for c in measured if c.arm == arm], [c.metric for c in measured]
     return next((c for c in cells if c.metric == metrics[0]), cells[0] if cells else None)
 
 

@@ -32,6 +32,7 @@ from dbbench.runs.records import (
     write_run,
 )
 from dbbench.training.checkpoint import assemble, save_weights
+from dbbench.training.length import check_length
 from dbbench.training.loop import Trainer, fit
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def train(
     device = choose_device()
     stream: tuple[str | int, ...] = () if block is None else ("block", block)
     data = load(data_folder, configuration, device)
+    check_length(configuration, scale, data.facts)
     network = make_network(configuration, seed, block, device)
     if isinstance(data, TokenCounts):
         network.from_data(data)

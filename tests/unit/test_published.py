@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 import pytest
 
 import dbbench.published
-from dbbench.cards import CARDS
-from dbbench.config import Configuration, Plan, load_plan, load_suite
+from dbbench.cards import CARDS, TRAIN_TOKENS
+from dbbench.config import JUDGE_MODEL_SEED, Configuration, Plan, load_plan, load_suite
 from dbbench.config.base import yaml_files
 from dbbench.config.experiments import Cell
 from dbbench.config.plan import config_root, load_experiment
+from dbbench.errors import UserError
+from dbbench.runs.records import Dataset
+from dbbench.training.length import check_length, epochs_over
 
 Line = dict[str, str]  # of published.csv
 
@@ -23,7 +26,7 @@ with Path(dbbench.published.__file__).with_name("published.csv").open(newline=""
     LINES: list[Line] = list(csv.DictReader(file))
 
 #: where our names differ from the paper's: FID is the Frechet distance of Inception's features
-METRICS = {"fid": "frechet_distance"}
+METRICS = {"fid": "frechet_distance", "mauve": "mauve_gpt2_large"}
 #: Tiny-ImageNet's `val`, the split that is reported, is our test part
 SPLITS = {"val": "test"}
 #: our networks of an architecture of the paper; the transformer of local methods is one that runs group by group
@@ -73,7 +76,7 @@ def test_its_row_is_the_papers_number(line: Line) -> None:
     assert cell.metric == METRICS.get(line["metric"], line["metric"])
     assert cell.split == SPLITS.get(line["split"], line["split"])
     assert (cell.variant == "default") == (line["table"] != "12"), "Table 12 times three things in one job"
-    assert bool(cell.needs) == line["metric"].startswith("gen_ppl")
+    assert bool(cell.needs) == line["metric"].startswith(("gen_ppl", "mauve")), "by large models that a machine may lack"
 
 
 @of_each(LINES)
@@ -266,9 +269,6 @@ LINE |= {cell: {"epochs": 1000} for cell in ("t6.noprop_ct", "t6.noprop_fm")}
 LINE["t6.db"] = {"epochs": 1000, "training.learning_rate": 1e-4, "inference_steps": 1000}
 #: tables over the number of blocks whose chain has as many steps
 STEPS_ARE_BLOCKS = {"11"}
-#: estimates of the tokens in the training parts. LM1B: .8 billion words. OpenWebText: 9.04 billion tokens of GPT-2, some 6 %
-#: more with our byte pairs, and 17 of 20 pages
-TOKENS = {"lm1b": 0.82e9, "openwebtext": 8.2e9}
 
 
 def positions(c: Configuration) -> int:
@@ -280,9 +280,7 @@ def positions(c: Configuration) -> int:
 
 def epochs(c: Configuration) -> float:
     """How often the end-to-end baseline reads its training part."""
-    if c.training.epochs is not None:
-        return c.training.epochs
-    return c.baseline_steps * c.training.batch_size * c.data.window / TOKENS[c.data.name]
+    return c.training.epochs if c.training.epochs is not None else epochs_over(c, TRAIN_TOKENS[c.data.name])
 
 
 DERIVED = {
@@ -320,3 +318,34 @@ def test_it_has_the_papers_settings(line: Line) -> None:
 def test_the_table_of_settings_is_of_published_lines() -> None:
     assert set(PAPER) == {(line["architecture"], line["dataset"]) for line in LINES}
     assert set(LINE) <= {line["cell"] for line in LINES}
+
+
+# --- judge models and the length of a training -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+def test_no_judge_model_is_a_run_that_it_judges(scale: str) -> None:
+    """Weights and order of the data come from the root seed: a judge of the same configuration has another."""
+    every = load_plan(load_suite({"scale": scale, "seeds": {scale: 100}}))
+    judged = [c for c in every.configurations.values() if c.profile is None and c.judge_model is not None]
+    twins = [j for c in judged if (j := c.judge_model) and (j.model, j.training, j.groups) == (c.model, c.training, c.groups)]
+    assert twins, "the judge of Table 4 is configured as its baseline"
+    assert all(JUDGE_MODEL_SEED not in every.seeds_of(c) for c in judged)
+
+
+def test_a_judge_model_reads_its_corpus_as_often_as_the_baseline() -> None:
+    for c in {c.judge_model.name: c.judge_model for c in plan().configurations.values() if c.judge_model}.values():
+        assert epochs(c) == pytest.approx(PAPER["ar", c.data.name]["epochs"], rel=0.03)
+        assert DERIVED["warmup_steps"](c) == 2500
+
+
+def corpus(tokens: float) -> Dataset:
+    return Dataset(name="lm1b", title="", sha256="", train=round(tokens), test=0)
+
+
+def test_steps_are_held_against_the_corpus_at_the_papers_scale() -> None:
+    c = trained_for(next(line for line in LINES if line["cell"] == "t4.lm1b.ar.mauve"))
+    check_length(c, "paper", corpus(1.05 * TRAIN_TOKENS["lm1b"]))
+    check_length(c, "gpu", corpus(1e7))  # so many steps, whatever the corpus
+    with pytest.raises(UserError, match=r"lm1b has 12,000,000 tokens .*125,000 steps are 683 epochs, not 9.99.*training.steps"):
+        check_length(c, "paper", corpus(12e6))

@@ -22,8 +22,9 @@ rule judge_model:
         code=lambda w: code_hash(*training_entries(JUDGE_MODELS[w.judge_model])),
         card=lambda w: CARDS[JUDGE_MODELS[w.judge_model].data.name].identity,
         scale=SCALE,
+        root_seed=JUDGE_MODEL_SEED,
     shell:
-        "DBBENCH_CODE={params.code} dbbench judge-model --scale {params.scale} --configuration {wildcards.judge_model} --seed 0 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench judge-model --scale {params.scale} --configuration {wildcards.judge_model} 2> {log}"
 
 
 rule evaluate:

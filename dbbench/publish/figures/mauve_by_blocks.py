@@ -16,16 +16,15 @@ COLUMNS = ("cell", "blocks", "seed", "value", "published", "unigram", "scale", "
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-    """One row per published cell and seed; `unigram` is the MAUVE of unigram samples."""
+    """One row per number of blocks and seed, by the suite's judge model; `unigram` is the MAUVE of unigram samples."""
     from dbbench.publish.cells import read_cells
     from dbbench.published import published
 
-    cells = read_cells(plan, experiment, root)
+    cells, arms = read_cells(plan, experiment, root), plan.arms[experiment]
     unigram = cells[cells["cell"] == "control.unigram.mauve"]["value"].mean()
-    known = cells["cell"].map(lambda c: published(c) is not None).astype(bool)
-    cells = cells[known]
-    blocks = [len(plan.arms[experiment][arm].groups) for arm in cells["arm"]]
-    values = [p.value for c in cells["cell"] if (p := published(c)) is not None]
+    papers = {c.arm: p.value for c in plan.experiments[experiment].cells if (p := published(c.cell)) is not None}
+    cells = cells[(cells["metric"] == "mauve") & (cells["variant"] == "default")]
+    blocks, values = [len(arms[arm].groups) for arm in cells["arm"]], [papers[arm] for arm in cells["arm"]]
     return cells.assign(blocks=blocks, published=values, unigram=unigram)[list(COLUMNS)]
 
 
