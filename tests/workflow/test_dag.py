@@ -185,6 +185,12 @@ def test_a_tarball_runs_from_a_path_with_blanks(tarball: Path) -> None:
     assert (tarball / target).exists()
 
 
+def test_all_is_what_runs_where_no_target_is_named(tarball: Path) -> None:
+    assert re.search(
+        r"^all +1$", run_in(tarball, tarball, "-n", "--cores", "1", "--config", "experiments=[figure4]"), re.MULTILINE
+    )
+
+
 def test_a_rule_graph_is_drawn_without_cores(tarball: Path) -> None:
     assert "digraph" in run_in(tarball, tarball, "--rulegraph", "--config", "experiments=[table1]")
 
