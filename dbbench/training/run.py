@@ -32,6 +32,7 @@ from dbbench.runs.records import (
     write_run,
 )
 from dbbench.training.checkpoint import assemble, save_weights
+from dbbench.training.graphs import make_trainer
 from dbbench.training.loop import Trainer, fit
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def train(
         network.from_data(data)
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
-    trainer = Trainer(network, method, configuration.training, steps, seed, device)
+    trainer = make_trainer(Trainer(network, method, configuration.training, steps, seed, device))
     code = code_hash(*training_entries(configuration))
     frozen = sorted(n for n, p in network.named_parameters() if not p.requires_grad)
     about = {"name": configuration.name, "seed": seed, "block": block, "frozen": frozen}
