@@ -65,7 +65,7 @@ def our_step(case: str, batch_size: int, device: str, precision: str) -> Callabl
 
 
 def public_step(case: str, batch_size: int, code: str, device: str, precision: str) -> Callable[[int], None]:
-    """One step of theirs: loss, optimiser and clipping as its model.py and main.py have them. A process holds all its blocks."""
+    """One step of theirs: loss, optimiser and clipping as model.py and main.py have them. A process holds all its blocks."""
     import torch
 
     sys.path.insert(0, code)
