@@ -11,6 +11,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /
 WORKDIR /dbbench
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY dbbench dbbench
+COPY snakemake_logger_plugin_dbbench snakemake_logger_plugin_dbbench
 RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)" && pip install -c constraints.txt -e .
 COPY . .
 ENTRYPOINT ["snakemake"]

@@ -22,6 +22,9 @@ def choose_device() -> torch.device:
         return torch.device("cpu")
     index = claim(torch.cuda.device_count(), runtime_folder())
     torch.cuda.set_device(index)
+    # float32 products in TF32, as the public code asks for
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
     return torch.device("cuda", index)
 
 

@@ -103,7 +103,8 @@ def gaussian_kl(u: Tensor, alpha_bar: Tensor | float) -> Tensor:
     """
     import torch
 
-    level = torch.as_tensor(alpha_bar, dtype=u.dtype, device=u.device)
+    # a fill, not a copy from the host, which a recorded step could not hold
+    level = alpha_bar if isinstance(alpha_bar, torch.Tensor) else u.new_full((), alpha_bar)
     return 0.5 * (level * u.square().sum(-1) - u.shape[-1] * (level + torch.log1p(-level)))
 
 

@@ -3,32 +3,39 @@
     dbbench progress                 one look
     dbbench progress --watch         a line every few seconds until the workflow ends
 
-The workflow starts the second by itself (`onstart`), so a plain `snakemake --cores 8 all` shows it.
+The screen that the default profile shows while the workflow runs (`dbbench.terminal`) takes the same looks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import sys
 import time
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from dbbench.config import Configuration, Plan, ScaleName
+from dbbench.config import Plan
+from dbbench.config.plan import config_root
 from dbbench.errors import UserError
+from dbbench.runs.durations import (
+    PRIOR_S,
+    Expected,
+    Known,
+    averaged,
+    measured_here,
+    reference_durations,
+    seconds_in,
+    work_of_trainings,
+)
 from dbbench.runs.metrics import PROGRESS, STATE, Progress, read_progress
-from dbbench.runs.places import block_folder, run_folder
-from dbbench.runs.records import RUN, read_trained
+from dbbench.runs.workflow import CORES, Job, SnakemakeDAG, Workflow, jobs_of, read_workflow, write_workflow
 
-LOGS = Path(".snakemake/log")
-TRAINING_RULES = ("train", "train_block")
 FRESH_S = 600  # a progress file older than this is of a killed job
 SHOWN = 3  # runs named in a line
+#: how much longer than its jobs a workflow may take, by what Snakemake does between them
+MOST_OVERHEAD = 2.0
 
 
 def failures(scale: str, since: float, root: Path = Path()) -> list[tuple[Path, str]]:
@@ -45,163 +52,215 @@ def failures(scale: str, since: float, root: Path = Path()) -> list[tuple[Path, 
     return found
 
 
+def begin(plan: Plan, dag: SnakemakeDAG, provides: Mapping[str, int], root: Path = Path()) -> Workflow:
+    """Write what a run of the workflow is going to do. `provides` is what all jobs at once may use."""
+    limited = [name for name in provides if name != CORES]
+    jobs = jobs_of(dag, limited, work_of_trainings(plan))
+    started = time.time()
+    names = list(plan.experiments)
+    workflow = Workflow(
+        scale=plan.scale, seeds=plan.seeds, experiments=names, started=started, provides=dict(provides), jobs=jobs
+    )
+    write_workflow(workflow, root)
+    return workflow
+
+
+def provided(resources: Mapping[str, object], cores: int) -> dict[str, int]:
+    """What all jobs at once may use, of Snakemake's global resources: cores (on a cluster, jobs at a time), GPUs, memory."""
+    limits = {name: n for name, n in resources.items() if isinstance(n, int) and not name.startswith("_") and n > 0}
+    nodes = resources.get("_nodes")
+    at_once = nodes if isinstance(nodes, int) and nodes < sys.maxsize else cores
+    return {CORES: at_once, **limits}
+
+
 @dataclass(frozen=True)
 class Training:
-    """One training job: a run, or a block of an isolated one. `work` is in layer evaluations of one sample."""
+    """A training under way."""
 
-    name: str
-    folder: Path
-    work: float
-
-    @property
-    def architecture(self) -> str:
-        """Which network: the first part of the name."""
-        return self.name.partition("-")[0]
+    run: str
+    step: int
+    steps: int
+    loss: float
 
     @property
-    def ended(self) -> float | None:
-        """When it ended, in seconds since 1970."""
-        try:
-            return (self.folder / RUN).stat().st_mtime
-        except OSError:
-            return None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took, if it has ended."""
-        try:
-            return read_trained(self.folder).train_seconds
-        except UserError:
-            return None
-
-    def state(self, now: float) -> Progress | None:
-        """How far it is if it is under way. A file that is just being replaced reads as not there."""
-        try:
-            fresh = now - (self.folder / STATE / PROGRESS).stat().st_mtime < FRESH_S
-            return read_progress(self.folder) if fresh else None
-        except (OSError, UserError):
-            return None
+    def done(self) -> float:
+        """The part of its steps that is done."""
+        return self.step / self.steps
 
 
 @dataclass(frozen=True)
-class Workflow:
-    """What the newest log of Snakemake says; `trainings` is how many training jobs it planned."""
+class Look:
+    """How far a run of the workflow is.
 
-    started: float
-    done: int
-    total: int
-    trainings: int
-
-
-def read_workflow(root: Path) -> Workflow | None:
-    """The newest run of the workflow, or None if there was none (logs of other commands plan no jobs)."""
-    for log in sorted((root / LOGS).glob("*.snakemake.log"), reverse=True):
-        text = log.read_text(errors="replace")
-        planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
-        if "total" not in planned:
-            continue
-        done = re.findall(r"(\d+) of \d+ steps", text)
-        started = datetime.fromisoformat(log.name.removesuffix(".snakemake.log")).timestamp()
-        trainings = sum(planned.get(rule, 0) for rule in TRAINING_RULES)
-        return Workflow(started, int(done[-1]) if done else 0, planned["total"], trainings)
-    return None
-
-
-def trainings_of(configuration: Configuration, scale: ScaleName, seed: int, root: Path) -> list[Training]:
-    """The training jobs of a run."""
-    name, batch = configuration.name, configuration.training.batch_size
-    if not configuration.isolated:
-        work = configuration.layer_evaluations * batch
-        return [Training(f"{name}/seed{seed}", run_folder(scale, name, seed, root), work)]
-    return [
-        Training(
-            f"{name}/seed{seed}/block{block}",
-            block_folder(scale, name, seed, block, root),
-            configuration.steps_per_process * len(layers) * batch,
-        )
-        for block, layers in enumerate(configuration.parts)
-    ]
-
-
-def progress(plan: Plan, root: Path | None = None, now: float | None = None) -> dict[str, Any]:
-    """A look at the files.
-
-    Returns:
-        `scale`, `jobs_done` and `jobs_total` (None before the first run of the workflow), `trainings_done`,
-        `trainings_total`, `training` (those under way: run, step, steps, percent, loss) and `seconds_left` of training (None
-        until something has been trained).
+    Attributes:
+        subjects: architecture, or rule of a job that is of no run -> (jobs done, jobs).
+        seconds_left: None where nothing is known of how long jobs take, or the workflow has ended.
     """
-    root, now = root or Path(), time.time() if now is None else now
-    everything = [
-        t
-        for c in plan.configurations.values()
-        if c.profile is None
-        for seed in range(plan.seeds)
-        for t in trainings_of(c, plan.scale, seed, root)
-    ]
-    everything = in_seconds(everything)
-    ended = {t.name: t.ended for t in everything}
-    under_way = {t.name: s for t in everything if ended[t.name] is None and (s := t.state(now)) is not None}
-    workflow = read_workflow(root)
-    # a finished workflow has no time left, whatever the plan says now
-    going_on = workflow if workflow and workflow.done < workflow.total else None
-    return {
-        "scale": plan.scale,
-        "jobs_done": workflow.done if workflow else None,
-        "jobs_total": workflow.total if workflow else None,
-        "trainings_done": sum(e is not None for e in ended.values()),
-        "trainings_total": len(everything),
-        "training": [{"run": name, **shown(state)} for name, state in under_way.items()],
-        "seconds_left": seconds_left(going_on, everything, ended, under_way, now) if going_on else None,
-    }
+
+    scale: str
+    jobs_done: int
+    jobs_total: int
+    subjects: dict[str, tuple[int, int]]
+    training: list[Training]
+    elapsed: float
+    seconds_left: float | None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.jobs_done == self.jobs_total
 
 
-def shown(state: Progress) -> dict[str, float]:
-    """step, steps, percent and loss of a training under way."""
-    return {"step": state.step, "steps": state.steps, "loss": state.loss, "percent": 100 * state.step / state.steps}
+@dataclass
+class Watcher:
+    """Takes looks at one run of the workflow.
+
+    Args:
+        earlier: key -> what was known of jobs here before the workflow began; None to read the benchmark files.
+        reference: the same of the reference results; None to read them.
+        work: configuration -> work of one training process.
+    """
+
+    workflow: Workflow
+    root: Path = field(default_factory=Path)
+    work: Mapping[str, float] = field(default_factory=dict)
+    earlier: Mapping[str, Known] | None = None
+    reference: Mapping[str, Known] | None = None
+    ended: dict[int, float] = field(default_factory=dict)  # job -> its seconds
+    begun: dict[int, float] = field(default_factory=dict)  # job -> since when it runs, where that is known
+
+    def __post_init__(self) -> None:
+        if self.earlier is None:
+            self.earlier = measured_here(self.workflow.scale, self.work, self.root)
+        if self.reference is None:
+            self.reference = reference_durations(self.workflow.scale, config_root().parent)
+
+    def look(self, now: float | None = None) -> Look:
+        """A look at the files."""
+        now = time.time() if now is None else now
+        self._find_ended()
+        jobs = self.workflow.jobs
+        live = dict(self._trainings(now)) if self.workflow.ended is None else {}
+        subjects: dict[str, tuple[int, int]] = {}
+        for job in jobs:
+            done, total = subjects.get(job.subject, (0, 0))
+            subjects[job.subject] = (done + (job.id in self.ended), total + 1)
+        going_on = len(self.ended) < len(jobs) and self.workflow.ended is None
+        return Look(
+            scale=self.workflow.scale,
+            jobs_done=len(self.ended),
+            jobs_total=len(jobs),
+            subjects=subjects,
+            training=[Training(_name(job), s.step, s.steps, s.loss) for job, s in live.values()],
+            elapsed=(self.workflow.ended or now) - self.workflow.started,
+            seconds_left=self._seconds_left(now, {i: s.step / s.steps for i, (_, s) in live.items()}) if going_on else None,
+        )
+
+    def _find_ended(self) -> None:
+        for job in self.workflow.jobs:
+            if job.id not in self.ended and job.benchmark is not None and self._written_since(self.root / job.benchmark):
+                seconds = seconds_in(self.root / job.benchmark)
+                if seconds is not None:
+                    self.ended[job.id] = seconds
+        open_jobs = {job.id for job in self.workflow.jobs if job.id not in self.ended}
+        for job in self.workflow.jobs:
+            if job.benchmark is None and not open_jobs & set(job.needs):
+                self.ended[job.id] = 0.0
+
+    def _written_since(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime >= self.workflow.started
+        except OSError:
+            return False
+
+    def _trainings(self, now: float) -> Iterator[tuple[int, tuple[Job, Progress]]]:
+        """The trainings under way, by their progress files; one that is just being replaced reads as not there."""
+        for job in self.workflow.jobs:
+            if job.id in self.ended or job.folder is None or not job.key.endswith("/train"):
+                continue
+            try:
+                folder = self.root / job.folder
+                if now - (folder / STATE / PROGRESS).stat().st_mtime < FRESH_S:
+                    yield job.id, (job, read_progress(folder))
+            except (OSError, UserError):
+                continue
+
+    def _expected(self) -> dict[int, float] | None:
+        """Job -> the seconds it is expected to take; None where nothing is known."""
+        assert self.earlier is not None
+        assert self.reference is not None
+        took = averaged((j.key, self.ended[j.id], j.work) for j in self.workflow.jobs if self.ended.get(j.id))
+        expected = Expected(self.reference, {**self.earlier, **took})
+        seconds = {job.id: expected.seconds(job) for job in self.workflow.jobs}
+        known = {i: s for i, s in seconds.items() if s is not None}
+        return known if len(known) == len(seconds) else None
+
+    def _seconds_left(self, now: float, done: Mapping[int, float]) -> float | None:
+        """What is left on the longest path, or of all work for what there is of each resource, whichever is more."""
+        expected = self._expected()
+        if expected is None:
+            return None
+        left = {}
+        for job in self.workflow.jobs:
+            if job.id in self.ended:
+                continue
+            whole, took = expected[job.id], now - self.begun.get(job.id, now)
+            left[job.id] = whole * (1 - done[job.id]) if job.id in done else max(whole - took, min(whole, 1.0))
+        loads = {
+            name: sum(s * self._uses(job, name) for job in self.workflow.jobs if (s := left.get(job.id))) / amount
+            for name, amount in self.workflow.provides.items()
+        }
+        loads[CORES] *= self._overhead(now, done, expected)
+        return max(longest_path(self.workflow.jobs, left), *loads.values())
+
+    def _uses(self, job: Job, name: str) -> int:
+        return min(job.uses.get(name, 0), self.workflow.provides[name])
+
+    def _overhead(self, now: float, done: Mapping[int, float], expected: Mapping[int, float]) -> float:
+        """The time that all cores have had over the time that jobs have used, from what has passed of the workflow."""
+        used = 0.0
+        for job in self.workflow.jobs:
+            seconds = self.ended.get(job.id, done.get(job.id, 0.0) * expected[job.id])
+            if job.id in self.begun and job.id not in self.ended:
+                seconds = now - self.begun[job.id]
+            used += seconds * self._uses(job, CORES)
+        had = (now - self.workflow.started) * self.workflow.provides[CORES]
+        return min(max((had + PRIOR_S) / (used + PRIOR_S), 1.0), MOST_OVERHEAD)
 
 
-def in_seconds(everything: list[Training]) -> list[Training]:
-    """The same with their work in seconds, as those of their architecture that have ended took them."""
-    known: dict[str, list[tuple[float, float]]] = {}
-    for training in everything:
-        if (seconds := training.seconds) is not None:
-            known.setdefault(training.architecture, []).append((seconds, training.work))
-    rates = {a: sum(s for s, _ in found) / sum(w for _, w in found) for a, found in known.items()}
-    usual = sum(rates.values()) / len(rates) if rates else 1.0
-    return [replace(t, work=t.work * (rates.get(t.architecture) or usual)) for t in everything]
+def longest_path(jobs: Iterable[Job], seconds: Mapping[int, float]) -> float:
+    """The seconds of the longest chain of jobs that wait for each other; jobs without seconds are done."""
+    by_id = {job.id: job for job in jobs}
+    ends: dict[int, float] = {}
+    for start in seconds:
+        stack = [start]
+        while stack:
+            here = by_id[stack[-1]]
+            waiting = [n for n in here.needs if n in seconds and n not in ends]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            ends[here.id] = seconds[here.id] + max((ends[n] for n in here.needs if n in ends), default=0.0)
+    return max(ends.values(), default=0.0)
 
 
-def seconds_left(
-    workflow: Workflow,
-    everything: list[Training],
-    ended: dict[str, float | None],
-    under_way: dict[str, Progress],
-    now: float,
-) -> float | None:
-    """Training work that is left over the work done per second since the workflow began; None before the first step."""
-    mine = [t for t in everything if (e := ended[t.name]) is None or e >= workflow.started]
-    total = sum(t.work for t in mine)
-    if len(mine) != workflow.trainings and everything:
-        # a target that needs a part of the runs, or runs that are stale: which ones, the log does not say
-        total = workflow.trainings * sum(t.work for t in everything) / len(everything)
-    done = sum(t.work for t in mine if ended[t.name] is not None)
-    done += sum(t.work * s.step / s.steps for t in mine if (s := under_way.get(t.name)) is not None)
-    return max(0.0, total - done) / done * (now - workflow.started) if done else None
+def _name(job: Job) -> str:
+    """How a run is called: its folder below runs/."""
+    assert job.folder is not None
+    return job.folder.as_posix().partition("/runs/")[2]
 
 
-def render(look: dict[str, Any]) -> str:
+def render(look: Look) -> str:
     """One line."""
-    # a workflow may be asked for a part of the plan: its jobs count, not all trainings of the scale
-    what = "trainings" if look["jobs_total"] is None else "jobs"
-    parts = [f"{look[f'{what}_done']} of {look[f'{what}_total']} {what} done"]
-    live = [f"{t['run']} {t['percent']:.0f} %" for t in look["training"]]
+    parts = [f"{look.jobs_done} of {look.jobs_total} jobs done"]
+    live = [f"{t.run} {100 * t.done:.0f} % (loss {t.loss:.3g})" for t in look.training]
     if live:
         more = f" and {len(live) - SHOWN} more" if len(live) > SHOWN else ""
         parts.append(f"now {', '.join(live[:SHOWN])}{more}")
-    if look["seconds_left"]:
-        parts.append(f"about {duration(look['seconds_left'])} of training left")
-    return f"scale {look['scale']}: {'; '.join(parts)}"
+    if look.seconds_left:
+        parts.append(f"about {duration(look.seconds_left)} left")
+    return f"scale {look.scale}: {'; '.join(parts)}"
 
 
 def duration(seconds: float) -> str:
@@ -212,50 +271,33 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def alive(pid: int, parent: bool) -> bool:
-    """Whether a process of this machine runs. Our own parent has also ended if it waits to be collected by its parent."""
-    if parent:
-        return os.getppid() == pid
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def watcher(plan: Plan, root: Path = Path()) -> Watcher | None:
+    """Of the newest run of the workflow at the plan's scale; None if there was none."""
+    workflow = read_workflow(plan.scale, root)
+    return None if workflow is None else Watcher(workflow, root, work_of_trainings(plan))
 
 
-def watch(plan: Plan, parent_pid: int | None, interval: float) -> None:
-    """Print a line to stderr every `interval` seconds until the process `parent_pid` ends (None: until all jobs are done).
-
-    It belongs to the workflow's screen, never to its outcome: what goes wrong here ends it without a word.
-    """
-    try:
-        root = Path.cwd()
-        parent = parent_pid == os.getppid()
-        while wait(parent_pid, parent, interval):
-            look = progress(plan, root)
-            print(render(look), file=sys.stderr, flush=True)
-            if parent_pid is None and look["jobs_done"] == look["jobs_total"]:
-                return
-    except (Exception, KeyboardInterrupt):
-        return
-
-
-def wait(pid: int | None, parent: bool, seconds: float) -> bool:
-    """Sleep, but not past the end of the process; False if it has ended."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if pid is not None and not alive(pid, parent):
-            return False
-        time.sleep(min(0.5, left))
-    return True
+def watch(plan: Plan, interval: float) -> None:
+    """Print a line to stderr every `interval` seconds until the workflow has ended."""
+    while (found := watcher(plan)) is not None:
+        look = found.look()
+        print(render(look), file=sys.stderr, flush=True)
+        if look.over or found.workflow.ended is not None:
+            return
+        time.sleep(interval)
 
 
 def main(plan: Plan, args: argparse.Namespace) -> None:
-    """The command `dbbench progress`."""
+    """The command `dbbench progress`.
+
+    Raises:
+        UserError: the workflow has not run at this scale.
+    """
     if args.watch:
-        watch(plan, args.parent, args.interval)
+        watch(plan, args.interval)
         return
-    look = progress(plan)
-    print(json.dumps(look, indent=1) if args.json else render(look))
+    found = watcher(plan)
+    if found is None:
+        raise UserError(f"no run of the workflow at scale {plan.scale} yet: snakemake --cores 8 all")
+    look = found.look()
+    print(json.dumps(asdict(look), indent=1) if args.json else render(look))

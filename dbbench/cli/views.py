@@ -21,7 +21,6 @@ def add_commands(commands: Commands) -> None:
     made = commands.add("progress", progress, of_plan=True, json=True)
     made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
     made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
-    made.add_argument("--parent", type=int, help="end with this process")
 
 
 def results(args: argparse.Namespace) -> None:

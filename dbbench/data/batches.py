@@ -14,13 +14,16 @@ from torch import Tensor
 
 from dbbench.batch import Batch
 from dbbench.cards import CARDS
-from dbbench.data.augment import augment
+from dbbench.data.augment import augment, draw, joined
 from dbbench.data.prepare import load_arrays
 from dbbench.runs.records import Dataset
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
     from dbbench.config import DataConfig
+
+#: steps whose images are augmented together on a GPU
+STEPS_TOGETHER = 16
 
 
 class ImageData:
@@ -52,6 +55,9 @@ class ImageData:
         if self.normalised:
             self.parts = {name: (self.normalise(x), y) for name, (x, y) in self.parts.items()}
         self._order = lru_cache(maxsize=2)(self._draw_order)
+        #: steps whose images are augmented together: on a GPU the launches are what it costs
+        self.together = STEPS_TOGETHER if self.device.type == "cuda" else 1
+        self._augmented = lru_cache(maxsize=1)(self._augment)
 
     def prenormalise(self) -> bool:
         """Whether the arrays are normalised once, not batch by batch: floats that are not augmented."""
@@ -69,13 +75,25 @@ class ImageData:
     def batch(self, step: int, size: int, seed: int, stream: tuple[str | int, ...] = ()) -> Batch:
         """The training batch of a step; the rest of an epoch that does not fill a batch is dropped."""
         inputs, labels = self.parts["train"]
-        per_epoch = len(labels) // size
-        epoch, at = divmod(step, per_epoch)
-        index = self._order(seed, stream, epoch)[at * size : (at + 1) * size]
-        x = inputs[index]
+        index = self._index(step, size, seed, stream)
         if self.config.augment:
-            x = augment(x, self.config.augment, generator(seed, "augment", *stream, step))
+            chunk, within = divmod(step, self.together)
+            x = self._augmented(chunk, size, seed, stream)[within * size : (within + 1) * size]
+        else:
+            x = inputs[index]
         return Batch(x if self.normalised else self.normalise(x), labels[index])
+
+    def _index(self, step: int, size: int, seed: int, stream: tuple[str | int, ...]) -> Tensor:
+        """Which samples are in the batch of a step, [size]."""
+        epoch, at = divmod(step, len(self.parts["train"][1]) // size)
+        return self._order(seed, stream, epoch)[at * size : (at + 1) * size]
+
+    def _augment(self, chunk: int, size: int, seed: int, stream: tuple[str | int, ...]) -> Tensor:
+        """The augmented images of `together` steps in a row, as bytes; each step has draws of its own."""
+        steps = range(chunk * self.together, (chunk + 1) * self.together)
+        index = torch.cat([self._index(step, size, seed, stream) for step in steps])
+        draws = [draw(size, self.config.augment, generator(seed, "augment", *stream, step)) for step in steps]
+        return augment(self.parts["train"][0][index], joined(draws))
 
     def whole(self, part: str) -> Batch:
         """All samples of a part, normalised."""

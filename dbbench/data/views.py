@@ -19,8 +19,9 @@ def shifted(images: Tensor, draws: torch.Generator) -> Tensor:
     n, _, h, w = images.shape
     up, left = reach(h), reach(w)
     padded = F.pad(images, [left, left, up, up])
-    rows = torch.randint(0, 2 * up + 1, (n, 1), generator=draws) + torch.arange(h)
-    columns = torch.randint(0, 2 * left + 1, (n, 1), generator=draws) + torch.arange(w)
+    on = draws.device
+    rows = torch.randint(0, 2 * up + 1, (n, 1), generator=draws, device=on) + torch.arange(h, device=on)
+    columns = torch.randint(0, 2 * left + 1, (n, 1), generator=draws, device=on) + torch.arange(w, device=on)
     rows, columns = rows.to(images.device), columns.to(images.device)
     sample = torch.arange(n, device=images.device)[:, None, None]
     # channels last for the gather: [N, h, w, channels], and back

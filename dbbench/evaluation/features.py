@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dbbench.config.images import FeaturesConfig, ImagesEvaluation
-from dbbench.data.augment import augment
+from dbbench.data.augment import augment, draw
 from dbbench.data.generation import GenerationData
 from dbbench.errors import UserError
 from dbbench.evaluation import EVALUATION_SEED
@@ -100,7 +100,7 @@ def train_classifier(config: FeaturesConfig, data: GenerationData, device: torch
         labels, targets = data.batch(step, config.batch_size, EVALUATION_SEED, ("features",))
         images = data.images(targets)
         if config.augment:
-            images = augment(images, config.augment, generator(EVALUATION_SEED, "features", step))
+            images = augment(images, draw(len(images), config.augment, generator(EVALUATION_SEED, "features", step)))
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()

@@ -32,10 +32,15 @@ class LocalMethod:
         """The group of a step, in turn."""
         return step % len(self.groups) if self.only is None else self.only
 
+    def kind_of_step(self, step: int, seed: int) -> int:
+        """Steps of one group are alike."""
+        return self.choose_block(step, seed)
+
     def step(self, network: LocalNetwork, batch: Batch, step: int, seed: int) -> Step:
         """The loss of one group."""
         block = self.choose_block(step, seed)
-        loss = self.loss(network, batch, block, generator(seed, "local", step))
+        draws = generator(seed, "local", "step", step, device=batch.inputs.device)
+        loss = self.loss(network, batch, block, draws)
         return Step(loss, {f"train/error_block{block}": loss.detach()}, block)
 
     def loss(self, network: LocalNetwork, batch: Batch, block: int, draws: torch.Generator) -> Tensor:

@@ -70,6 +70,10 @@ class DiffusionBlocks:
             return step % len(self.partition)
         return derive(seed, "block", step) % len(self.partition)
 
+    def kind_of_step(self, step: int, seed: int) -> int:
+        """Steps of one block are alike."""
+        return self.choose_block(step, seed)
+
     def step(self, network: Network, batch: Batch, step: int, seed: int) -> Step:
         """Noise the targets of the batch to levels of one block and return that block's loss."""
         index = self.choose_block(step, seed)

@@ -43,7 +43,7 @@ def goodness(tokens: Tensor) -> Tensor:
 
 def other_labels(labels: Tensor, classes: int, draws: torch.Generator) -> Tensor:
     """A label drawn uniformly from the other classes for each of `labels`, [N]."""
-    shift = torch.randint(1, classes, labels.shape, generator=draws).to(labels.device)
+    shift = torch.randint(1, classes, labels.shape, generator=draws, device=draws.device).to(labels.device)
     return (labels + shift) % classes
 
 

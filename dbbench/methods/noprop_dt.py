@@ -38,6 +38,10 @@ class NoPropDT:
         """The block of a step, uniformly at random."""
         return self.only if self.only is not None else derive(seed, "block", step) % self.config.blocks
 
+    def kind_of_step(self, step: int, seed: int) -> int:
+        """Steps of one block are alike."""
+        return self.choose_block(step, seed)
+
     def step(self, network: Network, batch: Batch, step: int, seed: int) -> Step:
         """The loss of one block, and of what reads classes from z_T."""
         assert isinstance(network, LabelDenoiser)

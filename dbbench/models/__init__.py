@@ -46,6 +46,8 @@ class Network(nn.Module):
     checkpointed: tuple[str, ...] = ("forward",)
     #: whether the end of the chain on the validation part is cheap enough for learning curves
     validates_by_chain: bool = False
+    #: whether equal steps of training launch equal kernels, so that a GPU can record one (`training.graphs`)
+    fixed_kernels: bool = True
 
     def fill_buffers(self) -> None:
         """Give constants that are no parameters their values; called once the network has memory."""

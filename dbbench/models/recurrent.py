@@ -101,6 +101,9 @@ class RecurrentDepth(TokenTargets):
         target_norm: norm of the targets (D27).
     """
 
+    #: how often the core runs is drawn anew for each step
+    fixed_kernels = False
+
     def __init__(
         self, config: RecurrentConfig, vocabulary: int, *, blockwise: bool, sigma_data: float = 0.5, target_norm: float = 1.0
     ) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from dbbench.devices import choose_device
 from dbbench.machine import peak_rss_bytes, processors
 from dbbench.methods import build
 from dbbench.profiling.fresh import in_fresh_processes
 from dbbench.profiling.step import random_batch
+from dbbench.training.graphs import WARMUP_STEPS, make_trainer
 from dbbench.training.loop import Trainer
 from dbbench.training.run import make_network
 
@@ -59,14 +62,25 @@ def jobs(configuration: Configuration, blocks: list[int]) -> list[Job]:
 
 
 def train_block(configuration: Configuration, block: int) -> Job:
-    """One block's steps in this process, after a step that warms it up."""
+    """One block's steps in this process, after those that warm it up: one, or on a GPU as many as it takes to record a step."""
     assert configuration.profile is not None
     device, steps = choose_device(), configuration.profile.job_steps
     network = make_network(configuration, 0, block, device).train()
-    trainer = Trainer(network, build(configuration, block), configuration.training, steps + 1, 0, device)
+    warm = 1 if device.type == "cpu" else WARMUP_STEPS + 2
+    method = build(configuration, block)
+    trainer = make_trainer(Trainer(network, method, configuration.training, warm + steps, 0, device))
     batch = random_batch(configuration, configuration.training.batch_size, device)
-    trainer.train_step(batch, 0)
-    begun = time.perf_counter()
-    for step in range(1, steps + 1):
+    for step in range(warm):
         trainer.train_step(batch, step)
+    finish(device)
+    begun = time.perf_counter()
+    for step in range(warm, warm + steps):
+        trainer.train_step(batch, step)
+    finish(device)
     return Job(begun, time.perf_counter(), peak_rss_bytes())
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

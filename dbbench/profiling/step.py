@@ -17,6 +17,7 @@ from dbbench.methods import build as build_method
 from dbbench.models import Network, count_parameters
 from dbbench.models import build as build_network
 from dbbench.startup import allocate
+from dbbench.training.graphs import make_trainer
 from dbbench.training.loop import Trainer
 from dbbench.training.run import make_network
 
@@ -123,6 +124,8 @@ def prepare(
     network = fake_network(configuration, own, device) if fake else make_network(configuration, 0, own, device)
     method = build_method(configuration, own)
     trainer = trainer_class(network.train(), method, configuration.training, configuration.steps_per_process, 0, device)
+    if not fake and trainer_class is Trainer:
+        trainer = make_trainer(trainer)
     prime_optimizer(trainer)
     choose = getattr(method, "choose_block", None)
     step = 0 if choose is None or block is None else next(s for s in range(100_000) if choose(s, 0) == block)

@@ -12,6 +12,7 @@ from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.publish.findings import Findings, find, in_order, tally_text
 from dbbench.publish.verdicts import SOURCES
+from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
 from dbbench.runs.places import (
     HERE,
     REFERENCE,
@@ -89,6 +90,7 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     for path in files:
         (root / kept_as(path)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / path, root / kept_as(path))
+    write_durations(root / folder / DURATIONS, measured_here(plan.scale, work_of_trainings(plan), root))
     text = summary(plan, find(plan, root), commits)
     write_text(root / folder / FINDINGS, text)
     if (root / "README.md").exists():

@@ -69,8 +69,7 @@ class Trainer:
         # dropout has no generator argument: the global one of the device is set anew for each step
         # (not by torch.manual_seed, which formats a stack trace for each device that is not there)
         global_generator(self.device).manual_seed(derive(self.seed, "dropout", step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps)
+        self.set_learning_rate(step)
         self.optimizer.zero_grad(set_to_none=True)
         outcome = self.forward(batch, step)
         self.backward(outcome.loss)
@@ -86,9 +85,18 @@ class Trainer:
         with attention_kernel(self.config):  # checkpointing runs layers again
             loss.backward()
 
+    def set_learning_rate(self, step: int) -> None:
+        """The rate of a step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step, self.steps)
+
+    def clip_and_step(self) -> Tensor:
+        """Clip and step; the gradient norm before clipping."""
+        return clip_and_step(self.optimizer, self.config)
+
     def update(self, step: int) -> Tensor:
         """Clip, step, average; the gradient norm before clipping."""
-        norm = clip_and_step(self.optimizer, self.config)
+        norm = self.clip_and_step()
         if self.average is not None:
             self.average.update(step)
         return norm

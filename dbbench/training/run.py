@@ -32,6 +32,7 @@ from dbbench.runs.records import (
     write_run,
 )
 from dbbench.training.checkpoint import assemble, save_weights
+from dbbench.training.graphs import make_trainer
 from dbbench.training.length import check_length
 from dbbench.training.loop import Trainer, fit
 
@@ -83,7 +84,7 @@ def train(
         network.from_data(data)
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
-    trainer = Trainer(network, method, configuration.training, steps, seed, device)
+    trainer = make_trainer(Trainer(network, method, configuration.training, steps, seed, device))
     frozen = sorted(n for n, p in network.named_parameters() if not p.requires_grad)
     about = {"name": configuration.name, "seed": seed, "block": block, "frozen": frozen}
     begun = time.perf_counter()

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from dbbench.cards import CARDS
 from dbbench.config import DataConfig
-from dbbench.data.augment import augment, randaugment, random_crop, random_flip
+from dbbench.data.augment import (
+    RandAugmentTables,
+    augment,
+    by_operation,
+    crop,
+    draw,
+    draw_randaugment,
+    joined,
+    operations,
+    random_flip,
+    transformed,
+)
 from dbbench.data.batches import load
 from dbbench.data.prepare import check, content_digest, load_arrays, prepare
 from dbbench.errors import UserError
@@ -135,14 +146,20 @@ def test_flip_and_crop_keep_pixels() -> None:
     mirrored = (flipped == x.flip(-1)).flatten(1).all(1)
     assert (same ^ mirrored).all()
     assert 0.2 < mirrored.float().mean() < 0.8
-    cropped = random_crop(x + 1 - (x == 255).to(torch.uint8), 4, g)
+    shifted = draw(len(x), ["crop"], g).shift
+    assert shifted is not None
+    cropped = crop(x + 1 - (x == 255).to(torch.uint8), shifted)
     assert cropped.shape == x.shape
     assert (cropped == 0).any(), "some black edge comes in"
 
 
+def randaugmented(x: torch.Tensor, seed: int, rounds: int = 2) -> torch.Tensor:
+    return by_operation(x, *draw_randaugment(len(x), torch.Generator().manual_seed(seed), rounds))
+
+
 def test_randaugment_is_per_image_and_repeats() -> None:
     x = images(200)
-    one, same, other = (randaugment(x, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    one, same, other = (randaugmented(x, seed) for seed in (1, 1, 2))
     assert one.dtype == torch.uint8
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -150,28 +167,44 @@ def test_randaugment_is_per_image_and_repeats() -> None:
     assert 0 < unchanged < 0.3, "identity twice is 1 in 196, some operations leave noise images alone"
 
 
-def test_randaugment_does_what_torchvision_does_to_one_image() -> None:
-    """An image through the batched road equals torchvision's own operation on that image alone."""
-    from dbbench.compat import import_torchvision
+def smooth(n: int) -> torch.Tensor:
+    """Images with few values, large areas and edges, unlike noise; the first is of one value."""
+    coarse = torch.randint(0, 256, (n, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    coarse[0] = 77
+    return coarse.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
-    module = import_torchvision("torchvision.transforms.autoaugment")
-    x, g = images(40), torch.Generator().manual_seed(5)
-    ours = randaugment(x, g, rounds=1)
-    g = torch.Generator().manual_seed(5)
-    space = module.RandAugment(1, 9, 31)._augmentation_space(31, (32, 32))
-    names = list(space)
-    operation = torch.randint(len(names), (40,), generator=g)
-    negative = torch.rand(40, generator=g) < 0.5
-    for i in range(40):
-        magnitudes, signed = space[names[operation[i]]]
-        size = float(magnitudes[9]) if magnitudes.ndim else 0.0
-        size = -size if signed and negative[i] else size
-        nearest = module.InterpolationMode.NEAREST
-        alone = module._apply_op(x[i], names[operation[i]], size, interpolation=nearest, fill=None)
-        assert torch.equal(ours[i], alone), names[operation[i]]
+
+@pytest.mark.parametrize("x", [images(84), smooth(84)], ids=["noise", "areas"])
+@pytest.mark.parametrize("other_way", [False, True])
+def test_every_operation_gives_torchvisions_bytes(x: torch.Tensor, other_way: bool) -> None:
+    """Grouped by operation, and by tables over the whole batch as on a GPU, beside torchvision on each image alone."""
+    space = operations()
+    operation = (torch.arange(len(x)) % len(space))[None]
+    negative = torch.full((1, len(x)), other_way)
+    grouped = by_operation(x, operation, negative)
+    tabled = RandAugmentTables(32, 32, torch.device("cpu"))(x, operation, negative)
+    for i, image in enumerate(x):
+        name, size, signed = space[operation[0, i]]
+        alone = transformed(image, name, -size if signed and other_way else size)
+        assert torch.equal(grouped[i], alone), name
+        assert torch.equal(tabled[i], alone), name
+
+
+def test_two_rounds_by_tables_and_by_operation_agree() -> None:
+    x = images(100)
+    drawn = draw_randaugment(100, torch.Generator().manual_seed(7))
+    assert torch.equal(RandAugmentTables(32, 32, torch.device("cpu"))(x, *drawn), by_operation(x, *drawn))
+
+
+def test_batches_augmented_together_have_the_bytes_of_each_alone() -> None:
+    names = ["crop", "flip", "randaugment"]
+    x = images(48)
+    draws = [draw(16, names, torch.Generator().manual_seed(step)) for step in range(3)]
+    together = augment(x, joined(draws))
+    assert torch.equal(together, torch.cat([augment(part, d) for part, d in zip(x.split(16), draws, strict=True)]))
 
 
 def test_augment_applies_what_is_named() -> None:
     x = images(16)
-    assert torch.equal(augment(x, [], torch.Generator()), x)
-    assert not torch.equal(augment(x, ["flip"], torch.Generator().manual_seed(1)), x)
+    assert torch.equal(augment(x, draw(16, [], torch.Generator())), x)
+    assert not torch.equal(augment(x, draw(16, ["flip"], torch.Generator().manual_seed(1))), x)

@@ -27,7 +27,17 @@ ARCHITECTURES = {p.stem: c.read_yaml(p) for p in sorted((ROOT / "config" / "arch
 VARIANTS = c.read_yaml(ROOT / "config" / "variants.yaml")
 PITFALLS = (ROOT / "docs" / "pitfalls.md").read_text()
 LAYOUT = {
-    *("Snakefile", "pyproject.toml", "README.md", "workflow", "dbbench", "results", "paper_figures", "tests"),
+    *(
+        "Snakefile",
+        "pyproject.toml",
+        "README.md",
+        "workflow",
+        "dbbench",
+        "snakemake_logger_plugin_dbbench",
+        "results",
+        "paper_figures",
+        "tests",
+    ),
     *(
         "config",
         "profiles",

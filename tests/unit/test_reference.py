@@ -17,6 +17,7 @@ from dbbench.publish.report import write_report
 from dbbench.publish.tables import write_table
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.runs import reading
+from dbbench.runs.durations import reference_durations
 from dbbench.runs.places import REFERENCE, kept_as, kept_from
 
 ROOT = Path(__file__).parents[2]
@@ -60,12 +61,16 @@ def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeyp
     old = project / REFERENCE / "laptop/tables/gone.md"
     old.parent.mkdir(parents=True)
     old.write_text("of another time")
+    benchmark = project / "results/laptop/runs/a-b/seed0/train.benchmark.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("s\th:m:s\n2.0\t0:00:02\n")
     (project / "README.md").write_text("# x\n<!-- findings of the reference results -->\nold\n<!-- end of findings -->\ny\n")
     folder = project / keep(table1_plan(), project)
     assert not old.exists()
     for path in kept_files(table1_plan()):
         assert kept_from(kept_as(path)) == path
         assert (project / kept_as(path)).read_bytes() == (project / path).read_bytes()
+    assert reference_durations("laptop", project)["runs/a-b/seed/train"].seconds == 2.0
     told = (folder / FINDINGS).read_text()
     assert "`aaaaaaaaaa`" in told
     assert (project / "README.md").read_text().split("-->\n", 1)[1].removesuffix("<!-- end of findings -->\ny\n") == told

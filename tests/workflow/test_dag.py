@@ -57,7 +57,7 @@ def project(folder: Path, scale: str = "smoke", seeds: int = 1) -> Path:
 def failures(done: subprocess.CompletedProcess[str], folder: Path) -> str:
     """What each failed job said."""
     said = done.stdout + done.stderr
-    logs = re.findall(r"Error in rule .*?log: (\S+)", said, re.DOTALL)
+    logs = re.findall(r"^failed: \w+, (\S+)", said, re.MULTILINE)
     return "\n".join(f"{log}:\n{(folder / log).read_text()[-3000:]}" for log in logs) or said[-3000:]
 
 
@@ -120,7 +120,7 @@ def test_a_second_run_has_nothing_to_do_and_a_smaller_one_overwrites_nothing(fin
 def test_a_deleted_file_is_made_again_and_nothing_else(finished: Path) -> None:
     (finished / "paper_figures/smoke/figure4.pdf").unlink()
     again = snakemake(finished, "paper_figures/smoke/figure4.pdf", "-n", "--config", "experiments=[table1,figure4]")
-    assert "figure        1" in again.stdout
+    assert "1   figure 1" in again.stdout
     assert "train " not in again.stdout
 
 
@@ -131,7 +131,7 @@ def test_the_graph_is_planned_where_the_system_has_no_affinity(tmp_path: Path) -
     (without / "sitecustomize.py").write_text("import os\ndel os.sched_getaffinity\n")
     done = snakemake(project(tmp_path / "suite"), "all", "-n", "--config", "experiments=[figure4]", path=without)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"figure +1", done.stdout)
+    assert re.search(r"figure 1\b", done.stdout)
 
 
 @pytest.mark.parametrize(
