@@ -16,6 +16,7 @@ from dbbench.runs.reading import Run, runs_of
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
+    from matplotlib.axes import Axes
 
 ACROSS = 3  # panels in a row
 
@@ -56,13 +57,16 @@ class Levels:
             axes.set_visible(False)
         for line in panels:
             line[0].set_ylabel(self.axis)
+        _cut(panels[0][0], rows[self.value], rows[self.reference])
+        if not self.logarithmic:
+            panels[0][0].set_ylim(bottom=0)
         figure.supxlabel("noise level sigma", fontsize=7.5)
         # arms differ in their number of blocks
         legend_above(figure, max(panels.flatten(), key=lambda axes: len(axes.get_legend_handles_labels()[0])))
         return figure
 
     def _panel(self, axes: Any, rows: pd.DataFrame) -> None:
-        from dbbench.publish.style import QUIET, band, block_colours, over_seeds
+        from dbbench.publish.style import QUIET, REAL, band, block_colours, over_seeds, plain_log
 
         blocks = sorted(set(rows["block"]))
         for block, colour in zip(blocks, block_colours(len(blocks)), strict=True):
@@ -72,21 +76,18 @@ class Levels:
             own = curve[curve["x"].isin(mine.loc[mine["owns"] == 1, "sigma"])]
             axes.plot(own["x"], own["mean"], "o", color=colour)
         shared = over_seeds(rows, "sigma", self.reference)
-        axes.plot(shared["x"], shared["mean"], color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label=self.reference_label)
+        axes.plot(shared["x"], shared["mean"], color=QUIET, linewidth=0.9, linestyle=REAL, label=self.reference_label)
         axes.set(xscale="log", title="\n".join(wrap(rows["label"].iloc[0], 36)))
         axes.grid(True, axis="y")
         if self.logarithmic:
-            _less_than_two_decades(axes)
+            axes.set_yscale("log")
+            plain_log(axes.yaxis)
 
 
-def _less_than_two_decades(axes: Any) -> None:
-    """A logarithmic axis of values with numbers between the powers of ten."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
+def _cut(axes: Axes, values: pd.Series[float], reference: pd.Series[float]) -> None:
+    """End the axis above the reference: how far a block that does not own a level exceeds it says little."""
+    if len(values) and values.max() > 1.6 * reference.max():
+        axes.set_ylim(top=1.6 * reference.max())
 
 
 def levels_figure(levels: Levels, caption: str) -> Figure:

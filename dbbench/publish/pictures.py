@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbbench.config import Configuration, Plan
-from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
+from dbbench.runs.places import data_folder
 from dbbench.runs.reading import Run, different_runs_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("arm", "label", "seed", "index", "class", "shape", "pixels", "scale", "dataset", "run")
 ACROSS = 10
+#: the arm that is no arm: images of the data set
+REAL = "real"
 
 
 def picture(shape: str, pixels: str) -> NDArray[np.uint8]:
@@ -47,16 +49,42 @@ def show(axes: Any, sheet: NDArray[np.uint8]) -> None:
         spine.set_visible(False)
 
 
-def sample_rows(wanted: Callable[[Configuration], bool]) -> Callable[[Plan, str, Path], pd.DataFrame]:
-    """The first samples of seed 0 of the wanted arms, one row an image."""
+def sample_rows(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
+    """The first samples of seed 0 of every arm and as many real test images of the same classes, one row an image."""
+    import pandas as pd
 
-    def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-        def points(configuration: Configuration, run: Run) -> list[dict[str, Any]]:
-            return run.curve("samples") if run.seed == 0 and wanted(configuration) else []
+    def points(configuration: Configuration, run: Run) -> list[dict[str, Any]]:
+        return run.curve("samples") if run.seed == 0 else []
 
-        return points_of_runs(plan, experiment, root, COLUMNS, points, different_runs_of)
+    rows = points_of_runs(plan, experiment, root, COLUMNS, points, different_runs_of)
+    if rows.empty:
+        return rows
+    first = next(iter(plan.arms[experiment].values()))
+    classes = [int(c) for c in rows.loc[rows["arm"] == rows["arm"].iloc[0], "class"]]
+    about = {"arm": REAL, "label": "real test images", "seed": 0, "scale": plan.scale, "dataset": rows["dataset"].iloc[0]}
+    real = [about | image for image in _real(data_folder(first.data.name, root), first, classes)]
+    return pd.concat([pd.DataFrame(real), rows], ignore_index=True)[list(COLUMNS)]
 
-    return data
+
+def _real(folder: Path, configuration: Configuration, classes: list[int]) -> Iterator[dict[str, Any]]:
+    """Test images of these classes, in this order: of each class the first, the second and so on."""
+    from dbbench.data.generation import load
+
+    data = load(folder, configuration.data)
+    labels = data.parts["test"][1].tolist()
+    of_class = {c: iter([i for i, label in enumerate(labels) if label == c]) for c in set(classes)}
+    places = [next(of_class[c]) for c in classes]
+    wanted, at = dict.fromkeys(places), 0
+    for images in data.real("test"):
+        wanted |= {i: images[i - at].cpu().numpy() for i in wanted if at <= i < at + len(images)}
+        at += len(images)
+        if at > max(places):
+            break
+    for index, (c, place) in enumerate(zip(classes, places, strict=True)):
+        image = wanted[place]
+        assert image is not None
+        shape = "x".join(str(s) for s in image.shape)
+        yield {"index": index, "class": c, "shape": shape, "pixels": image.tobytes().hex(), "run": folder.as_posix()}
 
 
 def draw_samples(rows: pd.DataFrame) -> matplotlib.figure.Figure:
@@ -74,12 +102,3 @@ def draw_samples(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     for axes in panels[len(arms) :]:
         axes.set_visible(False)
     return figure
-
-
-def samples_figure(wanted: Callable[[Configuration], bool], which: str) -> Figure:
-    """The figure of the samples of some arms."""
-    caption = (
-        f"Samples of {which}, not selected: the first of the sample set of seed 0, one column a class. The image at a place "
-        "starts from the same noise and has the same class in every panel."
-    )
-    return Figure(sample_rows(wanted), draw_samples, caption, needs=("evaluation.json",), numbers=("seed", "index", "class"))

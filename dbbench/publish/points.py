@@ -19,7 +19,7 @@ Runs = Callable[[Plan, str, Path], Iterator[tuple[str, Configuration, Run]]]
 def points_of_runs(
     plan: Plan, experiment: str, root: Path, columns: Sequence[str], points: Points, runs: Runs = runs_of
 ) -> pd.DataFrame:
-    """One row per point of every run of an experiment; arm, label, seed, scale, dataset and run are added to each point.
+    """One row per point of every run of an experiment; arm, label, role, seed, scale, dataset and run are added to each point.
 
     Args:
         columns: of the frame, in their order; what a point lacks is empty.
@@ -28,9 +28,11 @@ def points_of_runs(
     """
     import pandas as pd
 
+    from dbbench.publish.roles import role_of
+
     rows = []
     for arm, configuration, run in runs(plan, experiment, root):
         about = {"arm": arm, "label": arm_label(plan, experiment, arm), "seed": run.seed, "scale": plan.scale}
-        about |= {"dataset": run.dataset, "run": run.folder.as_posix()}
+        about |= {"dataset": run.dataset, "run": run.folder.as_posix(), "role": role_of(configuration)}
         rows += [about | point for point in points(configuration, run)]
     return pd.DataFrame(rows, columns=list(columns))

@@ -21,6 +21,14 @@ LABELS = {
     "isolated": "isolated: one process per block",
     "isolated_checkpointing": "isolated, checkpointing",
 }
+#: arm -> whose colour and marker it has
+ROLE_OF = {
+    "end_to_end": "end_to_end",
+    "end_to_end_checkpointing": "end_to_end_checkpointed",
+    "joint": "joint",
+    "isolated": "isolated",
+    "isolated_checkpointing": "isolated_checkpointed",
+}
 CATEGORIES = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers")
 SWEPT_NUMBERS = ("value", "blocks", "layers", "batch_size", "peak_bytes", *CATEGORIES)
 
@@ -48,29 +56,25 @@ def footer(rows: pd.DataFrame) -> str:
 
 def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
     """Peak against `x`, a line per arm, and beside it the k-fold reduction of the end-to-end peak at the same point."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
-    from dbbench.publish.style import PAGE, QUIET, canvas, legend_above, palette
+    from dbbench.publish.roles import ROLES
+    from dbbench.publish.style import PAGE, QUIET, REAL, canvas, legend_above, plain_log, ticks_at
 
     figure = canvas(PAGE, 2.7, footer(rows))
     left, right = figure.subplots(1, 2)
-    looks = palette(list(LABELS))
     whole = rows[rows["arm"] == "end_to_end"].set_index(x)["peak_bytes"]
     for arm, text in LABELS.items():
         part = rows[rows["arm"] == arm].sort_values(x)
-        colour, marker = looks[arm]
-        left.plot(part[x], part["peak_bytes"] / GB, color=colour, marker=marker, label=text)
+        role = ROLES[ROLE_OF[arm]]
+        left.plot(part[x], part["peak_bytes"] / GB, linestyle=role.dash, color=role.colour, marker=role.marker, label=text)
         if arm != "end_to_end":
             factor = [whole[at] / peak for at, peak in zip(part[x], part["peak_bytes"], strict=True)]
-            right.plot(part[x], factor, color=colour, marker=marker)
-    right.axhline(1, color=QUIET, linewidth=0.8, linestyle="--")
-    left.set(title="peak of a training step, GB", xlabel=label, xscale="log", yscale="log")
-    right.set(title="k-fold reduction of end to end", xlabel=label, xscale="log")
-    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            right.plot(part[x], factor, color=role.colour, marker=role.marker, linestyle=role.dash)
+    right.axhline(1, color=QUIET, linewidth=0.8, linestyle=REAL)
+    left.set(title="(a) peak of a training step, GB", xlabel=label, xscale="log", yscale="log")
+    right.set(title="(b) k-fold reduction of end to end", xlabel=label, xscale="log")
+    plain_log(left.yaxis, (1, 2, 5))
     for axes in (left, right):
-        axes.set_xticks(sorted(set(rows[x])), [f"{v:g}" for v in sorted(set(rows[x]))])
-        axes.minorticks_off()
+        ticks_at(axes.xaxis, list(rows[x]))
         axes.grid(True)
     legend_above(figure, left, 3)
     return figure

@@ -43,7 +43,7 @@ def kept_files(plan: Plan) -> Iterator[Path]:
             yield cells_file(plan.scale, name)
             yield from (table_file(plan.scale, name, ending) for ending in ("csv", "md", "tex"))
         yield from (
-            figure_file(plan.scale, figure, ending) for figure in experiment.figures for ending in ("csv", "pdf", "png")
+            figure_file(plan.scale, figure, ending) for figure in experiment.figures for ending in ("csv", "pdf", "png", "svg")
         )
     for ending in ("csv", "md"):
         yield from (verdicts_file(plan.scale, ending), budget_file(plan.scale, ending))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 from collections import Counter
@@ -21,16 +19,15 @@ from dbbench.files import write_text
 from dbbench.publish import budget, tables
 from dbbench.publish.figures import get_figure
 from dbbench.publish.findings import WORDS, Findings, find, in_order
-from dbbench.publish.frames import unique
+from dbbench.publish.frames import read_csv, unique
 from dbbench.publish.judged import judged
-from dbbench.publish.style import STYLE
 from dbbench.publish.verdicts import RULE, SOURCES, as_text, seeds_text
 from dbbench.published import published
 from dbbench.runs.places import HERE, cells_file, figure_file, scale_folder
 from dbbench.runs.reading import Run, run_of
 
-SCREEN_DPI = 142  # a figure of page width fills the column of text
-QUALITY = 85  # of pictures, of 100
+#: a figure of page width (504 points) fills the column of text
+PIXELS_PER_POINT = 2.0
 #: the experiment whose figures stand on the first screen
 OVERVIEW = "overview"
 
@@ -62,26 +59,17 @@ def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     }
 
 
-def _webp(png: Path) -> str:
-    """A picture compressed without visible loss, base64."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(png) as image:
-        image.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=6)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, object]:
     figure = get_figure(name, experiment)
-    png = figure_file(plan.scale, name, "png")
-    if not (root / png).exists():
-        raise UserError(f"{png}: no such file; snakemake makes it")
-    header = (root / png).read_bytes()[16:20]  # the width field of a PNG
-    width = round(int.from_bytes(header) * SCREEN_DPI / STYLE["savefig.dpi"])
+    path = figure_file(plan.scale, name, "svg")
+    if not (root / path).exists():
+        raise UserError(f"{path}: no such file; snakemake makes it")
+    svg = (root / path).read_text()
+    width = float(svg.split('viewBox="0 0 ')[1].split(" ")[0]) * PIXELS_PER_POINT
+    texts = figure.texts and figure.texts(read_csv(root / figure_file(plan.scale, name, "csv"), figure.numbers))
     pdf = figure_file(plan.scale, name, "pdf").as_posix()
-    seen = figure.caption.split(". ")[0].replace("`", "")
-    return {"name": name, "caption": figure.caption, "seen": seen, "image": _webp(root / png), "width": width, "pdf": pdf}
+    told = {"name": name, "caption": figure.caption, "seen": figure.seen, "pdf": pdf, "width": round(width), "texts": texts}
+    return told | {"svg": Markup(svg)}  # our own drawing; its text is escaped there
 
 
 def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""One look for all figures: readable at column width, colours that colour-blind readers tell apart (Okabe and Ito)."""
+"""One look for all figures: readable at column width, in colours that a test finds apart for colour-blind readers, too.
+
+Who is drawn in which colour is decided in `roles`; blocks and the parts of a sum have colours of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from dbbench.judgement.scales import mean_interval
@@ -14,9 +19,25 @@ from dbbench.publish.cells import dataset_title
 from dbbench.publish.frames import unique
 
 COLUMN, PAGE = 3.4, 7.0  # inches
-INK, QUIET = "#222222", "#7a7a7a"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8a8a3c")
+INK, QUIET = "#222222", "#707070"
+#: after Okabe and Ito; the last is of what is computed and not trained
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
+COMPUTED = COLOURS[6]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+#: word of a verdict -> colour and marker
+VERDICTS = {
+    "HOLDS": ("#009E73", "o"),
+    "FAILS": ("#B2182B", "X"),
+    "NO DIFFERENCE": ("#0072B2", "D"),
+    "UNDECIDED": ("#E69F00", "s"),
+    "NOT TESTABLE": ("#a8a8a8", "."),
+}
+Dash = str | tuple[float, tuple[float, ...]]
+#: lines that share a colour
+DASHES: tuple[Dash, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 2)))
+#: of what is real, and of guessing
+REAL: Dash = (0, (4, 2))
+CHANCE: Dash = (0, (1, 1.5))
 #: values of which nothing is known
 PLAIN = Metric("", "")
 STYLE: Any = {
@@ -55,7 +76,7 @@ def canvas(width: float, height: float, footer: str) -> Figure:
     return figure
 
 
-def legend_above(figure: Figure, axes: Any, columns: int | None = None) -> None:
+def legend_above(figure: Figure, axes: Axes, columns: int | None = None) -> None:
     """One legend for all panels, above them, of what is labelled in `axes`; in one row unless `columns` are given."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels) or 1)
@@ -84,23 +105,43 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str, metric: str = "") -> pd.DataF
     return pd.DataFrame([(at, i.mean, i.low, i.high) for at, i in found], columns=["x", "mean", "low", "high"])
 
 
-def band(axes: Any, curve: pd.DataFrame, colour: str, label: str, marker: str = "") -> None:
+def band(axes: Axes, curve: pd.DataFrame, colour: str, label: str, marker: str = "", dash: Dash = "-") -> None:
     """Draw a curve of `over_seeds`: the mean as a line, the interval shaded; nothing where nothing was measured."""
     if curve.empty:
         return
-    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker)
+    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, linestyle=dash)
     axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
 
 
-def block_colours(count: int) -> list[Any]:
+def block_colours(count: int) -> list[str]:
     """A colour for each block, from dark to light in the order of the chain; none of them is the colour of a method."""
+    return _shades("magma", count, 0.15, 0.9)
+
+
+def part_colours(count: int) -> list[str]:
+    """A colour for each part of a sum, from dark to light."""
+    return _shades("cividis", count, 0.0, 0.9)
+
+
+def _shades(name: str, count: int, first: float, last: float) -> list[str]:
     from matplotlib import colormaps
+    from matplotlib.colors import to_hex
 
-    shades = colormaps["magma"]
-    return [shades(0.25 + 0.55 * i / max(1, count - 1)) for i in range(count)]
+    return [to_hex(colormaps[name](first + (last - first) * i / max(1, count - 1))) for i in range(count)]
 
 
-def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name -> (colour, marker), in the order of `names`; when the colours come round again, with other markers."""
-    count = len(COLOURS)
-    return {n: (COLOURS[i % count], MARKERS[(i + i // count) % count]) for i, n in enumerate(names)}
+def plain_log(axis: Axis, subs: Sequence[float] = (1, 2, 3, 5)) -> None:
+    """A logarithmic axis of few decades: numbers as they are written, between the powers of ten, too."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def ticks_at(axis: Axis, values: Sequence[float]) -> None:
+    """Ticks at the measured values alone."""
+    from matplotlib.ticker import NullLocator
+
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(sorted(set(values)), [f"{v:g}" for v in sorted(set(values))])

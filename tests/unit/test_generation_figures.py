@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 from synthetic_runs import write_run
 
+from dbbench.batch import Batch
 from dbbench.config import Configuration, Plan, load_plan, load_suite
+from dbbench.config.texts import TextConfig
+from dbbench.data.prepare import prepare
+from dbbench.errors import UserError
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import make_figure
+from dbbench.publish.figures.sample_texts import real_texts
 from dbbench.publish.pictures import grid, picture
 from dbbench.publish.tables import MINIMUM, read_table, write_table
 from dbbench.publish.verdicts import judgements, verdict_frame
-from dbbench.runs.places import run_folder
+from dbbench.runs.places import data_folder, run_folder
 from dbbench.runs.records import read_run
 from dbbench.runs.rows import Evaluated, write_evaluation
 from dbbench.runs.strict import fitted
@@ -81,6 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, plan: Plan) -> Path:
             run = read_run(folder).model_dump(include=set(Evaluated.model_fields))
             found = {"seconds": 1.0, **evaluation(plan, configuration, seed)}
             write_evaluation(folder, fitted(Evaluated, run | found, folder))
+    prepare("digits", data_folder("digits", root))
     for name in TABLES:
         write_cells(plan, name, root)
         write_table(plan, name, root)
@@ -125,11 +133,11 @@ def test_claims_of_all_tables_are_judged(plan: Plan, project: Path) -> None:
 
 def test_the_block_axis_is_that_of_the_runs(project: Path) -> None:
     rows = data_of(project, "distance_by_blocks")
-    sweep = rows[rows["role"] == "sweep"]
+    sweep = rows[rows["kind"] == "sweep"]
     assert sorted(set(sweep["blocks"])) == [1, 2, 3, 4, 6]
     assert sweep.groupby("blocks")["published"].first().to_dict() == {1: 39.83, 2: 35.47, 3: 38.03, 4: 45.43, 6: 53.32}
     assert sweep.groupby("blocks")["frechet_distance"].mean().is_monotonic_decreasing
-    assert set(rows["role"]) == {"sweep", "control", "real"}
+    assert set(rows["kind"]) == {"sweep", "control", "real"}
 
 
 def test_the_layer_figure_has_four_splits_and_two_strategies(project: Path) -> None:
@@ -141,13 +149,19 @@ def test_the_layer_figure_has_four_splits_and_two_strategies(project: Path) -> N
     assert printed["log_uniform", "2-4-6"] == 42.37
 
 
-@pytest.mark.parametrize(("name", "blockwise"), [("samples_end_to_end", False), ("samples_diffusion_blocks", True)])
-def test_samples_of_a_method_are_its_arms(name: str, blockwise: bool, plan: Plan, project: Path) -> None:
-    rows = data_of(project, name)
+def test_samples_stand_beside_real_images_of_their_classes(plan: Plan, project: Path) -> None:
+    rows = data_of(project, "samples")
     shared = {"dit_imagenet", "db_imagenet"}  # the same runs as dit and db at this scale
-    expected = {a for a, c in plan.arms["table2"].items() if c.blockwise is blockwise} - shared
-    assert set(rows["arm"]) == expected
+    assert set(rows["arm"]) == set(plan.arms["table2"]) - shared | {"real"}
+    assert rows["arm"].iloc[0] == "real"
     assert set(rows["seed"]) == {0}
+    real = rows[rows["arm"] == "real"]
+    assert real["class"].tolist() == rows.loc[rows["arm"] == "dit", "class"].tolist()
+    assert real["pixels"].nunique() == len(real)
+    arrays = load_file(data_folder("digits", project) / "arrays.safetensors")
+    labels = arrays["test/labels"].tolist()
+    second = [i for i, label in enumerate(labels) if label == 0][1]
+    assert bytes.fromhex(real["pixels"].iloc[10]) == (255 * arrays["test/inputs"][second]).round().byte().numpy().tobytes()
 
 
 def test_the_path_names_the_owner_of_each_step(project: Path) -> None:
@@ -176,11 +190,19 @@ def test_an_error_is_a_mean_over_all_blocks_or_none() -> None:
     assert _shown({"train/loss": 9.0}, 3) == {"train/error": 9.0}
 
 
-def test_arms_are_told_apart_when_the_colours_come_round_again() -> None:
-    from dbbench.publish.style import COLOURS, palette
+def test_real_text_follows_the_prompts_that_were_continued() -> None:
+    class Letters:
+        def whole(self, part: str) -> Batch:
+            return Batch(torch.arange(24), torch.arange(24))
 
-    looks = palette([str(i) for i in range(3 * len(COLOURS))])
-    assert len(set(looks.values())) == len(looks)
+        def spelled(self, tokens: torch.Tensor) -> str:
+            return "".join(chr(97 + t) for t in tokens)
+
+    text = TextConfig.model_construct(prompt_length=1, length=3)
+    found = list(real_texts(Letters(), text, ["e", "m"]))  # type: ignore[arg-type]
+    assert [(x["prompt"], x["continuation"]) for x in found] == [("e", "fgh"), ("m", "nop")]
+    with pytest.raises(UserError, match="'f' is not in the prepared data"):
+        list(real_texts(Letters(), text, ["f"]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["distance_by_blocks", "distance_by_layers", "loss_at_level", "learning_curves"])

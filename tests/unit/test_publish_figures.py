@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -17,8 +18,10 @@ from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
+from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.report import inline, write_report
 from dbbench.publish.tables import write_table
+from dbbench.publish.vectors import shortened
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
 from dbbench.runs.reading import runs_of
@@ -56,10 +59,11 @@ def data_of(project: Path, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_pdf_png_and_csv(project, name):
+def test_a_figure_is_pdf_png_svg_and_csv(project, name):
     folder = project / "paper_figures/laptop"
     assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    ElementTree.parse(folder / f"{name}.svg")
     assert len(data_of(project, name)) > 10
     assert not list(folder.glob(".*"))
 
@@ -97,7 +101,7 @@ def test_every_figure_module_belongs_to_an_experiment():
 @pytest.mark.parametrize("name", ["figure4", "table1_controls"])
 def test_drawing_again_gives_the_same_bytes(plan, project, name):
     folder = project / "paper_figures/laptop"
-    before = {e: (folder / f"{name}.{e}").read_bytes() for e in ("pdf", "png", "csv")}
+    before = {e: (folder / f"{name}.{e}").read_bytes() for e in ("pdf", "png", "svg", "csv")}
     make_figure(plan, name, project)
     assert {e: (folder / f"{name}.{e}").read_bytes() for e in before} == before
 
@@ -165,11 +169,12 @@ def test_reference_lines_are_the_two_end_to_end_controls(project):
 def test_controls_know_chance_and_role(project):
     rows = data_of(project, "table1_controls")
     assert set(rows["chance"]) == {10.0}
-    roles = rows.drop_duplicates("cell").set_index("cell")["role"]
-    assert roles["t1.vit"] == "end_to_end"
-    assert roles["control.db.isolated"] == "diffusion_blocks"
-    assert roles["control.db.karras_grid"] == "reading"
-    assert roles["control.vit.shuffled"] == "shuffled"
+    of = rows.drop_duplicates("cell").set_index("cell")
+    assert of.loc["t1.vit", "role"] == of.loc["control.vit.shuffled", "role"] == "end_to_end"
+    assert of.loc["control.db.isolated", "role"] == "isolated"
+    assert of.loc["control.db.karras_grid", ["role", "kind"]].tolist() == ["joint", "reading"]
+    assert of.loc["control.vit.shuffled", "kind"] == "shuffled"
+    assert rows["published"].isna().all(), "the paper's numbers are of other data"
 
 
 def test_a_figure_without_its_runs_is_an_error_and_leaves_nothing(plan, tmp_path):
@@ -186,7 +191,8 @@ class Outline(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.images: list[str] = []
+        self.images: list[dict[str, str]] = []
+        self.named: list[str] = []
         self.links: list[str] = []
         self.ids: set[str] = set()
         self.text = ""
@@ -194,8 +200,9 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.ids.add(found.get("id", ""))
-        if tag == "img":
-            self.images.append(found["src"])
+        self.named += [found["id"]] if "id" in found else []
+        if found.get("role") == "img":
+            self.images.append(found)
         if "href" in found:
             self.links.append(found["href"])
 
@@ -212,9 +219,12 @@ def outline(path: Path) -> Outline:
 def test_the_report_is_self_contained(project):
     page = outline(project / "results/laptop/report.html")
     assert len(page.images) == len(FIGURES)
-    assert all(src.startswith("data:image/webp;base64,") for src in page.images)
+    assert all(len(image["aria-label"]) > 20 for image in page.images)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert "url(" not in (project / "results/laptop/report.html").read_text()
+    assert len(set(page.named)) == len(page.named), "figures share no names"
+    text = (project / "results/laptop/report.html").read_text()
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert set(re.findall(r'(?:src|href)="(?!#)([^"]{0,11})', text)) <= {"data:image/"}
 
 
 def test_the_report_shows_numbers_verdicts_and_provenance(plan, project):
@@ -253,6 +263,45 @@ def test_cells_of_an_earlier_configuration_are_not_judged_and_named(plan, projec
     assert set(pd.read_csv(tmp_path / "results/laptop/verdicts.csv")["verdict"]) == {"NOT RUN"}
     assert "does not hold the cells of table1 as configured" in (tmp_path / write_report(plan, tmp_path)).read_text()
     assert pd.read_csv(tmp_path / write_budget(plan, tmp_path)).empty
+
+
+def test_a_pdf_says_what_it_is(project):
+    said = (project / "paper_figures/laptop/learning_curves.pdf").read_bytes()
+    for part in (
+        b"/Title (Table 1",
+        b"/Author (dbbench)",
+        b"/Subject (How every arm learns",
+        b"/Keywords (table1, scale laptop)",
+    ):
+        assert part in said
+    assert b"/CreationDate" not in said
+
+
+def test_only_lengths_lose_digits():
+    svg = """<?xml version="1.0"?>
+<svg width="504pt" height="201.25pt" viewBox="0 0 504 201.25">
+ <metadata>what</metadata>
+ <g id="text_1"><path d="M 123.456789 0.123456 L -20.0 7" style="opacity: 0.123; stroke-width: 0.86"/></g>
+ <image transform="translate(12.3456 99.999) scale(0.123456 1)"/> <text>0.505: x; y</text>
+</svg>
+"""
+    assert shortened(svg) == (
+        '<svg viewBox="0 0 504 201.25"><g><path d="M 123.5 0.12 L -20 7" style="opacity:0.123;stroke-width:0.86"/></g>'
+        '<image transform="translate(12.3 100) scale(0.123456 1)"/><text>0.505: x; y</text></svg>\n'
+    )
+
+
+def test_bits_by_time_shows_differences_of_the_same_seed():
+    rows = [
+        {"arm": arm, "role": role, "label": arm, "seed": seed, "t_low": low, "t_high": low + 0.5, "bits": bits + seed + 2 * low}
+        for arm, role, bits in (("whole", "end_to_end", 1.0), ("db", "joint", 0.75))
+        for seed in (0, 1)
+        for low in (0.0, 0.5)
+    ]
+    apart = differences(pd.DataFrame(rows))
+    assert set(apart["arm"]) == {"db"}
+    assert apart["density"].tolist() == pytest.approx([-0.5] * 4)
+    assert apart.groupby("seed")["below"].last().tolist() == pytest.approx([-0.5, -0.5])
 
 
 def test_notes_are_escaped():

@@ -52,7 +52,7 @@ rule figure:
     input:
         lambda w: figure_inputs(alone(PLAN, owner(PLAN, w.name)), w.name),
     output:
-        multiext(f"paper_figures/{SCALE}/{{name}}", ".pdf", ".png", ".csv"),
+        multiext(f"paper_figures/{SCALE}/{{name}}", ".pdf", ".png", ".svg", ".csv"),
     log:
         f"paper_figures/{SCALE}/logs/{{name}}.log",
     benchmark:

@@ -11,19 +11,21 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dbbench import plugins
 from dbbench.config import Plan
 from dbbench.errors import UserError
-from dbbench.runs.places import HERE, block_folder, budget_file, cells_file, figure_file, run_folder, verdicts_file
+from dbbench.runs.places import HERE, block_folder, budget_file, cells_file, data_folder, figure_file, run_folder, verdicts_file
 
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
 KIND = "publish.figures"
-Need = Literal["cells", "metrics.jsonl", "evaluation.json", "verdicts", "budget"]
+#: name of a row -> prompt and continuation of each sample
+Texts = dict[str, list[tuple[str, str]]]
+Need = Literal["cells", "metrics.jsonl", "evaluation.json", "data", "verdicts", "budget"]
 
 
 #: what a figure over all experiments is made from
@@ -35,8 +37,9 @@ class Figure:
     """How a figure is made.
 
     `data` takes (plan, experiment, root) and gives the rows to draw, `draw` takes the rows as read back from the CSV, of
-    which the columns `numbers` are floats and all others strings. `needs` names what must exist before: of its own experiment,
-    or `verdicts` and `budget` over all of the plan.
+    which the columns `numbers` are floats and all others strings. `needs` names what must exist before: of its own experiment
+    (`data`: the prepared data of its arms), or `verdicts` and `budget` over all of the plan. `texts`: what a figure of texts
+    is as a table, which the report shows in its place.
     """
 
     data: Callable[[Plan, str, Path], pd.DataFrame]
@@ -44,6 +47,12 @@ class Figure:
     caption: str
     needs: tuple[Need, ...] = ()
     numbers: tuple[str, ...] = ()
+    texts: Callable[[pd.DataFrame], Texts] | None = None
+
+    @property
+    def seen(self) -> str:
+        """What is to be seen, in one sentence: the first of the caption, as plain text."""
+        return self.caption.split(". ")[0].replace("`", "").rstrip(".") + "."
 
 
 def known_figures() -> list[str]:
@@ -92,6 +101,10 @@ def figure_inputs(plan: Plan, name: str) -> list[Path]:
         if need in OVER_ALL:
             paths.append(OVER_ALL[need](plan.scale))
             continue
+        if need == "data":
+            names = dict.fromkeys(c.data.name for c in plan.arms[experiment].values())
+            paths += [data_folder(name) / "arrays.safetensors" for name in names]
+            continue
         for _, configuration, seed in plan.runs_of(experiment):
             run = (plan.scale, configuration.name, seed)
             if need == "metrics.jsonl" and configuration.isolated:
@@ -104,26 +117,40 @@ def figure_inputs(plan: Plan, name: str) -> list[Path]:
 
 
 def make_figure(plan: Plan, name: str, root: Path = HERE) -> Path:
-    """Write paper_figures/<scale>/<name>.{pdf,png,csv}; gives the path of the PDF relative to the project.
+    """Write paper_figures/<scale>/<name>.{pdf,png,svg,csv}; gives the path of the PDF relative to the project.
 
     Raises:
         UserError: unknown figure, or runs that it needs are missing.
     """
     import matplotlib as mpl
 
-    from dbbench.files import replacing
+    from dbbench.files import replacing, write_text
     from dbbench.publish.frames import read_csv, write_csv
     from dbbench.publish.style import STYLE
+    from dbbench.publish.vectors import vector
 
     experiment = owner(plan, name)
     figure = get_figure(name, experiment)
     csv, pdf, png = (figure_file(plan.scale, name, ending) for ending in ("csv", "pdf", "png"))
     write_csv(root / csv, figure.data(plan, experiment, root))
     rows = read_csv(root / csv, figure.numbers)
-    undated: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    about = {"pdf": _about(plan, experiment, name, figure), "png": {"Software": None}}
     with mpl.rc_context(STYLE):
         picture = figure.draw(rows)
         for path in (png, pdf):
             with replacing(root / path) as temporary:
-                picture.savefig(temporary, metadata=undated[path.suffix[1:]])
+                picture.savefig(temporary, metadata=about[path.suffix[1:]])
+        write_text(root / figure_file(plan.scale, name, "svg"), vector(picture, name))
     return pdf
+
+
+def _about(plan: Plan, experiment: str, name: str, figure: Figure) -> dict[str, str | None]:
+    """What the PDF says of itself. Without a date, so that the same rows give the same bytes."""
+    title = plan.experiments[experiment].title
+    return {
+        "Title": f"{title}: {name.replace('_', ' ')}",
+        "Author": "dbbench",
+        "Subject": figure.seen,
+        "Keywords": f"{experiment}, scale {plan.scale}",
+        "CreationDate": None,
+    }

@@ -14,8 +14,16 @@ from dbbench.runs.reading import Run
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
+    from matplotlib.axes import Axes
 
-COLUMNS = ("arm", "label", "seed", "step", "block", "hops", "accuracy_percent", "chance_percent", "scale", "dataset", "run")
+    from dbbench.publish.roles import Role
+
+COLUMNS = (
+    *("arm", "label", "role", "seed", "step", "block", "hops", "accuracy_percent", "chance_percent"),
+    *("scale", "dataset", "run"),
+)
+#: arms that reach the same stand beside one another
+SHIFT = 0.07
 
 
 def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
@@ -30,25 +38,30 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
-    """Left the arms at their end, right the calls of the chains."""
-    from dbbench.publish.style import INK, PAGE, QUIET, band, canvas, legend_above, over_seeds, palette, provenance
+    """Left the arms at their end, right the calls of the chains; interval and mean at each number of hops."""
+    from dbbench.publish.roles import looks
+    from dbbench.publish.style import CHANCE, INK, PAGE, QUIET, canvas, legend_above, over_seeds, provenance
 
-    looks = palette(list(dict.fromkeys(rows["arm"])))
+    drawn = looks(rows)
     figure = canvas(PAGE, 2.9, provenance(rows))
     arms, calls = figure.subplots(1, 2, sharey=True)
     last = rows.groupby("arm")["step"].transform("max")
-    for arm, mine in rows[rows["step"].isna() | (rows["step"] == last)].groupby("arm", sort=False):
-        colour, marker = looks[str(arm)]
-        band(arms, over_seeds(mine, "hops", "accuracy_percent"), colour, mine["label"].iloc[0], marker)
+    ends = rows[rows["step"].isna() | (rows["step"] == last)]
+    for i, (arm, mine) in enumerate(ends.groupby("arm", sort=False)):
+        look, shift = drawn[str(arm)], SHIFT * (i - (ends["arm"].nunique() - 1) / 2)
+        _marks(arms, over_seeds(mine, "hops", "accuracy_percent"), shift, look, mine["label"].iloc[0])
     chained = rows[rows["step"].notna()]
+    steps = sorted(set(chained["step"]))
     for arm in dict.fromkeys(chained["arm"]):
-        colour, _ = looks[arm]
-        for step in sorted(set(chained["step"])):
+        for number, step in enumerate(steps):
             curve = over_seeds(chained[(chained["arm"] == arm) & (chained["step"] == step)], "hops", "accuracy_percent")
-            dash = (0, (1 + 2 * step, 1))
-            calls.plot(curve["x"], curve["mean"], color=colour, linestyle=dash, marker="o", label=f"after call {step + 1:.0f}")
-    for axes, title in ((arms, "(a) at the end"), (calls, "(b) after each call of the chain")):
-        axes.axhline(rows["chance_percent"].iloc[0], color=QUIET, linewidth=0.9, linestyle=":")
+            look = drawn[arm].again(number) if number else drawn[arm]
+            _marks(calls, curve, SHIFT * (number - (len(steps) - 1) / 2), look, f"after call {step + 1:.0f}")
+    for axes, title in (
+        (arms, "(a) accuracy by hops, at the end"),
+        (calls, "(b) DiffusionBlocks, after each call of its chain"),
+    ):
+        axes.axhline(rows["chance_percent"].iloc[0], color=QUIET, linewidth=0.9, linestyle=CHANCE)
         axes.set(title=title, xlabel="hops", ylim=(0, 103))
         axes.set_xticks(sorted(set(rows["hops"])))
         axes.grid(True, axis="y")
@@ -58,14 +71,24 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     return figure
 
 
+def _marks(axes: Axes, curve: pd.DataFrame, shift: float, look: Role, label: str) -> None:
+    """Mean and interval at each x, moved aside by `shift`."""
+    below, above = curve["mean"] - curve["low"], curve["high"] - curve["mean"]
+    error = [below.fillna(0), above.fillna(0)]
+    axes.errorbar(
+        curve["x"] + shift, curve["mean"], error, color=look.colour, marker=look.marker, linestyle="", label=label, elinewidth=1
+    )
+
+
 FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Accuracy of a lookup along a chain of pointers, against the number of hops. No hop needs no context; each hop "
-        "needs attention to what other attention has found, so layers in sequence. Right: DiffusionBlocks after each "
-        "network call of its chain. If the noisy target carried computation from block to block, later calls would answer "
-        "what one block cannot. Lines are means over seeds, shading is the 95 % interval; dotted: chance among the nodes."
+        "Accuracy of a lookup along a chain of pointers, against the number of hops. No hop needs no context; each hop needs "
+        "attention to what other attention has found, so layers in sequence. Right: DiffusionBlocks after each network call "
+        "of its chain. Arms are moved aside where they reach the same. If the noisy target carried computation from block to "
+        "block, later calls would answer what one block cannot. Marks are means over seeds, bars the 95 % interval; dotted: "
+        "chance among the nodes."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "step", "block", "hops", "accuracy_percent", "chance_percent"),

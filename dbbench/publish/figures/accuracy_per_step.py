@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-COLUMNS = ("panel", "arm", "label", "seed", "x", "block", "sigma", "accuracy_percent", "scale", "dataset", "run")
+COLUMNS = ("panel", "arm", "label", "role", "seed", "x", "block", "sigma", "accuracy_percent", "scale", "dataset", "run")
 PANELS = {
-    "chain": ("(a) after each call of the chain", "network call"),
-    "sweep": ("(b) at the end of T calls", "network calls T of the chain"),
+    "chain": ("(a) accuracy after each call", "network call of the chain"),
+    "sweep": ("(b) accuracy after all T calls", "network calls T of the chain"),
     "votes": ("(c) majority of draws of z", "draws"),
 }
 
@@ -56,14 +56,12 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def _references(axes: Any, rows: pd.DataFrame) -> None:
-    from dbbench.publish.style import INK, QUIET
+    from dbbench.publish.roles import role
+    from dbbench.publish.style import REAL
 
-    lines = {"end to end": (INK, "-"), "shallow_long": (QUIET, (0, (4, 2)))}
-    for label, (colour, dash) in lines.items():
-        mine = rows[(rows["panel"] == "reference") & (rows["label"] == label)]
-        if not mine.empty:
-            at = float(mine["accuracy_percent"].mean())
-            axes.axhline(at, color=colour, linewidth=0.9, linestyle=dash, label=label, zorder=1)
+    for name, mine in rows[rows["panel"] == "reference"].groupby("role", sort=False):
+        look, at = role(str(name)), float(mine["accuracy_percent"].mean())
+        axes.axhline(at, color=look.colour, linewidth=0.9, linestyle=REAL, label=look.title, zorder=1)
 
 
 def _blocks_below(axes: Any, rows: pd.DataFrame) -> None:
@@ -84,17 +82,19 @@ def _logarithmic(axes: Any, rows: pd.DataFrame) -> None:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Three panels over one axis of accuracy: the calls of the chain, the sweep over T, votes over draws."""
-    from dbbench.publish.style import PAGE, band, canvas, legend_above, over_seeds, palette, provenance
+    from dbbench.publish.roles import looks
+    from dbbench.publish.style import PAGE, band, canvas, legend_above, over_seeds, provenance
 
-    looks = palette(list(dict.fromkeys(rows["arm"])))
+    drawn = looks(rows[rows["panel"] != "reference"])
     figure = canvas(PAGE, 2.9, provenance(rows))
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (panel, (title, x)) in zip(panels, PANELS.items(), strict=True):
         shown = rows[rows["panel"] == panel]
         _references(axes, rows)
         for arm, mine in shown.groupby("arm", sort=False):
-            colour, marker = looks[str(arm)]
-            band(axes, over_seeds(mine, "x", "accuracy_percent"), colour, mine["label"].iloc[0], marker)
+            look = drawn[str(arm)]
+            label = mine["label"].iloc[0]
+            band(axes, over_seeds(mine, "x", "accuracy_percent"), look.colour, label, look.marker, look.dash)
         if not shown.empty:
             _blocks_below(axes, shown) if panel == "chain" else _logarithmic(axes, shown)
         axes.set(title=title, xlabel=x)
@@ -108,10 +108,10 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "(a) Accuracy of the argmax after each network call of the default chain, with the block that owns the call (block "
-        "0 = first layers, most noise). (b) Accuracy at the end of chains of T calls. (c) Accuracy of the majority over "
-        "draws of the first z. Lines are means over seeds, shading is the 95 % interval. Horizontal lines are the means of the "
-        "end-to-end network and of L/B layers trained end to end for B x N steps (shallow_long)."
+        "(a) Accuracy of the argmax after each network call of the default chain, with the block that owns the call (block 0 "
+        "= first layers, most noise). (b) Accuracy at the end of chains of T calls. (c) Accuracy of the majority over draws "
+        "of the first z. Lines are means over seeds, shading is the 95 % interval. Dashed horizontal lines are the means of "
+        "the end-to-end network and of L/B layers trained end to end for B x N steps: what later calls would have to reach."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "x", "block", "sigma", "accuracy_percent"),

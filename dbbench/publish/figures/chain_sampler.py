@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from dbbench.publish.style import Dash
+
 COLUMNS = (
     "arm",
     "label",
@@ -74,33 +76,29 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def _looks() -> dict[str, tuple[str, str]]:
     from dbbench.publish.roles import ROLES
-    from dbbench.publish.style import COLOURS, INK, QUIET
+    from dbbench.publish.style import COMPUTED, QUIET, block_colours
 
-    ours = ROLES["joint"]
+    ours, first = ROLES["joint"], block_colours(2)[0]
     return {
         CHAIN: (ours.colour, ours.marker),
-        EXACT: (COLOURS[2], "D"),
-        BEST: (INK, "o"),
-        DRAW: (QUIET, "v"),
+        EXACT: (COMPUTED, "D"),
+        BEST: (first, "o"),
+        DRAW: (first, "v"),
         ALONE: (QUIET, ""),
-        JOINED: (COLOURS[2], ""),
+        JOINED: (COMPUTED, ""),
         GUESS: (QUIET, ""),
     }
 
 
 def _draw_steps(axes: Axes, rows: pd.DataFrame) -> None:
-    from matplotlib.ticker import NullLocator
-
-    from dbbench.publish.style import band, over_seeds
+    from dbbench.publish.style import band, over_seeds, ticks_at
 
     looks = _looks()
     for series, mine in rows.groupby("series", sort=False):
         colour, marker = looks[str(series)]
         band(axes, over_seeds(mine, "x", "accuracy_percent"), colour, str(series), marker)
-    ticks = sorted(set(rows["x"]))
-    axes.set(title="(a) at the end of chains of T steps", xlabel="Euler steps T", ylabel="test accuracy (%)", xscale="log")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, [f"{t:.0f}" for t in ticks])
+    axes.set(title="(a) accuracy of chains of T steps", xlabel="Euler steps T", ylabel="test accuracy (%)", xscale="log")
+    ticks_at(axes.xaxis, list(rows["x"]))
     axes.grid(True, axis="y")
     axes.legend(fontsize=6)
 
@@ -110,7 +108,7 @@ def _draw_levels(axes: Axes, rows: pd.DataFrame) -> None:
 
     blocks = sorted(s for s in set(rows["series"]) if s.startswith("block "))
     colours = dict(zip(blocks, block_colours(len(blocks)), strict=True))
-    dashes = {ALONE: (0, (1, 1)), JOINED: (0, (4, 2)), GUESS: (0, (1, 3))}
+    dashes: dict[str, Dash] = {ALONE: (0, (1, 1)), JOINED: (0, (4, 2)), GUESS: (0, (1, 3))}
     for series in (*blocks, ALONE, JOINED, GUESS):
         mine = rows[rows["series"] == series]
         curve = over_seeds(mine, "x", "cross_entropy")
@@ -120,7 +118,8 @@ def _draw_levels(axes: Axes, rows: pd.DataFrame) -> None:
             axes.plot(own["x"], own["mean"], "o", color=colours[series])
         else:
             axes.plot(curve["x"], curve["mean"], color=_looks()[series][0], linestyle=dashes[series], label=series)
-    axes.set(title="(b) error of one call", xlabel="noise level sigma", ylabel="test cross-entropy (nats)", xscale="log")
+    axes.set(title="(b) error of one call over noise", xlabel="noise level sigma", ylabel="test cross-entropy (nats)")
+    axes.set(xscale="log", ylim=(0, 1.6 * rows.loc[rows["series"] == GUESS, "cross_entropy"].max()))
     axes.grid(True, axis="y")
     axes.legend(fontsize=6)
 
@@ -141,12 +140,13 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "The chain of DiffusionBlocks as a sampler. (a) Accuracy at the end of chains of T Euler steps, of the trained blocks "
-        "and of exact Bayes denoisers whose label probabilities are block 0's posterior; beside them the most probable label "
-        "of block 0, and a draw from its posterior. Exact denoisers sample: with many steps they end at E[p(true)]. Where the "
-        "trained chain does no better, the blocks after the first add nothing to block 0. (b) Cross-entropy of one call of "
-        "each block over noise (dots: the levels it owns), beside what the noisy target z tells alone and together with "
-        "block 0's posterior. Means over seeds, with 95 % intervals."
+        "The chain of DiffusionBlocks as a sampler. (a) Accuracy at the end of chains of T Euler steps, of the trained "
+        "blocks and of exact Bayes denoisers whose label probabilities are block 0's posterior; beside them the most "
+        "probable label of block 0, and a draw from its posterior. Exact denoisers sample: with many steps they end at "
+        "E[p(true)]. Where the trained chain does no better, the blocks after the first add nothing to block 0. (b) "
+        "Cross-entropy of one call of each block over noise (dots: the levels it owns), beside what the noisy target z tells "
+        "alone and together with block 0's posterior; where a block that does not own a level is worse than guessing, its "
+        "curve leaves the axis. Means over seeds, with 95 % intervals."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "x", "accuracy_percent", "cross_entropy", "owns"),

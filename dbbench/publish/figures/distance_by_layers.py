@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("cell", "seed", "layers", "strategy", "frechet_distance", "published", "scale", "dataset", "run")
-NAMES = {"equi_probability": "equal probability", "log_uniform": "uniform in log sigma", "linear": "uniform in sigma"}
+#: strategy -> name, marker, filled
+NAMES = {
+    "equi_probability": ("equal probability", "s", True),
+    "log_uniform": ("uniform in log sigma", "o", False),
+    "linear": ("uniform in sigma", "X", True),
+}
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
@@ -41,26 +46,30 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours with every seed at the left, the paper's at the right."""
-    from dbbench.publish.style import COLOURS, MARKERS, PAGE, canvas, legend_above, provenance
+    from dbbench.publish.roles import ROLES
+    from dbbench.publish.style import PAGE, canvas, legend_above, over_seeds, plain_log, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
     splits = list(dict.fromkeys(rows["layers"]))
-    for i, (strategy, name) in enumerate(NAMES.items()):
+    colour = ROLES["joint"].colour
+    for i, (strategy, (name, marker, filled)) in enumerate(NAMES.items()):
         mine = rows[rows["strategy"] == strategy]
-        shift = 0.16 * (i - 1)
-        at = [splits.index(s) + shift for s in mine["layers"]]
-        ours.plot(at, mine["frechet_distance"], "|", color=COLOURS[i], markersize=7, alpha=0.7)
-        means = mine.groupby("layers", sort=False)["frechet_distance"].mean()
-        ours.plot([splits.index(s) + shift for s in means.index], means, MARKERS[i], color=COLOURS[i], label=name)
+        if mine.empty:
+            continue
+        mine = mine.assign(at=[splits.index(s) + 0.16 * (i - 1) for s in mine["layers"]])
+        face = {"color": colour, "markerfacecolor": colour if filled else "white"}
+        ours.plot(mine["at"], mine["frechet_distance"], "_", color=colour, markersize=5, alpha=0.5)
+        means = over_seeds(mine, "at", "frechet_distance")
+        ours.plot(means["x"], means["mean"], marker, label=name, **face)
         printed = mine.drop_duplicates("cell").dropna(subset="published")
-        at = [splits.index(s) + shift for s in printed["layers"]]
-        theirs.plot(at, printed["published"], MARKERS[i], color=COLOURS[i])
-    for axes, title in ((ours, "ours: means and seeds"), (theirs, "published, on the paper's data")):
+        theirs.plot(printed["at"], printed["published"], marker, **face)
+    for axes, title in ((ours, "(a) distance by layers, ours"), (theirs, "(b) published, on the paper's data")):
         axes.set_xticks(range(len(splits)), splits)
-        axes.set(title=title, xlabel="layers per block, most noise first", xlim=(-0.5, len(splits) - 0.5))
+        axes.set(title=title, xlabel="layers per block, most noise first", xlim=(-0.5, len(splits) - 0.5), yscale="log")
+        plain_log(axes.yaxis)
         axes.grid(True, axis="y")
-    ours.set_ylabel("Frechet distance, test")
+    ours.set_ylabel("Frechet distance, test (lower is better)")
     legend_above(figure, ours, 3)
     return figure
 
@@ -70,8 +79,8 @@ FIGURE = Figure(
     draw,
     caption=(
         "Frechet distance of samples from the test images for four distributions of the layers over three blocks and three "
-        "ways to cut the noise range. Left ours (markers are means, ticks the seeds), right the paper's, on its own data and "
-        "features: compare orders, not values. The paper has no cut uniform in sigma."
+        "ways to cut the noise range. Left ours (markers are geometric means, ticks the seeds), right the paper's, on its "
+        "own data and features: compare orders, not values. The paper has no cut uniform in sigma."
     ),
     needs=("cells",),
     numbers=("seed", "frechet_distance", "published"),

@@ -19,8 +19,9 @@ def points(run: Run) -> list[dict[str, Any]]:
 FIGURE = levels_figure(
     Levels("cross_entropy", "chance", "guessing", "test cross-entropy (nats)", points),
     caption=(
-        "Cross-entropy of the label from one network call of each block at fixed noise levels; dots mark the levels a "
-        "block owns. Means over seeds with 95 % intervals. At low noise the label can be read off the noisy "
-        "target, so a small error there says nothing about the input: the level that asks for the input is the highest."
+        "Cross-entropy of the label from one network call of each block at fixed noise levels; dots mark the levels a block "
+        "owns; where a block is far worse than guessing at levels that it does not own, its curve leaves the axis. Means "
+        "over seeds with 95 % intervals. At low noise the label can be read off the noisy target, so a small error there "
+        "says nothing about the input: the level that asks for the input is the highest."
     ),
 )

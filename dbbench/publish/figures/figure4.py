@@ -46,13 +46,14 @@ def _percent(mass: float) -> str:
 
 
 def _panel(axes: Any, rows: pd.DataFrame, title: str) -> None:
-    from dbbench.publish.style import COLOURS, INK
+    from dbbench.publish.style import INK, block_colours
 
+    colours = block_colours(BLOCKS)
     masses: list[str] = []
     for number in reversed(range(BLOCKS)):
         part = rows[rows["block"] == number]
         masses.append(_percent(float(part["mass"].iloc[0])))
-        axes.fill_between(part["sigma"], part["density"], color=COLOURS[number], alpha=0.55, linewidth=0)
+        axes.fill_between(part["sigma"], part["density"], color=colours[number], alpha=0.7, linewidth=0)
         if number:  # the top edge of block 0 is the end of the axis
             axes.axvline(part["sigma"].max(), color=INK, linewidth=0.8, linestyle="--")
     ordered = rows.sort_values("sigma")
@@ -66,7 +67,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Three panels over one axis of sigma."""
     from matplotlib.patches import Patch
 
-    from dbbench.publish.style import COLOURS, COLUMN, canvas
+    from dbbench.publish.style import COLUMN, block_colours, canvas
 
     law = LogNormal()
     said = f"log-normal law, mean {law.p_mean}, deviation {law.p_std} of ln sigma; computed, no data and no seeds"
@@ -76,7 +77,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         _panel(axes, rows[rows["strategy"] == strategy], title)
     panels[-1].set(xscale="log", xlabel="noise level sigma", xlim=(rows["sigma"].min(), rows["sigma"].max()))
     blocks = reversed(range(BLOCKS))
-    handles = [Patch(color=COLOURS[b], alpha=0.55, linewidth=0, label=f"block {b}") for b in blocks]
+    colours = block_colours(BLOCKS)
+    handles = [Patch(color=colours[b], alpha=0.7, linewidth=0, label=f"block {b}") for b in blocks]
     figure.legend(handles=handles, loc="outside upper center", ncols=BLOCKS)
     return figure
 

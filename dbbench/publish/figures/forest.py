@@ -33,57 +33,65 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     return rows
 
 
-def _line(axes: Axes, y: int, row: dict[str, Any], colour: str) -> None:
+def _line(axes: Axes, y: int, row: dict[str, Any]) -> None:
     """Interval, mean and bound of a claim; an arrow where the mean lies beyond the axis."""
+    from dbbench.publish.style import VERDICTS
+
+    colour, marker = VERDICTS[_word(row["verdict"])]
     low, high, mean = max(row["ci_low"], -REACH), min(row["ci_high"], REACH), row["difference"]
     if low < high:
-        axes.plot([low, high], [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=0.6)
-    marker = "o" if abs(mean) <= REACH else "<" if mean < 0 else ">"
-    axes.plot(max(-REACH, min(REACH, mean)), y, marker, color=colour, markersize=4)
-    axes.plot(row["bound"], y, "|", color="black", markersize=6, markeredgewidth=1)
-    axes.annotate(f"{mean:+.1f}", (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                  va="center", fontsize=6)  # fmt: skip
-
-
-def _colours() -> dict[str, str]:
-    from dbbench.publish.style import COLOURS, QUIET
-
-    blue, red, green, orange = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[4]
-    return {"HOLDS": blue, "FAILS": red, "NO DIFFERENCE": green, "UNDECIDED": orange, "NOT TESTABLE": QUIET}
+        axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt", alpha=0.6)
+    marker = marker if abs(mean) <= REACH else "<" if mean < 0 else ">"
+    axes.plot(max(-REACH, min(REACH, mean)), y, marker, color=colour, markersize=3.5)
+    axes.plot(row["bound"], y, "|", color="black", markersize=5, markeredgewidth=0.9)
+    axes.annotate(f"{mean:+.1f}", (1.0, y), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
+                  va="center", fontsize=5.5)  # fmt: skip
 
 
 def _word(verdict: str) -> str:
     """The verdict without `here`; a claim that points to another is drawn as not tested."""
+    from dbbench.publish.style import VERDICTS
+
     word = verdict.removesuffix(" here")
     word = {"REPRODUCED": "HOLDS", "NOT REPRODUCED": "FAILS"}.get(word, word)
-    return word if word in _colours() else "NOT TESTABLE"
+    return word if word in VERDICTS else "NOT TESTABLE"
+
+
+def _panel(axes: Axes, part: pd.DataFrame, rows: int, title: str) -> None:
+    """A line per claim, of `rows` lines that there is room for."""
+    from dbbench.publish.style import QUIET
+
+    axes.axvspan(-1, 1, color=QUIET, alpha=0.15, linewidth=0)
+    axes.axvline(0, color=QUIET, linewidth=0.8)
+    for y, row in enumerate(part.to_dict("records")):
+        _line(axes, y, {str(k): v for k, v in row.items()})
+    axes.set_yticks(range(len(part)), list(part["claim"]))
+    axes.tick_params(axis="y", length=0, labelsize=5.5)
+    axes.set(title=title, ylim=(rows - 0.4, -0.6), xlim=(-REACH - 0.5, REACH + 0.5))
+    axes.grid(True, axis="x")
+    axes.spines["left"].set_visible(False)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
-    """A panel for the paper's claims and one for ours, a line per claim."""
+    """The paper's claims at the left and ours at the right, a line per claim."""
     from matplotlib.lines import Line2D
 
-    from dbbench.publish.style import PAGE, QUIET, canvas
+    from dbbench.publish.style import PAGE, VERDICTS, canvas
 
     parts = {source: rows[rows["source"] == source] for source in SOURCES}
-    counts = [max(1, len(part)) for part in parts.values()]
+    most = max(1, *(len(part) for part in parts.values()))
     scale = rows["scale"].iloc[0] if len(rows) else ""
-    figure = canvas(PAGE, 0.165 * sum(counts) + 1.5, f"scale {scale}  |  95 % intervals over seeds, in units of D")
-    colours = _colours()
-    panels = figure.subplots(len(parts), 1, sharex=True, height_ratios=counts)
+    figure = canvas(PAGE, 0.125 * most + 0.9, f"scale {scale}  |  95 % intervals over seeds, in units of D")
+    panels = figure.subplots(1, len(parts), sharex=True)
     for axes, (source, part) in zip(panels, parts.items(), strict=True):
-        axes.axvspan(-1, 1, color=QUIET, alpha=0.15, linewidth=0)
-        axes.axvline(0, color=QUIET, linewidth=0.8)
-        for y, row in enumerate(part.to_dict("records")):
-            _line(axes, y, {str(k): v for k, v in row.items()}, colours[_word(row["verdict"])])
-        axes.set_yticks(range(len(part)), list(part["claim"]))
-        axes.tick_params(axis="y", length=0, labelsize=6)
-        axes.set(title=SOURCES[source], ylim=(len(part) - 0.4, -0.6), xlim=(-REACH - 0.5, REACH + 0.5))
-        axes.grid(True, axis="x")
-        axes.spines["left"].set_visible(False)
-    panels[-1].set_xlabel("difference in units of D; to the right: better than what it is compared with")
+        _panel(axes, part, most, SOURCES[source])
+        axes.set_xlabel("difference in units of D (right: better)")
     shown = dict.fromkeys(_word(str(v)) for v in rows["verdict"])
-    handles = [Line2D([], [], color=colours[w], marker="o", linewidth=2, label=w) for w in colours if w in shown]
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linewidth=1.6, label=word)
+        for word, (colour, marker) in VERDICTS.items()
+        if word in shown
+    ]
     handles.append(Line2D([], [], color="black", marker="|", linewidth=0, markersize=6, label="bound of the claim"))
     figure.legend(handles=handles, loc="outside upper center", ncols=6)
     return figure

@@ -14,9 +14,12 @@ from dbbench.runs.reading import Run, different_runs_of
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
+    from matplotlib.axes import Axes
 
-COLUMNS = ("arm", "label", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
+COLUMNS = ("arm", "label", "role", "seed", "scale", "dataset", "run", "block", "step", "layer_evaluations", "metric", "value")
 METRICS = {"train/error": "training error", "validation/accuracy_percent": "validation accuracy (%)"}
+#: whose intervals are made as the tables make theirs
+JUDGED = {"validation/accuracy_percent": "accuracy_percent"}
 AXES = {"step": "optimizer steps of a process", "layer_evaluations": "layer evaluations, all processes"}
 
 
@@ -49,31 +52,38 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     return points_of_runs(plan, experiment, root, COLUMNS, _points, different_runs_of)
 
 
-def _panel(axes: Any, rows: pd.DataFrame, x: str, looks: dict[str, tuple[str, str]]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, x: str, metric: str) -> None:
+    from dbbench.publish.roles import looks
     from dbbench.publish.style import band, over_seeds
 
-    for arm, (colour, marker) in looks.items():
+    for arm, look in looks(rows).items():
         mine = rows[rows["arm"] == arm]
-        if mine.empty:
-            continue
         per_seed = mine.groupby([x, "seed"])["value"].mean().reset_index()  # over the blocks of an isolated run
-        curve = over_seeds(per_seed, x, "value")
-        band(axes, curve, colour, mine["label"].iloc[0], marker if len(curve) < 20 else "")
+        curve = over_seeds(per_seed, x, "value", JUDGED.get(metric, ""))
+        band(axes, curve, look.colour, mine["label"].iloc[0], look.marker if len(curve) < 20 else "", look.dash)
+
+
+def _cut(axes: Axes, rows: pd.DataFrame) -> None:
+    """End the axis of the error where the first tenth of the training lies: what follows it is what arms differ in."""
+    late = rows[rows["step"] >= 0.1 * rows.groupby("arm")["step"].transform("max")]
+    if len(late) and rows["value"].min() >= 0:
+        axes.set_ylim(0.95 * late["value"].min(), 1.05 * late["value"].max())
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """A row of panels per metric, a column per axis, one legend."""
-    from dbbench.publish.style import PAGE, canvas, palette, provenance
+    from dbbench.publish.style import PAGE, canvas, provenance
 
-    looks = palette(list(dict.fromkeys(rows["arm"])))
     metrics = [m for m in METRICS if (rows["metric"] == m).any()]
     figure = canvas(PAGE, 2.2 * max(1, len(metrics)) + 0.7, provenance(rows))
     panels = figure.subplots(max(1, len(metrics)), len(AXES), squeeze=False, sharey="row", sharex="col")
     for line, metric in zip(panels, metrics, strict=False):
         for axes, x in zip(line, AXES, strict=True):
-            _panel(axes, rows[rows["metric"] == metric], x, looks)
+            _panel(axes, rows[rows["metric"] == metric], x, metric)
             axes.grid(True, axis="y")
         line[0].set_ylabel(METRICS[metric])
+        if metric == "train/error":
+            _cut(line[0], rows[rows["metric"] == metric])
     for axes, title in zip(panels[-1], AXES.values(), strict=True):
         axes.set_xlabel(title)
         axes.set_xlim(left=0)
@@ -87,13 +97,13 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Training error and validation accuracy of every arm; means over seeds with 95 % intervals. Left against "
-        "the optimizer steps of one process, right against the layers run forward by all processes of a run: with B blocks "
-        "a step runs L/B layers. The training error of a network that denoises is the mean of its blocks' unweighted losses "
-        "(end to end: of its one block), and of a classifier end to end its loss. The two are not "
-        "comparable: that of DiffusionBlocks averages over noise levels, and at low ones the target can be read off the input. "
-        "Validation samples are held out of the training part; the test part plays no role here. The processes of an "
-        "isolated run know only their own block: they have an error and no accuracy."
+        "How every arm learns: training error (from a tenth of the training on) and validation accuracy; means over seeds "
+        "with 95 % intervals. Left against the optimizer steps of one process, right against the layers run forward by all "
+        "processes of a run: with B blocks a step runs L/B layers. The training error of a network that denoises is the mean "
+        "of its blocks' unweighted losses (end to end: of its one block), and of a classifier end to end its loss. The two "
+        "are not comparable: that of DiffusionBlocks averages over noise levels, and at low ones the target can be read off "
+        "the input. Validation samples are held out of the training part; the test part plays no role here. The processes of "
+        "an isolated run know only their own block: they have an error and no accuracy."
     ),
     needs=("metrics.jsonl",),
     numbers=("seed", "step", "layer_evaluations", "value"),

@@ -30,16 +30,19 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Two panels: the scales of MAUVE do not compare, the shapes do."""
-    from dbbench.publish.style import COLOURS, PAGE, QUIET, band, canvas, over_seeds, provenance
+    from dbbench.publish.roles import ROLES
+    from dbbench.publish.style import CHANCE, PAGE, QUIET, band, canvas, over_seeds, provenance
+
+    look = ROLES["joint"]
 
     figure = canvas(PAGE, 2.4, provenance(rows))
     ours, paper = figure.subplots(1, 2)
-    band(ours, over_seeds(rows, "blocks", "value", "mauve"), COLOURS[0], "ours", "o")
-    ours.plot(rows["blocks"], rows["value"], "|", color=COLOURS[0])
-    ours.axhline(rows["unigram"].iloc[0], color=QUIET, linewidth=0.9, linestyle=":")
+    band(ours, over_seeds(rows, "blocks", "value", "mauve"), look.colour, "ours", look.marker)
+    ours.plot(rows["blocks"], rows["value"], "_", color=look.colour)
+    ours.axhline(rows["unigram"].iloc[0], color=QUIET, linewidth=0.9, linestyle=CHANCE)
     known = rows.groupby("blocks")["published"].first()
-    paper.plot(known.index, known, "s-", color=COLOURS[1])
-    for axes, title in ((ours, "ours, at the scale below"), (paper, "the paper, LM1B")):
+    paper.plot(known.index, known, color=look.colour, marker=look.marker)
+    for axes, title in ((ours, "(a) MAUVE by blocks, ours"), (paper, "(b) published, LM1B")):
         axes.set(xlabel="blocks B", ylabel="MAUVE", title=title)
         axes.set_xticks(sorted(set(rows["blocks"])))
         axes.grid(True, axis="y")
@@ -50,8 +53,8 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from "
-        "the paper's, so only the order of the block counts compares. Line: mean over seeds; ticks: seeds; dotted: unigram "
+        "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from the "
+        "paper's, so only the order of the block counts compares. Line: mean over seeds; ticks: seeds; dotted: unigram "
         "samples, above which MAUVE is informative."
     ),
     needs=("cells",),

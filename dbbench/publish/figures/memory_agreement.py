@@ -30,20 +30,22 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
-    """Bars beside each other for each arm; a way without numbers is named as such."""
-    from dbbench.publish.style import COLOURS, PAGE, canvas, legend_above
+    """Marks beside each other for each arm; a way without numbers is named as such."""
+    from dbbench.publish.style import MARKERS, PAGE, QUIET, canvas, legend_above, part_colours
 
     shown = {way: text for way, text in WAYS.items() if rows[way].notna().any()}
     absent = [text for way, text in WAYS.items() if way not in shown]
     figure = canvas(PAGE, 2.9, f"scale {rows['scale'].iloc[0]}  |  {rows['dataset'].iloc[0]}  |  {rows['device'].iloc[0]}")
     axes = figure.subplots()
     width = 0.8 / len(shown)
-    for i, (way, text) in enumerate(shown.items()):
+    for i, ((way, text), colour) in enumerate(zip(shown.items(), part_colours(len(shown)), strict=True)):
         at = [x + (i - (len(shown) - 1) / 2) * width for x in range(len(rows))]
         ratio = rows[way] / rows["fake_bytes"]
-        axes.bar(at, ratio, width, color=COLOURS[i], label=text)
+        axes.plot(at, ratio, MARKERS[i], color=colour, label=text)
         for x, height in zip(at, ratio, strict=True):
-            axes.annotate(f"{height:.2f}", (x, height), ha="center", va="bottom", fontsize=5)
+            axes.annotate(f"{height:.2f}", (x, height), (0, 4), textcoords="offset points", ha="center", fontsize=5)
+    axes.axhline(1, color=QUIET, linewidth=0.8, zorder=0)
+    axes.margins(y=0.15)
     axes.set_xticks(
         range(len(rows)), [f"{LABELS[a]}\n{b / 1e6:.4g} MB" for a, b in zip(rows["arm"], rows["fake_bytes"], strict=True)]
     )
@@ -59,9 +61,10 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "The peak of one training step by the closed form, counted on fake tensors, counted on a step really executed in a "
-        "fresh process, and as the rise of that process's resident memory; all over the count on fake tensors, which is given "
-        "below each group. Methods that this machine does not support are marked as not measured."
+        "Whether ways to know the peak of one training step agree: by the closed form, counted on fake tensors, counted on a "
+        "step really executed in a fresh process, and as the rise of that process's resident memory; all over the count on "
+        "fake tensors, which is given below each group. Methods that this machine does not support are marked as not "
+        "measured."
     ),
     needs=("evaluation.json",),
     numbers=("block", *WAYS),

@@ -43,6 +43,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:
+    from textwrap import fill
+
     from matplotlib.ticker import NullLocator
 
     from dbbench.metrics import metric_of
@@ -67,7 +69,8 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
         )
     metric = metric_of(str(rows["metric"].iloc[0]))
     better = {"higher": "higher is better", "lower": "lower is better"}.get(metric.better, "")
-    axes.set_title(f"{rows['architecture'].iloc[0]}\n{dataset_title(str(rows['dataset'].iloc[0]))}", fontsize=6.5)
+    what = f"{rows['architecture'].iloc[0]} on {dataset_title(str(rows['dataset'].iloc[0]))}"
+    axes.set_title(fill(what, 38), fontsize=6.5)
     axes.set(xscale="log", xlabel="operations of the training (FLOP)")
     axes.set_ylabel(f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}, {better}", fontsize=6.5)
     axes.xaxis.set_minor_locator(NullLocator())

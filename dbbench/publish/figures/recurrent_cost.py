@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-COLUMNS = ("arm", "label", "seed", "cost", "core_only", "mauve", "scale", "dataset", "run")
+COLUMNS = ("arm", "label", "role", "seed", "cost", "core_only", "mauve", "scale", "dataset", "run")
 
 
 READ = {"cost": ("training_layer_runs", "train"), "core_only": ("training_core_runs", "train"), "mauve": ("mauve", "test")}
@@ -31,9 +31,9 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Left the whole cost, right as the paper counts it."""
-    from dbbench.publish.style import PAGE, canvas, legend_above, palette, provenance
+    from dbbench.publish.roles import looks
+    from dbbench.publish.style import PAGE, canvas, legend_above, provenance
 
-    looks = palette(list(dict.fromkeys(rows["arm"])))
     figure = canvas(PAGE, 2.8, provenance(rows))
     panels = figure.subplots(1, 2, sharey=True)
     titles = {
@@ -41,10 +41,10 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         "core_only": "iterations of the core alone, forward, in layers",
     }
     for axes, (x, title) in zip(panels, titles.items(), strict=True):
-        for arm, (colour, marker) in looks.items():
+        for arm, look in looks(rows).items():
             mine = rows[rows["arm"] == arm]
-            axes.plot(mine[x], mine["mauve"], "|", color=colour, markersize=6)
-            axes.plot(mine[x].mean(), mine["mauve"].mean(), marker, color=colour, label=mine["label"].iloc[0])
+            axes.plot(mine[x], mine["mauve"], "|", color=look.colour, markersize=6)
+            axes.plot(mine[x].mean(), mine["mauve"].mean(), look.marker, color=look.colour, label=mine["label"].iloc[0])
         axes.set(xlabel=title, xscale="log")
         axes.grid(True, axis="y")
     panels[0].set_ylabel("MAUVE")
@@ -56,9 +56,9 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Quality against the cost of training. Left: every layer run, forward once and backward twice, the runs of "
-        "the core without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks "
-        "are means, ticks the seeds."
+        "Quality against the cost of training. Left: every layer run, forward once and backward twice, the runs of the core "
+        "without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks are means, ticks "
+        "the seeds."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "cost", "core_only", "mauve"),

@@ -1,7 +1,18 @@
-"""Samples of every arm side by side, from the same noise."""
+"""Samples of every arm from the same noise, beside real images of the same classes."""
 
 from __future__ import annotations
 
-from dbbench.publish.pictures import samples_figure
+from dbbench.publish.figures import Figure
+from dbbench.publish.pictures import draw_samples, sample_rows
 
-FIGURE = samples_figure(lambda configuration: True, "every arm")
+FIGURE = Figure(
+    sample_rows,
+    draw_samples,
+    caption=(
+        "Samples of every arm beside real images of the test part, not selected: the first of the sample set of seed 0, one "
+        "column a class. The image at a place starts from the same noise and has the same class in every panel; real ones are "
+        "the first of their class."
+    ),
+    needs=("evaluation.json", "data"),
+    numbers=("seed", "index", "class"),
+)

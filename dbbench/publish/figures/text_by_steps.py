@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS = {"mauve": "MAUVE", "gen_ppl_judge": "perplexity under the judge model", "distinct_2": "distinct 2-grams"}
-COLUMNS = ("arm", "label", "seed", "metric", "steps", "value", "real", "unigram", "scale", "dataset", "run")
+COLUMNS = ("arm", "label", "role", "seed", "metric", "steps", "value", "real", "unigram", "scale", "dataset", "run")
 
 
 def _points(configuration: Configuration, run: Run) -> Iterator[dict[str, Any]]:
@@ -41,24 +41,23 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """A panel per metric."""
-    from dbbench.publish.style import PAGE, QUIET, band, canvas, legend_above, over_seeds, palette, provenance
+    from dbbench.publish.roles import looks
+    from dbbench.publish.style import CHANCE, PAGE, QUIET, REAL, band, canvas, legend_above, over_seeds, provenance, ticks_at
 
-    looks = palette(list(dict.fromkeys(rows["arm"])))
     figure = canvas(PAGE, 2.8, provenance(rows))
     panels = figure.subplots(1, len(METRICS))
     for axes, (metric, title) in zip(panels, METRICS.items(), strict=True):
         mine = rows[rows["metric"] == metric]
-        for arm, (colour, marker) in looks.items():
+        for arm, look in looks(rows).items():
             one = mine[mine["arm"] == arm]
-            band(axes, over_seeds(one, "steps", "value", metric), colour, one["label"].iloc[0], marker)
-        axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)), label="real text")
-        axes.axhline(mine["unigram"].mean(), color=QUIET, linewidth=0.9, linestyle=":", label="unigram samples")
+            curve = over_seeds(one, "steps", "value", metric)
+            band(axes, curve, look.colour, one["label"].iloc[0], look.marker, look.dash)
+        axes.axhline(mine["real"].mean(), color=QUIET, linewidth=0.9, linestyle=REAL, label="real text")
+        axes.axhline(mine["unigram"].mean(), color=QUIET, linewidth=0.9, linestyle=CHANCE, label="unigram samples")
         # perplexities of texts that have not been learned go into the thousands
         scale = "log" if metric.startswith("gen_ppl") else "linear"
         axes.set(xlabel="Euler steps per token", ylabel=title, xscale="log", yscale=scale)
-        steps = sorted(set(mine["steps"]))
-        axes.set_xticks(steps, [f"{s:.0f}" for s in steps], minor=False)
-        axes.xaxis.minorticks_off()
+        ticks_at(axes.xaxis, list(mine["steps"]))
         axes.grid(True, axis="y")
     legend_above(figure, panels[0], 2)
     return figure
@@ -68,9 +67,9 @@ FIGURE = Figure(
     data,
     draw,
     caption=(
-        "Texts generated with different numbers of Euler steps per token, greedy at the end. A text that repeats itself "
-        "has a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram "
-        "samples. Lines are means over seeds, shading is the 95 % interval."
+        "Texts generated with different numbers of Euler steps per token, greedy at the end. A text that repeats itself has "
+        "a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram samples. "
+        "Lines are means over seeds, shading is the 95 % interval."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "steps", "value", "real", "unigram"),
