@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import requests
 
 DOWNLOADS = Path("results/data/downloads")
-PIECE = 1 << 20
+PIECE = 1 << 16  # what of a broken connection is lost at most
 RETRIES = 3
 TIMEOUT_S = 60
 #: set by `dbbench data --no-stand-in`

@@ -17,7 +17,7 @@ from dbbench.data.download import Archive, UnobtainableError, obtain
 from dbbench.errors import UserError
 
 CARD = CARDS["text8"]
-CONTENT = bytes(range(256)) * 4096  # a megabyte: several pieces
+CONTENT = bytes(range(256)) * 4096  # a megabyte: sixteen pieces
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Server:
     url: str = ""
     ranges: bool = True
     cuts: int = 0
-    cut: int = 300_000
+    cut: int = 4 * download.PIECE
     asked: list[str | None] = field(default_factory=list)
 
     @property
