@@ -62,7 +62,13 @@ def _cells(folder: Path) -> pd.DataFrame:
     ]
     if not parts:
         raise UserError(f"{folder / 'cells'}: no cells there")
-    return pd.concat(parts).groupby(CELL, sort=False)["value"].agg(mean="mean", seeds="count")
+    values = pd.concat(parts).groupby(CELL, sort=False)["value"]
+    return pd.DataFrame({"mean": values.mean(), "seeds": values.count()})
+
+
+def _beside(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """The rows of both by their index; columns end in _a and _b."""
+    return a.merge(b, how="outer", left_index=True, right_index=True, suffixes=("_a", "_b"))
 
 
 def compare(a: str, b: str, root: Path = HERE) -> Comparison:
@@ -72,11 +78,11 @@ def compare(a: str, b: str, root: Path = HERE) -> Comparison:
         UserError: one of them is none, or its files are not the suite's.
     """
     first, second = folder_of(a, root), folder_of(b, root)
-    words = _verdicts(first).join(_verdicts(second), how="outer", suffixes=("_a", "_b"), sort=False).fillna("")
+    words = _beside(_verdicts(first), _verdicts(second)).fillna("")
     words.insert(0, "statement", words["statement_a"].where(words["statement_a"] != "", words["statement_b"]))
     words = words.drop(columns=["statement_a", "statement_b"]).reset_index()
     same = words["word_a"] == words["word_b"]
-    cells = _cells(first).join(_cells(second), how="outer", suffixes=("_a", "_b"), sort=False).reset_index()
+    cells = _beside(_cells(first), _cells(second)).reset_index()
     cells[["seeds_a", "seeds_b"]] = cells[["seeds_a", "seeds_b"]].fillna(0).astype(int)
     cells["difference"] = cells["mean_b"] - cells["mean_a"]
     return Comparison(a, b, words[~same].reset_index(drop=True), int(same.sum()), cells)
