@@ -25,7 +25,7 @@ SETS = sorted(COLUMN)
 
 
 def small(name: str) -> Arrays:
-    """Ten images a class for training and two for testing."""
+    """Ten images per class for training and two for testing."""
     rng, classes = np.random.default_rng(0), CARDS[name].classes
     arrays: Arrays = {}
     for part, each in (("train", 10), ("test", 2)):
@@ -118,7 +118,7 @@ def brighter(arrays: Arrays) -> None:
     ("change", "says"),
     [
         (black, "has mean 0.0000 and deviation 0.0000, expected .* these are other images"),
-        (one_class, "test has 0 to .* images a class, expected 2"),
+        (one_class, "test has 0 to .* images per class, expected 2"),
         (brighter, "channel 1 of the training images has mean"),
     ],
 )

@@ -126,7 +126,7 @@ def one_fewer(folder: Path) -> None:
         (path_in_list, r"line 1: expected a file name"),
         (no_image, r"n01_0.JPEG: not an image"),
         (other_size, r"n01_0.JPEG: an image of 32 x 64, not 64 x 64"),
-        (one_fewer, "train has 35 samples, not 36"),
+        (one_fewer, "train has 11 to 12 images per class, expected 12"),
     ],
 )
 def test_what_is_not_tiny_imagenet_is_refused(
