@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from dbbench.config.base import Strict
 from dbbench.config.scales import SCALES, ScaleNames
 
-Kind = Literal["superiority", "superiority_by_effect", "non_inferiority", "equivalence", "range", "null"]
+Better = Literal["superiority", "superiority_by_effect", "superiority_by_margin"]
+Kind = Better | Literal["non_inferiority", "equivalence", "range", "null"]
 GateKind = Literal["learned", "depth", "metric", "evaluator", "quiet"]
 Bound = Annotated[float, Field(allow_inf_nan=True)]
 
@@ -66,6 +67,7 @@ class Claim(Strict):
     """`left` is better than `right`, paired by seed, against a bound m of the metric's smallest effect of interest D:
 
     - `superiority`: m = 0; `superiority_by_effect`: m = D; `non_inferiority` ("at least as good", "within"): m = -D;
+    - `superiority_by_margin`: m is `margin`, where the paper claims more than D;
     - `equivalence`: the difference lies within -D and D;
     - `range`: `left` (or, with a right-hand cell, left / right) lies in `within`;
     - `null`: the control; `right` is the same arm with other seeds, and nothing may be decided.
@@ -80,6 +82,7 @@ class Claim(Strict):
     left: str
     right: str = ""
     within: tuple[Bound, Bound] | None = Field(None, description="[low, high]; .inf leaves a side open")
+    margin: float | None = Field(None, gt=0, description="how much better, on the analysis scale of the metric")
     needs: tuple[GateKind, ...] = Field(
         (), description="gates of the experiment that it rests on; three seeds are always needed"
     )
@@ -94,6 +97,8 @@ class Claim(Strict):
     def _has_sides(self) -> Claim:
         if (self.kind == "range") != (self.within is not None):
             raise ValueError(f"claim {self.claim}: give `within` to a claim of kind range, and to no other")
+        if (self.kind == "superiority_by_margin") != (self.margin is not None):
+            raise ValueError(f"claim {self.claim}: give `margin` to a claim of kind superiority_by_margin, and to no other")
         if self.within is None and not self.right:
             raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
         if self.within is not None and not self.within[0] <= self.within[1]:

@@ -22,6 +22,7 @@ from dbbench.errors import UserError
 from dbbench.files import read_json, replacing, write_json
 
 Array = NDArray[Any]
+CardFile = dict[str, Any]  # card.json: a card with the digests of what lies there
 Arrays = dict[str, Array]  # "train/inputs", "train/labels", "test/inputs", "test/labels"
 
 
@@ -89,18 +90,53 @@ def prepare(name: str, folder: Path) -> None:
     write_json(folder / "card.json", {**asdict(card), **digests})
 
 
-def load_arrays(folder: Path) -> tuple[Arrays, dict[str, Any]]:
+def load_arrays(folder: Path) -> tuple[Arrays, CardFile]:
     """The arrays and the card of a prepared set.
 
     Raises:
         UserError: if either file is missing or damaged.
     """
     path = folder / "arrays.safetensors"
-    card = read_json(folder / "card.json")
+    card = read_card(folder)
     if not path.exists():
         raise UserError(f"{path}: no such file; prepare it with `dbbench data {folder.name}`")
     try:
         arrays = load_file(path)
     except Exception as error:  # safetensors raises its own class, not exported
         raise UserError(f"{path}: damaged ({error}); remove it and run `dbbench data {folder.name}`") from None
+    check_digest(path, array_digest(arrays), card)
     return arrays, card
+
+
+def read_card(folder: Path) -> CardFile:
+    """The card of a prepared set, checked to be that of the suite where the suite fixes its arrays.
+
+    Raises:
+        UserError: missing, malformed, or of other arrays than the suite's card.
+    """
+    path = folder / "card.json"
+    card, again = read_json(path), f"remove it and run `dbbench data {folder.name}`"
+    if not isinstance(card, dict):
+        raise UserError(f"{path}: expected a mapping, the card of a data set; {again}")
+    for key in ("name", "title", "sha256"):
+        if not isinstance(card.get(key), str):
+            raise UserError(f"{path}: {key}: expected a text, found {card.get(key)!r}; {again}")
+    if card["name"] not in CARDS:
+        raise UserError(f"{path}: name: {card['name']!r} is no data set of the suite; {again}")
+    fixed = CARDS[card["name"]].sha256
+    if fixed and card["sha256"] != fixed:
+        raise UserError(f"{path}: sha256: is {card['sha256'][:12]}..., but {card['name']} has {fixed[:12]}...; {again}")
+    return card
+
+
+def check_digest(path: Path, found: str, card: Mapping[str, str]) -> None:
+    """Hold the digest of prepared arrays against their card.
+
+    Raises:
+        UserError: they are others than were prepared.
+    """
+    if found != card["sha256"]:
+        raise UserError(
+            f"{path}: has sha256 {found[:12]}..., but card.json beside it says {card['sha256'][:12]}...; it was changed: "
+            f"remove it and run `dbbench data {path.parent.name}`"
+        )

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbbench.cards import CARDS, Card
+from dbbench.data.prepare import CardFile, check_digest, read_card
 from dbbench.errors import UserError
 from dbbench.files import replacing, write_json
+from dbbench.processes import temporary_prefix
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -220,6 +222,21 @@ def map_tokens(path: Path) -> dict[str, Tokens]:
         raise UserError(f"{path}: damaged ({error}); remove it and run `dbbench data {path.parent.name}`") from None
 
 
+def load_tokens(folder: Path) -> tuple[CardFile, dict[str, Tokens]]:
+    """The card and the token arrays of a prepared corpus, both checked.
+
+    Raises:
+        UserError: missing or damaged files, or others than were prepared.
+    """
+    card, path = read_card(folder), folder / "arrays.safetensors"
+    parts = map_tokens(path)
+    check_digest(path, digest(parts), card)
+    tokenizer = card.get("tokenizer", "")
+    if tokenizer and hashlib.sha256(str(tokenizer).encode()).hexdigest() != card.get("tokenizer_sha256"):
+        raise UserError(f"{folder / 'card.json'}: tokenizer: was changed; run `dbbench data {folder.name}`")
+    return card, parts
+
+
 # --- preparation -------------------------------------------------------------------------------------------------------
 
 
@@ -232,7 +249,7 @@ def prepare(card: Card, source: Any, folder: Path) -> None:
     Raises:
         UserError: missing source, a part without text, or a size that is not what the card says.
     """
-    with TemporaryDirectory(dir=folder if folder.exists() else None) as scratch:
+    with TemporaryDirectory(prefix=temporary_prefix(), dir=folder if folder.exists() else None) as scratch:
         corpus: Corpus = source.make(Path(scratch))
         found = CARDS[corpus.name] if corpus.name else card
         sizes = {part: len(corpus.parts[part]) for part in PARTS}

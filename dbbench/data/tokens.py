@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from dbbench.batch import Batch
-from dbbench.data.text import map_tokens, spelled
+from dbbench.data.text import load_tokens, spelled
 from dbbench.errors import UserError
-from dbbench.files import read_json
 from dbbench.runs.records import Dataset
 from dbbench.seeding import generator
 
@@ -35,8 +34,7 @@ class TextData:
 
     def __init__(self, folder: Path, config: DataConfig, device: str | torch.device = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
-        self.card = read_json(folder / "card.json")
-        self.parts = map_tokens(folder / "arrays.safetensors")
+        self.card, self.parts = load_tokens(folder)
         if config.limit is not None:
             self.parts["train"] = self.parts["train"][: config.limit * config.window]
         for name, part in self.parts.items():

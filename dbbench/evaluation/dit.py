@@ -34,7 +34,7 @@ from dbbench.training.checkpoint import load_networks
 #: precision, recall and the kernel distance need all pairs: of at most so many samples
 PAIRS = 10_000
 #: noise levels of the loss integrals
-NODES = 32
+NODES = 24
 REPEATS = 3
 
 

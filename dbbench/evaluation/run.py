@@ -10,9 +10,10 @@ from dbbench import plugins
 from dbbench.codehash import evaluation_entries, planned_hash
 from dbbench.data import load
 from dbbench.devices import choose_device
+from dbbench.errors import UserError
 from dbbench.evaluation import Job
 from dbbench.runs.provenance import command, commit, now
-from dbbench.runs.records import check_weights
+from dbbench.runs.records import RUN, check_weights, read_trained
 from dbbench.runs.rows import Evaluated, write_evaluation
 from dbbench.training.checkpoint import load_networks
 
@@ -32,6 +33,12 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     average = configuration.training.ema_horizon is not None
     networks = load_networks(configuration, check_weights(folder), device, average=average)
     data = load(data_folder, configuration, device)
+    trained = read_trained(folder).dataset
+    if trained.sha256 != data.facts.sha256:
+        raise UserError(
+            f"{data_folder}: has sha256 {data.facts.sha256[:12]}..., but {folder / RUN} names {trained.sha256[:12]}...; "
+            "train this run again"
+        )
     module = plugins.module("evaluation", configuration.architecture)
     result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
     record = Evaluated(

@@ -22,7 +22,7 @@ def _identity_of_cell(plan: Plan, experiment: str, cell: Cell) -> Any:
 def _identity(plan: Plan, experiment: str, claim: Claim) -> Any:
     cells = {c.cell: c for c in plan.experiments[experiment].cells}
     sides = tuple(_identity_of_cell(plan, experiment, cells[name]) for name in claim.cells)
-    return None if None in sides else (claim.kind, claim.within, sides)
+    return None if None in sides else (claim.kind, claim.within, claim.margin, sides)
 
 
 def copies(plan: Plan) -> dict[str, str]:

@@ -76,6 +76,8 @@ class Verdict:
     @property
     def bound(self) -> float:
         """m on the analysis scale; NaN where a range is asked for."""
+        if self.claim.margin is not None:
+            return self.claim.margin
         factor = {"superiority_by_effect": 1.0, "non_inferiority": -1.0}.get(self.claim.kind, 0.0)
         return math.nan if self.claim.within else (factor * self.effect if factor else 0.0)
 

@@ -69,7 +69,7 @@ GPU = ("gpu_allocated_bytes", "gpu_reserved_bytes")
 
 
 def on_gpu(configuration: Configuration, gpu: int, snapshot: str) -> dict[str, Any]:
-    """The step on a GPU. Never run where this suite was written; the counters are PyTorch's own."""
+    """The step on a GPU; the counters are PyTorch's own."""
     import torch
 
     from dbbench.profiling.step import prepare

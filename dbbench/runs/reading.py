@@ -11,7 +11,7 @@ from typing import Any
 from dbbench.config import Configuration, Plan
 from dbbench.errors import UserError
 from dbbench.runs import records
-from dbbench.runs.metrics import METRICS, Metrics, read_whole
+from dbbench.runs.metrics import METRICS, Metrics
 from dbbench.runs.places import run_folder
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
 
@@ -81,7 +81,7 @@ class Run:
         parts = sorted(p.parent for p in folder.glob(f"block*/{METRICS}"))
         for part in parts or [folder]:
             block = int(part.name.removeprefix("block")) if parts else None
-            for line in read_whole(part / METRICS, records.read_trained(part).steps):
+            for line in records.read_logged(part):
                 yield block, line.step, line.metrics
 
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 from dbbench.errors import UserError
 from dbbench.files import read_json
+from dbbench.runs.metrics import METRICS, Line, read_whole
 from dbbench.runs.places import told_by
-from dbbench.runs.strict import Moment, Part, Tree, fitted, write
+from dbbench.runs.strict import Moment, Part, Tree, check_seal, fitted, write_sealed
 
 RUN, WEIGHTS = "run.json", "model.safetensors"
 
@@ -43,7 +44,7 @@ class Parameters(Part):
 
 
 class Made(Part):
-    """What every file of a run says: of what it is, from which data and code, when."""
+    """What every file of a run says: of what it is, from which data and code, when. In the file, `seal` is of all else."""
 
     name: str
     scale: str
@@ -110,7 +111,7 @@ class Trained(Run):
 
     `train_seconds_total` and `blocks` (their folders) stand where isolated blocks were joined; then `train_seconds` is the
     longest block's. `cost` is of a step of one process, of joined blocks the mean operations and the largest peak. Runs of
-    before they were kept have no `weights_sha256` and no `cost`.
+    before they were kept have no `weights_sha256`, no `metrics_sha256` and no `cost`.
     """
 
     code: str
@@ -119,6 +120,7 @@ class Trained(Run):
     samples_seen: int
     layer_evaluations: int
     weights_sha256: str | None = None
+    metrics_sha256: str | None = None  # of metrics.jsonl beside it; joined blocks have none of their own
     cost: Cost | None = None
     train_seconds_total: float | None = None
     blocks: list[str] | None = None
@@ -162,7 +164,18 @@ def belongs_to(folder: Path, record: AnyMade, path: Path) -> AnyMade:
 
 def write_run(folder: Path, record: Trained | Profiled | Features) -> None:
     """Write run.json into `folder`."""
-    write(folder / RUN, record)
+    write_sealed(folder / RUN, record)
+
+
+def read_made(kind: type[AnyMade], value: object, path: Path) -> AnyMade:
+    """The content of a file as what it is, checked to be of the folder it lies in and as it was written.
+
+    Raises:
+        UserError: it does not fit; one line that names file and key.
+    """
+    record = belongs_to(path.parent, fitted(kind, value, path), path)
+    check_seal(value, path)
+    return record
 
 
 def read_run(folder: Path) -> Run:
@@ -176,7 +189,7 @@ def read_run(folder: Path) -> Run:
     settings = value.get("configuration") if isinstance(value, dict) else None
     profiled = isinstance(settings, dict) and settings.get("profile") is not None
     kind: type[Run] = Profiled if profiled else Trained
-    return belongs_to(folder, fitted(kind, value, path), path)
+    return read_made(kind, value, path)
 
 
 def read_trained(folder: Path) -> Trained:
@@ -198,7 +211,7 @@ def read_features(folder: Path) -> Features:
         UserError: missing, malformed, or of another extractor than the folder.
     """
     path = folder / RUN
-    return belongs_to(folder, fitted(Features, read_json(path), path), path)
+    return read_made(Features, read_json(path), path)
 
 
 def file_sha256(path: Path) -> str:
@@ -220,11 +233,27 @@ def check_weights(folder: Path) -> Path:
     Raises:
         UserError: they are others, or either file is missing.
     """
-    path, named = folder / WEIGHTS, read_trained(folder).weights_sha256
+    return _named_by_run(folder / WEIGHTS, read_trained(folder).weights_sha256, "weights")
+
+
+def _named_by_run(path: Path, named: str | None, what: str) -> Path:
     if named is None:
-        print(f"{folder / RUN}: an older run that names no digest of its weights; they are not checked", file=sys.stderr)
+        print(f"{path.with_name(RUN)}: an older run that names no digest of its {what}; they are not checked", file=sys.stderr)
         return path
     found = file_sha256(path)
     if found != named:
         raise UserError(f"{path}: has sha256 {found}, but {RUN} beside it names {named}; train this run again")
     return path
+
+
+def read_logged(folder: Path) -> list[Line]:
+    """The lines of metrics.jsonl of the training in `folder`, all of them and as they were written.
+
+    Raises:
+        UserError: either file is missing or malformed, a line is missing, or run.json names another digest.
+    """
+    record = read_trained(folder)
+    lines = read_whole(folder / METRICS, record.steps)
+    if record.metrics_sha256 is not None:
+        _named_by_run(folder / METRICS, record.metrics_sha256, "metrics")
+    return lines

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from dbbench.errors import UserError
-from dbbench.runs.records import Made, belongs_to
-from dbbench.runs.strict import Part, Scalar, one_line, read, write
+from dbbench.files import read_json
+from dbbench.runs.records import Made, read_made
+from dbbench.runs.strict import Part, Scalar, one_line, write_sealed
 
 EVALUATION = "evaluation.json"
 
@@ -96,7 +97,7 @@ class Evaluation:
 
 def write_evaluation(folder: Path, record: Evaluated) -> None:
     """Write evaluation.json into `folder`."""
-    write(folder / EVALUATION, record)
+    write_sealed(folder / EVALUATION, record)
 
 
 def read_evaluation(folder: Path) -> Evaluated:
@@ -106,4 +107,4 @@ def read_evaluation(folder: Path) -> Evaluated:
         UserError: missing, malformed, or of another run than the folder; one line that names file and key.
     """
     path = folder / EVALUATION
-    return belongs_to(folder, read(Evaluated, path), path)
+    return read_made(Evaluated, read_json(path), path)

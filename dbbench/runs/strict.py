@@ -5,7 +5,10 @@ A file may have keys that this version does not know, so that older and newer re
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -79,6 +82,22 @@ def one_line(error: ValidationError) -> str:
     return f"{key + ': ' if key else ''}{expected[0].lower()}{expected[1:]}, found {short}"
 
 
+def seal_of(value: Mapping[str, object]) -> str:
+    """sha256 of a file's keys and values but `seal` itself, whatever their order."""
+    rest = {key: part for key, part in value.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def check_seal(value: object, where: object) -> None:
+    """Refuse a file that is not what was written; one of an older version has no seal.
+
+    Raises:
+        UserError: a number or a name in it was changed.
+    """
+    if isinstance(value, Mapping) and value.get("seal") is not None and value["seal"] != seal_of(value):
+        raise UserError(f"{where}: was changed after it was written (its seal does not fit); make it anew")
+
+
 def read(model: type[AnyPart], path: Path) -> AnyPart:
     """The file at `path`.
 
@@ -91,3 +110,9 @@ def read(model: type[AnyPart], path: Path) -> AnyPart:
 def write(path: Path, record: Part) -> None:
     """Write `record` whole or not at all."""
     write_json(path, record.model_dump(mode="json", exclude_defaults=True))
+
+
+def write_sealed(path: Path, record: Part) -> None:
+    """As `write`, with a digest of the rest under `seal`."""
+    value = record.model_dump(mode="json", exclude_defaults=True)
+    write_json(path, {**value, "seal": seal_of(value)})

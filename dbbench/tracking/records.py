@@ -17,9 +17,9 @@ from dbbench.cards import CARDS
 from dbbench.config import Plan
 from dbbench.errors import UserError
 from dbbench.runs import places
-from dbbench.runs.metrics import METRICS, Line, read_metrics
+from dbbench.runs.metrics import Line
 from dbbench.runs.places import scale_folder
-from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_run
+from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_logged, read_run
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
 from dbbench.tracking.store import TABLES
 
@@ -127,7 +127,7 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
     title = f"{titled(plan, run.name)} seed {run.seed}"
     evaluated = (folder / EVALUATION).exists()
     # a profile logs no steps, nor does a run joined of blocks, whose folders have the lines
-    points = points_of(read_metrics(folder / METRICS)) if logs_steps(run) else {}
+    points = points_of(read_logged(folder)) if logs_steps(run) else {}
     if evaluated:
         points |= evaluation_points(read_evaluation(folder), run.steps)
     return Record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,16 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
         save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary, metadata)
 
 
+def content_digest(tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> str:
+    """sha256 over a description and over names, types, shapes and bytes of tensors on the CPU."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the description in `path`.
 
@@ -44,8 +55,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             if FORMAT not in metadata:
                 raise UserError(f"{path}: a foreign checkpoint; this suite writes format {FORMAT}")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata[FORMAT])  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            about = json.loads(metadata[FORMAT])
+            if not isinstance(about, dict):
+                raise ValueError("its description is no mapping")
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: corrupt checkpoint ({error}); remove it and train again") from None
 
 
@@ -88,15 +102,25 @@ def load_networks(configuration: Configuration, path: Path, device: str | torch.
         UserError: corrupt or foreign file, or weights of another configuration.
     """
     tensors, about = load_tensors(path)
-    if about["name"] != configuration.name:
-        raise UserError(f"{path}: weights of {about['name']}, expected {configuration.name}")
-    prefix = "average/" if average else ""
-    if not configuration.isolated:
-        return [_filled(build(configuration), tensors, prefix, path, device)]
+    if about.get("name") != configuration.name:
+        raise UserError(f"{path}: weights of {about.get('name')}, expected {configuration.name}")
+    parts = {f"block{block}.": build(configuration, layers) for block, layers in enumerate(configuration.parts)}
+    networks = parts or {"": build(configuration)}
+    _check_names(networks, tensors, configuration.training.ema_horizon is not None, path)
     return [
-        _filled(build(configuration, layers), tensors, f"{prefix}block{block}.", path, device)
-        for block, layers in enumerate(configuration.parts)
+        _filled(network, tensors, ("average/" if average else "") + prefix, path, device)
+        for prefix, network in networks.items()
     ]
+
+
+def _check_names(networks: Mapping[str, Network], tensors: Mapping[str, Tensor], averaged: bool, path: Path) -> None:
+    """Refuse a file that has not exactly the tensors that a run of these networks writes, by prefix."""
+    wanted = {f"{prefix}{name}" for prefix, network in networks.items() for name in network.state_dict()}
+    if averaged:
+        wanted |= {f"average/{prefix}{name}" for prefix, n in networks.items() for name, _ in n.named_parameters()}
+    for problem, names in (("lacks", wanted - tensors.keys()), ("has a foreign", tensors.keys() - wanted)):
+        if names:
+            raise UserError(f"{path}: does not fit the configured network: {problem} {min(names)}")
 
 
 def _filled(network: Network, tensors: dict[str, Tensor], prefix: str, path: Path, device: str | torch.device) -> Network:
@@ -107,6 +131,9 @@ def _filled(network: Network, tensors: dict[str, Tensor], prefix: str, path: Pat
         missing = [n for n in network.state_dict() if n not in own]
         if missing:
             raise KeyError(missing[0])
+        for name, wanted in network.state_dict().items():
+            if own[name].dtype != wanted.dtype:
+                raise KeyError(f"{name} is {own[name].dtype}, not {wanted.dtype}")
         network.load_state_dict({n: own[n] for n in network.state_dict()})
         network.fill_buffers()
     except (KeyError, RuntimeError) as error:

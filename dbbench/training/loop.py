@@ -6,6 +6,7 @@ continues from its checkpoint to the same bytes.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -23,9 +24,9 @@ from torch.utils.checkpoint import checkpoint
 from dbbench.batch import Batch
 from dbbench.errors import UserError
 from dbbench.models import Network
-from dbbench.runs.metrics import METRICS, Metrics, Progress, append, resume, write_progress
+from dbbench.runs.metrics import METRICS, Metrics, Progress, append, read_metrics, resume, write_progress
 from dbbench.seeding import derive
-from dbbench.training.checkpoint import load_tensors, save_tensors
+from dbbench.training.checkpoint import content_digest, load_tensors, save_tensors
 from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_rate, make_optimizer
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ ATTENTION = {
 
 
 class TrainingDivergedError(UserError):
-    """The loss is no longer a number."""
+    """A loss, a gradient or a metric is no longer a number."""
 
 
 @dataclass
@@ -201,18 +202,34 @@ def run_validation(network: Network, validate: Callable[[Network], Metrics]) -> 
 
 
 def summarise(pending: list[tuple[int, Step, Tensor]]) -> Metrics:
-    """Means over the steps since the last line; a loss that is not finite stops the run."""
+    """Means over the steps since the last line.
+
+    Raises:
+        TrainingDivergedError: a loss, gradient or metric that is not finite, with its step and block.
+    """
     losses = torch.stack([outcome.loss for _, outcome, _ in pending]).tolist()
-    for (step, outcome, _), loss in zip(pending, losses, strict=True):
-        if not abs(loss) < float("inf"):
-            where = "" if outcome.block is None else f" of block {outcome.block}"
-            raise TrainingDivergedError(f"the loss{where} is {loss} at step {step}; lower the learning rate or check the data")
-    values: dict[str, list[Tensor]] = {}
-    for _, outcome, norm in pending:
+    _check_finite("loss", pending, losses)
+    values: dict[str, list[tuple[int, Tensor]]] = {}
+    for index, (_, outcome, norm) in enumerate(pending):
         for name, value in {**outcome.metrics, "gradient_norm": norm}.items():
-            values.setdefault(name, []).append(value)
+            values.setdefault(name, []).append((index, value))
     metrics = {"train/loss": sum(losses) / len(losses)}
-    return metrics | {name: torch.stack(v).double().mean().item() for name, v in sorted(values.items())}
+    for name, found in sorted(values.items()):
+        stacked = torch.stack([value for _, value in found]).double()
+        metrics[name] = stacked.mean().item()
+        if not math.isfinite(metrics[name]):
+            _check_finite(name, [pending[index] for index, _ in found], stacked.tolist())
+    return metrics
+
+
+def _check_finite(name: str, pending: list[tuple[int, Step, Tensor]], values: list[float]) -> None:
+    """Stop at the first value that is not finite; the checkpoint before it is kept."""
+    for (step, outcome, _), value in zip(pending, values, strict=True):
+        if not math.isfinite(value):
+            where = "" if outcome.block is None else f" of block {outcome.block}"
+            raise TrainingDivergedError(
+                f"the {name}{where} is {value} at step {step}; lower the learning rate or check the data"
+            )
 
 
 # --- checkpoints of a run under way ------------------------------------------------------------------------------------
@@ -225,7 +242,27 @@ def save_checkpoint(trainer: Trainer, state: Path, identity: dict[str, Any], ste
         tensors |= {f"average/{n}": t for n, t in trainer.average.values.items()}
     for index, values in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
-    save_tensors(state / CHECKPOINT, tensors, {**identity, "step": step})
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    about = {**identity, "step": step}
+    save_tensors(state / CHECKPOINT, tensors, {**about, "sha256": content_digest(tensors, about)})
+
+
+def unusable(
+    trainer: Trainer, state: Path, tensors: dict[str, Tensor], about: dict[str, object], identity: dict[str, Any]
+) -> str:
+    """Why a checkpoint cannot be continued; empty if it can."""
+    digest = about.pop("sha256", None)
+    if digest != content_digest(tensors, about):
+        return "is not what was saved"
+    step = about["step"]
+    assert isinstance(step, int)
+    if {**about, "step": None} != {**identity, "step": None}:
+        return "belongs to another configuration, code or data"
+    every = trainer.config.log_every
+    logged = [line.step for line in read_metrics(state / METRICS, growing=True) if line.step <= step]
+    if logged != list(range(every, step + 1, every)):
+        return f"is of step {step}, but lines of {METRICS} before it are missing"
+    return ""
 
 
 def restore(trainer: Trainer, state: Path, identity: dict[str, Any]) -> int:
@@ -237,10 +274,11 @@ def restore(trainer: Trainer, state: Path, identity: dict[str, Any]) -> int:
     except UserError as error:
         print(f"{error}: starting anew", file=sys.stderr)
         return 0
-    step = int(about.pop("step", 0))
-    if about != identity:
-        print("the checkpoint belongs to another configuration or code: starting anew", file=sys.stderr)
+    problem = unusable(trainer, state, tensors, about, identity)
+    if problem:
+        print(f"the checkpoint {problem}: starting anew", file=sys.stderr)
         return 0
+    step = int(about["step"])
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")

@@ -14,10 +14,12 @@ from dbbench.codehash import planned_hash, training_entries
 from dbbench.data import Data, load
 from dbbench.devices import choose_device
 from dbbench.errors import UserError
+from dbbench.files import write_text
 from dbbench.machine import peak_rss_bytes
 from dbbench.methods import build as build_method
 from dbbench.models import Network, TokenCounts, count_parameters, materialise
 from dbbench.models import build as build_network
+from dbbench.processes import only_writer
 from dbbench.runs.metrics import METRICS, STATE, Metrics
 from dbbench.runs.provenance import command, commit, device_name, now, versions
 from dbbench.runs.records import (
@@ -73,6 +75,20 @@ def train(
     """
     if configuration.isolated != (block is not None):
         raise UserError(f"{configuration.name}: an isolated run trains by block, a joint one as a whole")
+    with only_writer(folder / STATE):
+        _train(configuration, scale, seed, folder, data_folder, block, offer, cost)
+
+
+def _train(
+    configuration: Configuration,
+    scale: str,
+    seed: int,
+    folder: Path,
+    data_folder: Path,
+    block: int | None,
+    offer: Callable[[int, Metrics], None],
+    cost: Callable[[Configuration, int | None], Cost] | None,
+) -> None:
     started, clock = now(), time.perf_counter()
     code, described = planned_hash(*training_entries(configuration)), describe(configuration, scale, seed, block)
     device = choose_device()
@@ -92,13 +108,14 @@ def train(
         trainer,
         lambda step: data.batch(step, size, seed, stream),
         folder / STATE,
-        {**about, "code": code},
+        {**about, "code": code, "data": data.facts.sha256},
         validate=validation(method, data, configuration),
         offer=offer,
     )
     ended = time.perf_counter()
     save_weights(folder / WEIGHTS, network, trainer.average.values if trainer.average else None, about)
-    (folder / STATE / METRICS).replace(folder / METRICS)
+    # a copy: killed before run.json is there, the run continues from its checkpoint and the lines before it
+    write_text(folder / METRICS, (folder / STATE / METRICS).read_text())
     layers = len(network.layers) if block is not None else configuration.layer_evaluations / steps
     record = Trained(
         **described,
@@ -115,6 +132,7 @@ def train(
         layer_evaluations=round(steps * layers),
         peak_rss_bytes=peak_rss_bytes(),
         weights_sha256=file_sha256(folder / WEIGHTS),
+        metrics_sha256=file_sha256(folder / METRICS),
         cost=None if cost is None else cost(configuration, block),
     )
     write_run(folder, record)

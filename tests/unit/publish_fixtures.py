@@ -69,7 +69,8 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     records.write_run(folder, record)
     found = Evaluation("argmax")
     cells = [c for c in plan.experiments[experiment].cells if c.arm == arm and not c.other_seeds]
-    for i, c in enumerate(cells):
+    distinct = {(c.metric, c.variant, c.split): c for c in cells}
+    for i, c in enumerate(distinct.values()):
         found.add(c.metric, level + i + draw.random(), c.variant, c.split)
     if configuration.denoises:
         asked = {c.variant for c in cells}

@@ -10,7 +10,7 @@ from publish_fixtures import table1_plan, write_runs
 from dbbench.config import Plan
 from dbbench.publish.budget import collect_budget, primary_cell, read_budget, write_budget
 from dbbench.publish.cells import read_cells, write_cells
-from dbbench.publish.figures import quality_against_compute
+from dbbench.publish.figures import quality_against_compute, quality_by_budget
 from dbbench.publish.roles import ROLES, role, role_of
 from dbbench.runs.reading import runs_of
 from dbbench.runs.records import Trained, read_trained, write_run
@@ -66,6 +66,19 @@ def test_the_figure_shows_end_to_end_again_at_the_cost_of_checkpointing(plan: Pl
     assert again["mean"] == one["mean"]
     assert again["flops"] > one["flops"]
     assert again["peak_bytes"] < one["peak_bytes"]
+
+
+def test_every_rival_stands_at_each_of_its_budgets(plan: Plan, project: Path) -> None:
+    rows = quality_by_budget.data(plan, "overview", project).set_index("arm")
+    budget = read_budget(plan, project).set_index("arm")
+    accurate = budget.index[budget["metric"] == "accuracy_percent"]
+    assert set(rows.index) == {*accurate, "end_to_end_checkpointed"}
+    assert {"ff", "ff_contrastive", "greedy_blocks", "db", "vit"} <= set(rows.index)
+    for column in quality_by_budget.BUDGETS:
+        assert rows.loc[accurate, column].notna().all()
+        assert (rows.loc[accurate, column] == budget.loc[accurate, column]).all()
+    assert rows.loc["end_to_end_checkpointed", "step_peak_bytes"] < rows.loc["vit", "step_peak_bytes"]
+    assert len(quality_by_budget.draw(rows.reset_index()).subfigs) == 1
 
 
 def test_roles_have_looks_of_their_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from dbbench.errors import UserError
 from dbbench.models import build, materialise
-from dbbench.training.checkpoint import load_networks, load_tensors, save_tensors, save_weights
+from dbbench.training.checkpoint import FORMAT, load_networks, load_tensors, save_tensors, save_weights
 
 
 def saved(folder: Path) -> Path:
@@ -64,6 +65,34 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     save_tensors(path, tensors, about)
     with pytest.raises(UserError, match=r"does not fit the configured network: .*position"):
         load_networks(small(BLOCKS), path, "cpu", average=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("head.weight", lambda t: t.double(), r"head\.weight is torch\.float64, not torch\.float32"),
+        ("head.weight", lambda t: t.to(torch.int32), r"head\.weight is torch\.int32, not torch\.float32"),
+        ("head.weight", None, r"lacks head\.weight"),
+        ("more.weight", lambda t: torch.zeros(2), r"has a foreign more\.weight"),
+        ("average/head.weight", lambda t: torch.zeros(2), r"has a foreign average/head\.weight"),
+    ],
+)
+def test_tensors_are_exactly_those_of_the_network(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor] | None, says: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path)
+    tensors, about = load_tensors(path)
+    kept = tensors.pop(name, torch.zeros(1))
+    save_tensors(path, tensors if change is None else {**tensors, name: change(kept)}, about)
+    with pytest.raises(UserError, match=f"does not fit the configured network: .*{says}"):
+        load_networks(small(BLOCKS), path, "cpu", average=False)
+
+
+@pytest.mark.parametrize("about", ["no json", "[]", '"x"'])
+def test_a_description_that_is_none(about: str, tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "x.safetensors", {FORMAT: about})
+    with pytest.raises(UserError, match="corrupt checkpoint"):
+        load_tensors(tmp_path / "x.safetensors")
 
 
 def test_an_unwritable_folder(tmp_path: Path) -> None:

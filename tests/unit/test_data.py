@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from dbbench.cards import CARDS
 from dbbench.config import DataConfig
@@ -27,7 +32,7 @@ from dbbench.data.augment import (
     transformed,
 )
 from dbbench.data.batches import load
-from dbbench.data.prepare import check, content_digest, load_arrays, prepare
+from dbbench.data.prepare import array_digest, check, content_digest, load_arrays, prepare
 from dbbench.errors import UserError
 
 EMBEDDED = [n for n, c in CARDS.items() if c.kind == "images" and not c.needs]
@@ -61,6 +66,69 @@ def test_damaged_and_missing_files(digits: Path, tmp_path: Path) -> None:
         load_arrays(tmp_path)
     (tmp_path / "arrays.safetensors").write_bytes((digits / "arrays.safetensors").read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
+        load_arrays(tmp_path)
+
+
+def one_bit(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays["train/inputs"].reshape(-1)[0] += 1
+
+
+def fewer(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays |= {name: array[:-1].copy() for name, array in arrays.items()}
+
+
+def ignored_label(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays["train/labels"][0] = -100
+
+
+def extra_class(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays["test/labels"][0] = 10
+
+
+def wider(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays["train/inputs"] = arrays["train/inputs"].astype(np.float64)
+
+
+def integers(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays["train/inputs"] = arrays["train/inputs"].astype(np.int64)
+
+
+def empty(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    arrays["test/inputs"] = arrays["test/inputs"][:0].copy()
+
+
+def without_part(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    del arrays["test/inputs"]
+
+
+def other_card(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    card["sha256"] = "0" * 64
+
+
+def both(arrays: dict[str, Any], card: dict[str, Any]) -> None:
+    one_bit(arrays, card)
+    card["sha256"] = array_digest(arrays)
+
+
+@pytest.mark.parametrize(
+    "damage", [one_bit, fewer, ignored_label, extra_class, wider, integers, empty, without_part, other_card, both]
+)
+def test_prepared_data_are_held_against_their_card(
+    damage: Callable[[dict[str, Any], dict[str, Any]], None], digits: Path, tmp_path: Path
+) -> None:
+    arrays, card = load_arrays(digits)
+    damage(arrays, card)
+    save_file(arrays, tmp_path / "arrays.safetensors")
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"sha256.*; .*remove it and run `dbbench data"):
+        load_arrays(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{}", '{"name": "digits"}', '{"name": "x", "title": "t", "sha256": "0"}', "{", ""])
+def test_a_card_that_is_none(text: str, digits: Path, tmp_path: Path) -> None:
+    shutil.copy(digits / "arrays.safetensors", tmp_path)
+    (tmp_path / "card.json").write_text(text)
+    with pytest.raises(UserError, match=r"card\.json"):
         load_arrays(tmp_path)
 
 

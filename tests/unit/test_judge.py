@@ -69,6 +69,15 @@ def test_at_least_as_good_is_not_strictly_better():
     assert verdict({"kind": "equivalence"}, close).word == "HOLDS"
 
 
+def test_a_margin_is_the_bound_where_more_than_the_smallest_effect_is_claimed():
+    """GOOD is about eight points above BAD."""
+    margin = {"kind": "superiority_by_margin"}
+    assert verdict({**margin, "margin": 5}, {"a": GOOD, "b": BAD}).word == "HOLDS"
+    assert verdict({**margin, "margin": 20}, {"a": GOOD, "b": BAD}).word == "FAILS"
+    with pytest.raises(ValidationError, match="give `margin` to a claim of kind superiority_by_margin"):
+        verdict(margin, {"a": GOOD, "b": BAD})
+
+
 def test_a_small_difference_is_no_difference_and_a_noisy_one_undecided():
     assert verdict({}, {"a": [88.2, 88.3, 88.5, 88.0, 88.4], "b": GOOD}).word == "NO DIFFERENCE"
     assert verdict({}, {"a": [98.0, 70.0, 99.0, 80.0, 90.0], "b": GOOD}).word == "UNDECIDED"

@@ -15,7 +15,7 @@ from synthetic_runs import DATASET, ENDED, STARTED, make_plan, write_evaluation,
 from dbbench.errors import UserError
 from dbbench.runs import metrics, records, rows
 from dbbench.runs.places import run_folder, told_by
-from dbbench.runs.strict import Part, read, write
+from dbbench.runs.strict import Part, read, seal_of, write_sealed
 from dbbench.training.loop import Record
 
 PLAN = make_plan()
@@ -44,7 +44,7 @@ def change(path: Path, edit: Callable[[Any], Any]) -> None:
 def test_a_run_and_its_evaluation_are_read_as_they_were_written(folder: Path) -> None:
     for model, file in ((records.Trained, records.RUN), (rows.Evaluated, rows.EVALUATION)):
         before = (folder / file).read_bytes()
-        write(folder / file, read(model, folder / file))
+        write_sealed(folder / file, read(model, folder / file))
         assert (folder / file).read_bytes() == before
     assert isinstance(records.read_run(folder), records.Trained)
 
@@ -72,9 +72,32 @@ def test_the_run_of_an_extractor_is_read_as_it_was_written(tmp_path: Path, accur
 def test_keys_of_another_version_are_read_over_and_never_written(folder: Path) -> None:
     before = records.read_run(folder)
     change(folder / records.RUN, lambda r: r.update(power_joules=3, dataset={**r["dataset"], "licence": "MIT"}))
+    change(folder / records.RUN, lambda r: r.update(seal=seal_of(r)))
     assert records.read_run(folder) == before
     with pytest.raises(ValueError, match="Extra inputs"):
         rows.Row(metric="m", variant="v", split="test", value=1.0, evaluator="e", unit="s")  # type: ignore[call-arg]
+
+
+def test_a_number_that_was_changed_is_found_and_an_older_file_has_no_seal(folder: Path) -> None:
+    for file, key in ((records.RUN, "steps"), (rows.EVALUATION, "seconds")):
+        change(folder / file, lambda value, key=key: value.update({key: value[key] + 1}))
+    for read_file in (records.read_run, rows.read_evaluation):
+        with pytest.raises(UserError, match=r"\.json: was changed after it was written"):
+            read_file(folder)
+    for file in (records.RUN, rows.EVALUATION):
+        change(folder / file, lambda value: value.pop("seal") and None)
+    assert records.read_run(folder).steps == 201
+    assert rows.read_evaluation(folder).seconds == 2.0
+
+
+def test_a_metric_that_was_changed_is_found(folder: Path) -> None:
+    path = folder / metrics.METRICS
+    record = records.read_trained(folder).model_copy(update={"metrics_sha256": records.file_sha256(path)})
+    records.write_run(folder, record)
+    assert len(records.read_logged(folder)) == 4
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    with pytest.raises(UserError, match=r"metrics\.jsonl: has sha256"):
+        records.read_logged(folder)
 
 
 def test_the_reference_results_are_read() -> None:

@@ -143,6 +143,19 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cpython"
 
 
+@pytest.mark.parametrize("file", ["arrays.safetensors", "card.json"])
+def test_a_corpus_that_was_changed_is_refused(file: str, prepared: Path) -> None:
+    path = prepared / file
+    content = bytearray(path.read_bytes())
+    if file == "card.json":
+        content = bytearray(content.replace(read_json(path)["sha256"].encode(), b"0" * 64))
+    else:
+        content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"it was changed: remove it and run `dbbench data cpython`"):
+        load(prepared, DataConfig(name="cpython", window=16))
+
+
 def test_windows_come_from_their_part(prepared: Path) -> None:
     data = load(prepared, DataConfig(name="cpython", window=20, validation=3))
     text = {name: spelled(a) for name, a in map_tokens(prepared / "arrays.safetensors").items()}

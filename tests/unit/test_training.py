@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
 from dbbench.models import build, count_parameters, materialise
+from dbbench.runs.metrics import METRICS, append
 from dbbench.runs.records import WEIGHTS, file_sha256, read_trained, write_run
 from dbbench.startup import AdamW
 from dbbench.training import loop, run
-from dbbench.training.checkpoint import load_networks, load_tensors
+from dbbench.training.checkpoint import load_networks, load_tensors, save_tensors
 from dbbench.training.loop import Trainer, TrainingDivergedError
 from dbbench.training.optimizer import MovingAverage, learning_rate
 
@@ -76,10 +78,47 @@ def test_a_checkpoint_of_other_code_is_not_continued(
 ) -> None:
     configuration = small()
     first = trainer(configuration)
+    for step in (2, 4):
+        append(tmp_path / METRICS, step, {"train/loss": 1.0})
     loop.save_checkpoint(first, tmp_path, {"code": "old"}, 4)
     assert loop.restore(trainer(configuration), tmp_path, {"code": "new"}) == 0
     assert "starting anew" in capsys.readouterr().err
     assert loop.restore(trainer(configuration), tmp_path, {"code": "old"}) == 4
+    (tmp_path / METRICS).write_text((tmp_path / METRICS).read_text().splitlines(keepends=True)[1])
+    assert loop.restore(trainer(configuration), tmp_path, {"code": "old"}) == 0
+    assert "lines of metrics.jsonl before it are missing: starting anew" in capsys.readouterr().err
+
+
+def without_a_tensor(tensors: dict[str, torch.Tensor], about: dict[str, object]) -> None:
+    del tensors[max(tensors)]
+
+
+def beyond(tensors: dict[str, torch.Tensor], about: dict[str, object]) -> None:
+    about["step"] = 8
+
+
+def flipped(tensors: dict[str, torch.Tensor], about: dict[str, object]) -> None:
+    tensors["network/head.bias"][0] += 1
+
+
+def without_digest(tensors: dict[str, torch.Tensor], about: dict[str, object]) -> None:
+    del about["sha256"]
+
+
+@pytest.mark.parametrize("damage", [without_a_tensor, beyond, flipped, without_digest])
+def test_a_checkpoint_that_is_not_what_was_saved_is_not_continued(
+    damage: Callable[[dict[str, torch.Tensor], dict[str, object]], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = small()
+    first = trainer(configuration)
+    for step in (2, 4):
+        append(tmp_path / METRICS, step, {"train/loss": 1.0})
+    loop.save_checkpoint(first, tmp_path, {"code": "old"}, 4)
+    tensors, about = load_tensors(tmp_path / loop.CHECKPOINT)
+    damage(tensors, about)
+    save_tensors(tmp_path / loop.CHECKPOINT, tensors, about)
+    assert loop.restore(trainer(configuration), tmp_path, {"code": "old"}) == 0
+    assert "the checkpoint is not what was saved: starting anew" in capsys.readouterr().err
 
 
 def test_a_corrupt_checkpoint_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
