@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,3 +61,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON (line {error.lineno})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not valid JSON (no UTF-8 text)") from None
+
+
+def present(paths: Iterable[str]) -> list[str]:
+    """Those of the paths that exist."""
+    return [path for path in paths if Path(path).exists()]
