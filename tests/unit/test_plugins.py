@@ -14,7 +14,7 @@ from conftest import BLOCKS, SMALL, small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbbench import codehash, plugins
+from dbbench import plugins
 from dbbench.codehash import code_hash, reachable
 from dbbench.config import METHODS, Configuration, validated
 from dbbench.config.local import LocalSettings
@@ -94,25 +94,29 @@ def test_an_entry_point_of_no_package_is_one_line(register: Register) -> None:
         plugins.names("methods")
 
 
-def test_the_code_hash_follows_registered_modules_and_leaves_their_schema_out(register: Register) -> None:
+def test_the_code_hash_follows_registered_modules_and_the_rules_of_their_schema(register: Register) -> None:
+    schema = "class X:\n    field: int = {}\n    def rule(self) -> int:\n        return {}\n"
     folder = register(
         "outside",
         {
             "methods/outside.py": "import dbbench.partition\nimport outside.rule\nimport outside.config.methods.x",
-            "config/methods/x.py": "",
+            "config/methods/x.py": schema.format(1, 1),
             "rule.py": "rule = 1",
         },
     )
     entry = "outside.methods.outside"
-    found = reachable(entry)
-    assert {entry, "outside.rule", "dbbench.partition"} <= set(found)
-    assert "outside.config.methods.x" not in found
-    hashes = []
-    for text in ("rule = 1", "rule = 2"):
-        (folder / "rule.py").write_text(text)
-        codehash._parsed.cache_clear()
-        hashes.append(code_hash(entry))
-    assert hashes[0] != hashes[1]
+    assert {entry, "outside.rule", "outside.config.methods.x", "dbbench.partition"} <= set(reachable(entry))
+
+    def hash_with(file: str, text: str) -> str:
+        (folder / file).write_text(text)
+        code_hash.cache_clear()
+        return code_hash(entry)
+
+    first = hash_with("rule.py", "rule = 1")
+    assert hash_with("config/methods/x.py", schema.format(2, 1)) == first, "fields are in the run's name"
+    assert hash_with("config/methods/x.py", schema.format(2, 2)) != first
+    assert hash_with("config/methods/x.py", schema.format(1, 1)) == first
+    assert hash_with("rule.py", "rule = 2") != first
 
 
 def test_looking_names_up_imports_no_torch() -> None:
