@@ -18,14 +18,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write a finished run with its configuration as an RO-Crate."""
+    """Write a finished run as an RO-Crate."""
     from dbbench.publish.bundle import export as run
 
     print(run(planned(args), Path(args.folder)))
 
 
 def verify(args: argparse.Namespace) -> None:
-    """Check the files of a bundle, and compute its tables and verdicts again from its runs."""
+    """Check a bundle; compute its tables again from its runs."""
     from dbbench.publish.bundle import verify as run
 
     found = run(Path(args.folder))
@@ -33,7 +33,7 @@ def verify(args: argparse.Namespace) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Show which verdicts and means differ between two sets of results."""
+    """Show what differs between two sets of results."""
     from dbbench.publish.compare import as_json, render
     from dbbench.publish.compare import compare as run
 

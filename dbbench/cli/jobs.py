@@ -115,7 +115,7 @@ def assemble(args: argparse.Namespace) -> None:
 
 
 def features(args: argparse.Namespace) -> None:
-    """Make the feature extractor that measures a configuration's images."""
+    """Make the feature extractor of a configuration."""
     from dbbench.config import find_configuration
     from dbbench.data import load
     from dbbench.devices import choose_device

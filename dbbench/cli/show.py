@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def schema(args: argparse.Namespace) -> None:
-    """Write the JSON schemas of the configuration files, which editors complete and check by."""
+    """Write the JSON schemas of the configuration files."""
     from dbbench.config.schema import write_schemas
 
     print("\n".join(map(str, write_schemas(args.folder))))

@@ -21,7 +21,9 @@ def check_statistics(card: Card, arrays: Arrays) -> None:
         counts = np.bincount(arrays[f"{part}/labels"], minlength=card.classes)
         if (counts != size // card.classes).any():
             few, most = counts.min(), counts.max()
-            raise UserError(f"data set {card.name}: {part} has {few} to {most} images per class, expected {size // card.classes}")
+            raise UserError(
+                f"data set {card.name}: {part} has {few} to {most} images per class, expected {size // card.classes}"
+            )
     images = arrays["train/inputs"]
     for channel, expected in enumerate(zip(card.mean, card.std, strict=True)):
         values = np.bincount(images[:, channel].ravel(), minlength=256) / images[:, channel].size

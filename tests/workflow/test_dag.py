@@ -165,7 +165,7 @@ def test_memory_is_read_where_the_system_has_no_affinity(no_affinity: Path) -> N
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The suite as a tarball gives it, without git, in a folder whose name has blanks and letters beyond ASCII."""
     folder = tmp_path_factory.mktemp("archive") / "ein Ordner für dbbench"
-    for name in ("config", "dbbench", "profiles", "workflow"):
+    for name in ("config", "dbbench", "profiles", "snakemake_logger_plugin_dbbench", "workflow"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "Snakefile", folder)
     return folder
