@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,16 @@ from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
 from dbbench.files import write_text
 from dbbench.publish import budget, tables
+from dbbench.publish.cells import dataset_title
 from dbbench.publish.figures import get_figure
 from dbbench.publish.findings import WORDS, Findings, find, in_order
 from dbbench.publish.frames import read_csv, unique
 from dbbench.publish.judged import judged
+from dbbench.publish.panels import panels
 from dbbench.publish.verdicts import RULE, SOURCES, as_text, seeds_text
-from dbbench.published import published
 from dbbench.runs.places import HERE, cells_file, figure_file, scale_folder
 from dbbench.runs.reading import Run, run_of
+from dbbench.runs.records import Trained
 
 #: a figure of page width (504 points) fills the column of text
 PIXELS_PER_POINT = 2.0
@@ -38,23 +39,17 @@ def inline(text: str) -> Markup:
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", html))  # nosec B704  # escaped above
 
 
-def _groups(lines: Sequence[tables.Line]) -> dict[str, list[tables.Line]]:
-    """The rows of a table in groups: those of the paper, else all that were measured; below them what is folded."""
-    paper = [x for x in lines if published(x.cell) is not None]
-    measured = [x for x in lines if x.ours and x not in paper]
-    rest = [x for x in lines if not x.ours and x not in paper]
-    groups = {"of the paper": paper, "controls and findings of ours": measured, tables.NOT_RUN: rest}
-    return {heading: rows for heading, rows in groups.items() if rows}
-
-
 def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     judgement = judged(plan, name, root)
     table = tables.table_of(judgement)
-    lines = tables.readable(judgement.experiment, table)
+    about = tables.header(table)
     return {
-        "header": tables.header(table),
-        "groups": _groups(lines),
-        "published": any(x.published for x in lines),
+        "header": about,
+        "panels": panels(judgement.experiment, tables.readable(judgement.experiment, table)),
+        "papers": ", ".join(unique(dataset_title(row.paper.dataset) for row in judgement.rows if row.paper is not None)),
+        "arms": {arm: configuration.name for arm, configuration in plan.arms[name].items()},
+        "seeds": max(about["seeds"].split(" or "), key=len),
+        "evaluators": {letter: evaluator for evaluator, letter in tables.evaluators(table).items()},
         "notes": tables.notes(plan, judgement, table),
     }
 
@@ -81,6 +76,7 @@ def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]
         if experiment.cells:
             try:
                 section["table"] = _table(plan, name, root)
+                section["why"] = {c.cell: c.not_run for c in experiment.measured(()).cells if c.not_run}
             except UserError as error:
                 missing.append(f"the table of {name}: {error}")
         for figure in experiment.figures:
@@ -128,18 +124,37 @@ def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | N
     return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
 
 
-def _runs(plan: Plan, root: Path, missing: list[str]) -> list[Run]:
-    """Every run of the plan whose record can be read."""
-    runs = []
+def _runs(plan: Plan, root: Path, missing: list[str]) -> dict[str, list[Run]]:
+    """The runs of each configuration of the plan whose records can be read."""
+    runs: dict[str, list[Run]] = {}
     for name, configuration in plan.configurations.items():
+        absent = []
         for seed in plan.seeds_of(configuration):
             run = run_of(plan, configuration, seed, root)
             try:
                 run.record  # noqa: B018 (read here, where what is missing is named)
-                runs.append(run)
-            except UserError as error:
-                missing.append(f"run {name} seed {seed}: {error}")
+                runs.setdefault(name, []).append(run)
+            except UserError:
+                absent.append(str(seed))
+        if absent:
+            missing.append(f"runs of {name}: seed {', '.join(absent)} (used by {', '.join(plan.used_by(name))})")
     return runs
+
+
+def _about_runs(runs: list[Run]) -> dict[str, str]:
+    """What a reader asks of the runs of a configuration."""
+    trained = [r.record for r in runs if isinstance(r.record, Trained)]
+    seconds = [f"{record.train_seconds:.1f}" for record in trained]
+    return {
+        "seeds": ", ".join(str(r.seed) for r in runs),
+        "data sha256": ", ".join(unique(r.record.dataset.sha256[:12] for r in runs)),
+        "commit": ", ".join(unique(tables.short(r.record.marked_commit) for r in runs)),
+        "steps": ", ".join(unique(str(r.record.steps) for r in runs)),
+        "layer evaluations": ", ".join(unique(f"{record.layer_evaluations:g}" for record in trained)),
+        "train seconds, of each": ", ".join(seconds),
+        "peak memory (MiB)": f"{max(r.record.peak_rss_bytes for r in runs) / 2**20:.0f}",
+        "ended": max(r.record.ended for r in runs)[:19],
+    }
 
 
 def _environments(runs: list[Run]) -> list[tuple[dict[str, Any], int]]:
@@ -154,7 +169,8 @@ def render(plan: Plan, root: Path = HERE) -> str:
     missing: list[str] = []
     sections = _sections(plan, root, missing)
     found = _findings(plan, root, missing)
-    runs = _runs(plan, root, missing)
+    of_configuration = _runs(plan, root, missing)
+    runs = [run for of_one in of_configuration.values() for run in of_one]
     environment = Environment(
         loader=PackageLoader("dbbench", "publish"),
         autoescape=True,
@@ -181,6 +197,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
         about_budget=budget.ABOUT,
         missing=missing,
         runs=runs,
+        ran={name: _about_runs(of_one) for name, of_one in of_configuration.items()},
         datasets=list(datasets.values()),
         commits=unique(run.record.marked_commit for run in runs),
         devices=unique(run.record.device for run in runs),

@@ -73,19 +73,18 @@ def table_of(judgement: Judgement) -> pd.DataFrame:
 
 
 def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
-    """A line per cell in which some seeds agree to the last digit, by chance or as repeats that do not differ; one for all
-    cells in which every seed does."""
-    lines, same = [], []
-    for cell, rows in cells[[not metric_of(m).counted for m in cells["metric"]]].groupby("cell", sort=False):
-        if len(rows) > 1 and rows["value"].nunique() == 1:
-            same.append(f"`{cell}`")
-            continue
-        pairs = combinations(zip(rows["seed"], rows["value"], strict=True), 2)
-        for (one, value), (other, again) in pairs:
-            if value == again:
-                lines.append(f"`{cell}`: seeds {one} and {other} agree to the last digit ({value!r})")
-    if same:
-        lines.append(f"the same number for every seed (a count, real data, or repeats that do not differ): {', '.join(same)}")
+    """A line for each two runs of a configuration that agree to the last digit in all that is measured of both: repeats that do
+    not differ. One number alone may agree by chance, and what is counted or computed agrees anyway."""
+    lines = []
+    measured = cells[[not metric_of(metric).counted for metric in cells["metric"]]]
+    measured = measured[measured["run"] != ""]  # a mean of cells has none
+    for name, rows in measured.groupby("configuration", sort=False):
+        of_run = {run: own.set_index("cell")["value"] for run, own in rows.groupby("run", sort=False)}
+        for (one, values), (other, others) in combinations(of_run.items(), 2):
+            shared = values.index.intersection(others.index)
+            if len(shared) and (values[shared] == others[shared]).all():
+                seeds = " and ".join(Path(str(run)).name.removeprefix("seed") for run in (one, other))
+                lines.append(f"`{name}`: seeds {seeds} agree to the last digit in {', '.join(f'`{c}`' for c in shared)}")
     return lines
 
 
@@ -103,6 +102,7 @@ class Line:
     metric: str
     evaluator: str
     least: str
+    half: str  # half the width of the interval
 
 
 def evaluators(table: pd.DataFrame) -> dict[str, str]:
@@ -123,7 +123,8 @@ def readable(experiment: Experiment, table: pd.DataFrame) -> list[Line]:
         seeds = "" if pd.isna(row["seeds"]) else str(int(row["seeds"]))
         shown = (row["published"], ours, interval, seeds, row["verdict"], row["metric"])
         least = "" if math.isnan(row.get(MINIMUM, math.nan)) else f"{row[MINIMUM]:.{places}f}"
-        lines.append(Line(row["cell"], labels[row["cell"]], *shown, letters.get(row["evaluator"], ""), least))
+        half = "" if math.isnan(row["ci_low"]) else f"{(row['ci_high'] - row['ci_low']) / 2:.{places}f}"
+        lines.append(Line(row["cell"], labels[row["cell"]], *shown, letters.get(row["evaluator"], ""), least, half))
     return lines
 
 
@@ -249,7 +250,7 @@ def _markdown(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-LATEX = {c: "\\" + c for c in "&%$#_{}"}
+LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"<": "\\textless{}", ">": "\\textgreater{}"}
 LATEX |= {"^": "\\textasciicircum{}", "~": "\\textasciitilde{}", "\\": "\\textbackslash{}"}
 
 
@@ -258,14 +259,49 @@ def _escape(text: str) -> str:
     return "".join(LATEX.get(char, char) for char in text)
 
 
+def metric_text(name: str) -> str:
+    """A metric with its unit, as the head of a column."""
+    metric = metric_of(name)
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+
+
+def _caption(judgement: Judgement, table: pd.DataFrame) -> str:
+    """What the numbers are, whence, and how certain."""
+    about = "; ".join(f"{key} {value}" for key, value in header(table).items())
+    told = [f"{judgement.experiment.title}.", f"{about[0].upper()}{about[1:]}."]
+    told.append("Ours: mean over seeds and half the width of its 95 % interval.")
+    papers = [row.paper for row in judgement.rows if row.paper is not None]
+    if papers:
+        told.append(f"Published: {SOURCE}, on {', '.join(unique(dataset_title(p.dataset) for p in papers))}.")
+    return " ".join([*told, *(f"({letter}) {evaluator}." for evaluator, letter in evaluators(table).items())])
+
+
+LATEX_HEAD = r"""%% needs \usepackage{booktabs,longtable}
+\begin{longtable}{p{.3\linewidth}p{.2\linewidth}rrp{.2\linewidth}l}
+\caption{%s}\label{tab:%s}\\
+\toprule
+ & metric (unit) & published & ours & verdict & \\
+\midrule
+\endfirsthead
+\toprule
+ & metric (unit) & published & ours & verdict & \\
+\midrule
+\endhead
+\bottomrule
+\endfoot
+"""
+
+
 def _latex(judgement: Judgement, table: pd.DataFrame) -> str:
-    shared = "; ".join(f"{k}: {v}" for k, v in [*header(table).items(), ("evaluators", "; ".join(evaluators(table)))])
-    lines = ["% needs \\usepackage{booktabs}", f"% {shared}", "\\begin{tabular}{lrrcl}", "\\toprule"]
-    lines += [" & published & ours & 95\\,\\% interval & verdict \\\\", "\\midrule"]
+    """The table for a paper; it may run over pages."""
+    name = judgement.experiment.name.replace("_", "-")
+    lines = []
     for x in readable(judgement.experiment, table):
-        cells = (x.label, x.published or "--", x.ours or "--", x.interval or "--", x.verdict)
-        lines.append(" & ".join(_escape(c) for c in cells) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+        spread = rf" \pm {x.half}" if x.half else ""
+        ours = f"${x.ours}{spread}$" if x.ours else "--"
+        texts = (x.label, metric_text(x.metric) if x.metric else "--", x.published or "--")
+        lines.append(" & ".join([*map(_escape, texts), ours, _escape(x.verdict), _escape(x.evaluator)]) + r" \\")
+    return LATEX_HEAD % (_escape(_caption(judgement, table)), name) + "\n".join([*lines, r"\end{longtable}"]) + "\n"
 
 
 def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
