@@ -9,6 +9,7 @@ first click. The page that is served here tells it, before anything else is load
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ REMEMBERED = {
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",  # the assistant's panel does not open by itself
     "mlflow.telemetry.info.alert.dismissed_v1": "true",  # nothing is reported home
 }
+#: tags of experiments in which the page keeps saved views; ours
+VIEWS = "mlflow.sharedViewState.dbbench."
 MODE = "workflowType=machine_learning"
 
 
@@ -34,10 +37,20 @@ def link(address: str) -> str:
     return f"{address.rstrip('/')}/#/experiments?{MODE}"
 
 
+def _behind(table: str) -> str:
+    """The filter that finds the runs of a table."""
+    return f"tags.`table.{table}` = 'yes'"
+
+
 def view(experiment: str, table: str) -> str:
     """The runs of an experiment that a table rests on, as a link within the page."""
-    wanted = quote(f"tags.`table.{table}` = 'yes'")
-    return f"#/experiments/{experiment}/runs?{MODE}&searchFilter={wanted}"
+    return f"#/experiments/{experiment}/runs?{MODE}&searchFilter={quote(_behind(table))}"
+
+
+def saved_view(title: str, table: str) -> str:
+    """The same as an entry of the page's menu of views, as it keeps them in a tag of the experiment."""
+    state = json.dumps({"searchFilter": _behind(table)})
+    return json.dumps({"name": title, "createdAt": 0, "updatedAt": 0, "state": state})
 
 
 def serve(store: str, artifacts: str, host: str, port: int) -> None:

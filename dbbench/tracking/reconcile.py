@@ -12,12 +12,12 @@ from typing import Any
 from dbbench.config import Plan
 from dbbench.runs.records import Dataset
 from dbbench.tracking.overview import network_records, report_records, run_records
-from dbbench.tracking.page import view
+from dbbench.tracking.page import VIEWS, saved_view, view
 from dbbench.tracking.records import TABLE, Points, Record, dataset_source, table_records
 from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, connect, experiment_id, reported, store_uri
 
 ARTIFACTS_TAG = "dbbench.artifacts"
-VIEW, NOTE = "dbbench.view.", "mlflow.note.content"  # tags of experiments
+NOTE = "mlflow.note.content"  # a tag of runs and experiments
 ABOUT = {
     TABLES: "Tables and figures: a run for each table, with its means, verdicts and files, and one for the report.",
     JUDGES: "Judge models of generated text and feature extractors of generated images.",
@@ -71,12 +71,13 @@ class _Sync:
         return {**counts, "only_in_store": len(only_in_store), "differs": self.differs}
 
     def _describe(self, name: str, tables: set[str]) -> None:
-        """An experiment's description, with a link to the runs behind each table; those that other scales have added stay."""
+        """An experiment's description and a saved view of the runs behind each table; what other scales have added stays."""
         number = self.experiments[name]
         tags = self.client.get_experiment(number).tags
-        views = {key: text for key, text in tags.items() if key.startswith(VIEW)}
-        views |= {f"{VIEW}{t}": self.plan.experiments[t].title for t in tables}
-        lines = [f"- [{views[key]}]({view(number, key.removeprefix(VIEW))})" for key in sorted(views)]
+        views = {key: text for key, text in tags.items() if key.startswith(VIEWS)}
+        views |= {f"{VIEWS}{t}": saved_view(self.plan.experiments[t].title, t) for t in tables}
+        titles = {key.removeprefix(VIEWS): json.loads(views[key])["name"] for key in sorted(views)}
+        lines = [f"- [{title}]({view(number, table)})" for table, title in titles.items()]
         told = "\n".join([ABOUT.get(name, f"Trainings of architecture {name}."), "", *lines])
         for key, text in {**views, NOTE: told}.items():
             if tags.get(key) != text:

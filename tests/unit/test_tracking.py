@@ -138,7 +138,10 @@ def test_an_experiment_is_described_and_links_to_the_runs_of_a_table(synced: Pat
     link = re.search(r"\]\((.*?)\)", experiment.tags["mlflow.note.content"])
     assert link is not None
     assert "workflowType=machine_learning" in link[1]
-    found = client.search_runs([experiment.experiment_id], unquote(link[1].split("searchFilter=")[1]))
+    wanted = unquote(link[1].split("searchFilter=")[1])
+    saved = json.loads(experiment.tags["mlflow.sharedViewState.dbbench.table1"])
+    assert (saved["name"], json.loads(saved["state"])) == (plan.experiments["table1"].title, {"searchFilter": wanted})
+    found = client.search_runs([experiment.experiment_id], wanted)
     assert {r.data.tags["configuration"] for r in found} == {c.name for c in plan.arms["table1"].values()}
 
 
