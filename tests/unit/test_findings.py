@@ -49,7 +49,7 @@ def test_a_sentence_has_the_statement_the_word_and_the_numbers(project: Path) ->
     found = find(table1_plan(), project)
     (told,) = found.sentences
     by_statement = {v.claim.statement: v for v in found.claims}
-    (verdict,) = [v for s, v in by_statement.items() if told.startswith(s)]
+    (verdict,) = [v for s, v in by_statement.items() if told.startswith(f"{s} ({v.claim.claim})")]
     assert f"**{verdict.says}**" in told
     assert "seeds" in told
 

@@ -150,9 +150,22 @@ def test_learning_curves_count_layers_of_all_processes(plan, project):
     for arm, configuration in plan.arms["table1"].items():
         assert ends.loc[arm, "step"] == configuration.steps_per_process
         assert ends.loc[arm, "layer_evaluations"] == pytest.approx(configuration.layer_evaluations)
-    isolated = rows[rows["arm"] == "db_isolated"]
-    assert set(isolated["block"]) == {0, 1, 2}
     assert rows[rows["arm"] == "db"]["block"].isna().all()
+
+
+def test_isolated_blocks_have_a_curve_each_and_a_role(tmp_path):
+    """At a scale that trains them in Table 1."""
+    plan = table1_plan(seeds=1, scale="gpu")
+    write_runs(plan, tmp_path)
+    write_cells(plan, "table1", tmp_path)
+    make_figure(plan, "learning_curves", tmp_path)
+    make_figure(plan, "table1_controls", tmp_path)
+    curves = pd.read_csv(tmp_path / "paper_figures/gpu/learning_curves.csv").query("arm == 'db_isolated'")
+    configuration = plan.arms["table1"]["db_isolated"]
+    assert set(curves["block"]) == {0, 1, 2}
+    assert curves["layer_evaluations"].max() == pytest.approx(configuration.layer_evaluations)
+    controls = pd.read_csv(tmp_path / "paper_figures/gpu/table1_controls.csv").drop_duplicates("cell").set_index("cell")
+    assert controls.loc["control.db.isolated", "role"] == "isolated"
 
 
 def test_accuracy_per_step_counts_calls_from_one(project):
@@ -171,7 +184,6 @@ def test_controls_know_chance_and_role(project):
     assert set(rows["chance"]) == {10.0}
     of = rows.drop_duplicates("cell").set_index("cell")
     assert of.loc["t1.vit", "role"] == of.loc["control.vit.shuffled", "role"] == "end_to_end"
-    assert of.loc["control.db.isolated", "role"] == "isolated"
     assert of.loc["control.db.karras_grid", ["role", "kind"]].tolist() == ["joint", "reading"]
     assert of.loc["control.vit.shuffled", "kind"] == "shuffled"
     assert rows["published"].isna().all(), "the paper's numbers are of other data"
