@@ -244,7 +244,7 @@ def test_half_filled_is_completed_and_contradicted_is_replaced(project: Path, pl
     counts = sync(plan, project)
     after = runs(project)
     assert (counts["completed"], counts["replaced"], counts["differs"]) == (1, 1, [])
-    assert counts["points_written"] == 3 * len(METRICS) + POINTS * len(METRICS) + 3
+    assert counts["points_written"] == 3 * len(METRICS) + POINTS * len(METRICS) + 3 + len(COSTS)
     assert len(values(project, after[f"smoke/{name}/seed0"], "train/loss")) == POINTS
     first = json.loads(metric_lines(7, 1))["metrics"]["train/loss"]
     assert values(project, after[f"smoke/{name}/seed1"], "train/loss")[0] == (50, first)
