@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 #: what MLflow's page looks up in the browser: its name there, and the value; a choice made since is kept
 REMEMBERED = {
@@ -37,19 +36,9 @@ def link(address: str) -> str:
     return f"{address.rstrip('/')}/#/experiments?{MODE}"
 
 
-def _behind(table: str) -> str:
-    """The filter that finds the runs of a table."""
-    return f"tags.`table.{table}` = 'yes'"
-
-
-def view(experiment: str, table: str) -> str:
-    """The runs of an experiment that a table rests on, as a link within the page."""
-    return f"#/experiments/{experiment}/runs?{MODE}&searchFilter={quote(_behind(table))}"
-
-
 def saved_view(title: str, table: str) -> str:
-    """The same as an entry of the page's menu of views, as it keeps them in a tag of the experiment."""
-    state = json.dumps({"searchFilter": _behind(table)})
+    """An entry of an experiment's menu of views, as the page keeps it in a tag: the runs that a table rests on."""
+    state = json.dumps({"searchFilter": f"tags.`table.{table}` = 'yes'"})
     return json.dumps({"name": title, "createdAt": 0, "updatedAt": 0, "state": state})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from dbbench.config import Plan
 from dbbench.runs.records import Dataset
 from dbbench.tracking.overview import network_records, report_records, run_records
-from dbbench.tracking.page import VIEWS, saved_view, view
+from dbbench.tracking.page import VIEWS, saved_view
 from dbbench.tracking.records import TABLE, Points, Record, dataset_source, table_records
 from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, connect, experiment_id, reported, store_uri
 
@@ -76,9 +76,10 @@ class _Sync:
         tags = self.client.get_experiment(number).tags
         views = {key: text for key, text in tags.items() if key.startswith(VIEWS)}
         views |= {f"{VIEWS}{t}": saved_view(self.plan.experiments[t].title, t) for t in tables}
-        titles = {key.removeprefix(VIEWS): json.loads(views[key])["name"] for key in sorted(views)}
-        lines = [f"- [{title}]({view(number, table)})" for table, title in titles.items()]
-        told = "\n".join([ABOUT.get(name, f"Trainings of architecture {name}."), "", *lines])
+        titles = [json.loads(views[key])["name"].partition(":")[0] for key in sorted(views)]
+        told = ABOUT.get(name, f"Trainings of architecture {name}.")
+        if titles:
+            told += f" The menu Views shows the runs behind {', '.join(titles)}."
         for key, text in {**views, NOTE: told}.items():
             if tags.get(key) != text:
                 self.client.set_experiment_tag(number, key, text)

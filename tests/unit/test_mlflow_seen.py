@@ -16,33 +16,34 @@ from browser import needs_browser, opened
 from synthetic_runs import make_plan, write_project
 
 from dbbench.tracking import create_store, sync
-from dbbench.tracking.page import telling
+from dbbench.tracking.page import link, telling
 from dbbench.tracking.store import ARTIFACTS
 from dbbench.ui import HOST, server_environment
 
 # it runs within the page, clicks what a reader would, and writes what it has seen into the page
 CLICKS = """<script>(async () => {
-  const told = {}, sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+  const told = {}, seen = document.createElement("pre"), sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+  const tell = () => { seen.id = "told"; seen.textContent = JSON.stringify(told); document.body.append(seen); };
   const until = async (what) => {
-    for (let i = 0; i < 150; i++) { const found = what(); if (found) return found; await sleep(200); }
+    for (let i = 0; i < 100; i++) { const found = what(); if (found) return found; await sleep(200); }
     return null; };
-  const called = (text) => [...document.querySelectorAll("a, button, [role=tab], [role=treeitem], li, span")].find(
-    (x) => x.innerText.trim() === text && x.offsetHeight > 0);
+  const called = (text) => ["a", "button, [role=tab]", "[role=treeitem], li, span, div"].flatMap(
+    (kind) => [...document.querySelectorAll(kind)]).find((x) => x.innerText.trim() === text && x.offsetHeight > 0);
   const press = async (text) => {
     const found = await until(() => called(text));
-    told["found " + text] = found !== null;
+    told["found " + text] = found !== null; tell();
     if (found) found.click();
-    await sleep(500); };
+    await sleep(1000);
+    told["after " + text] = location.hash; };
   const says = async (text) => { told["says " + text] = Boolean(await until(() => document.body.innerText.includes(text))); };
   const drawn = () => document.querySelectorAll(".js-plotly-plot .bars path, .js-plotly-plot .scatterlayer path").length;
-  await press("vit"); await says("Model training"); told.address = location.href;
+  await press("vit"); await says("Model training"); await until(() => location.hash.includes("/runs"));
+  told.address = location.href;
   await press("table1/vit (smoke)"); await says("test/accuracy_percent/default");
   await press("Model metrics"); await until(drawn); told.chart = drawn();
   location.hash = "#/experiments"; await press("tables"); await press("table1 (smoke)"); await press("Artifacts");
   await press("tables"); await press("table1.md"); await says("| t1.vit | 51.5 |");
-  told.end = location.href; told.text = document.body.innerText.slice(-1500);
-  const seen = document.createElement("pre");
-  seen.id = "told"; seen.textContent = JSON.stringify(told); document.body.append(seen);
+  told.end = location.href; tell();
 })();</script></body>"""
 
 SERVE = """import sys
@@ -78,7 +79,7 @@ def clicked(root: Path, scratch: Path) -> dict[str, Any]:
     with subprocess.Popen(command, env=server_environment()) as server:
         try:
             wait_for(port, server)
-            dom = opened(f"http://{HOST}:{port}/", scratch / "profile", "--virtual-time-budget=120000", "--dump-dom")
+            dom = opened(link(f"http://{HOST}:{port}"), scratch / "profile", "--virtual-time-budget=300000", "--dump-dom")
         finally:
             server.terminate()
     (scratch / "dom.html").write_text(dom)
