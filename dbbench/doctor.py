@@ -22,10 +22,9 @@ from packaging.specifiers import SpecifierSet
 from dbbench.cards import CARDS, Card
 from dbbench.config import scales_that_need_a_gpu
 from dbbench.errors import UserError
-from dbbench.files import read_json
 from dbbench.machine import processors
 from dbbench.runs.places import data_folder
-from dbbench.tracking.store import HOW_TO_CREATE, MARKER, sqlite_file
+from dbbench.tracking.store import HOW_TO_CREATE, MARKER, marked_uri, sqlite_file
 from dbbench.weights import WEIGHTS, Weights
 
 PROFILES = {"default": "every run", "gpu": "a host with GPUs", "slurm": "a SLURM cluster", "kubernetes": "a Kubernetes cluster"}
@@ -181,7 +180,7 @@ def _weights(weights: Weights) -> Check:
 def _tracking(root: Path) -> Check:
     if not (root / MARKER).exists():
         return Check("MLflow store", None, f"the workflow makes it, or {HOW_TO_CREATE}")
-    uri = str(read_json(root / MARKER)["uri"])
+    uri = marked_uri(root)
     file = sqlite_file(uri, root)
     if file is not None and not file.exists():
         return Check("MLflow store", None, f"{file} is gone: {HOW_TO_CREATE}, then `dbbench sync` fills it")

@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any:
     """The JSON value in `path`.
 
     Raises:
-        UserError: missing or malformed file.
+        UserError: missing, unreadable or malformed file.
     """
     try:
         return json.loads(path.read_text())
@@ -61,6 +61,10 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON (line {error.lineno})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not valid JSON (no UTF-8 text)") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def present(paths: Iterable[str]) -> list[str]:

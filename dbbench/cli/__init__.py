@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dbbench import __version__
 from dbbench.cli import jobs, memory, published, show, views
-from dbbench.cli.commands import Commands
+from dbbench.cli.commands import Commands, Parser
 from dbbench.errors import UserError
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
@@ -23,7 +23,7 @@ GROUPS = (show, jobs, memory, published, views)
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="dbbench", description=DESCRIPTION)
+    parser = Parser(prog="dbbench", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"dbbench {__version__}")
     parser.set_defaults(json=False)
     commands = Commands(parser)

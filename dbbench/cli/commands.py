@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Never, get_args
 
 from dbbench.errors import UserError
 
@@ -13,6 +14,34 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from dbbench.config import Plan
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all bad input is."""
+
+    def error(self, message: str) -> Never:
+        """Raises UserError with what is wrong and where the help is."""
+        raise UserError(f"{' '.join(message.split())}; see `{self.prog} --help`")
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0, as the seed of a run; an error of argparse otherwise."""
+    if not text.removeprefix("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}")
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {number}")
+    return number
+
+
+def positive(text: str) -> float:
+    """A positive number, as the seconds between two looks; an error of argparse otherwise."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid float value: {text!r}") from None
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
+    return number
 
 
 class Commands:
@@ -45,7 +74,7 @@ class Commands:
             made.add_argument("--scale", choices=SCALES, default=default(SuiteConfig, "scale"), help=scales)
         if of_run:
             made.add_argument("--configuration", required=True, help="name of a configuration, or experiment/arm")
-            made.add_argument("--seed", type=int, required=True)
+            made.add_argument("--seed", type=natural, required=True)
         if of_plan:
             made.add_argument("--seeds", type=int, help="number of seeds (default: config/config.yaml)")
             made.add_argument("--experiments", nargs="+", help="experiments in play (default: config/config.yaml)")

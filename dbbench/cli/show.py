@@ -36,11 +36,26 @@ def add_commands(commands: Commands) -> None:
     which.add_argument("--arm", help="a named arm of the experiment")
 
 
+MOST_ROWS = 10_000
+
+
+def _printable(name: str, number: int) -> int:
+    """A number of rows to print.
+
+    Raises:
+        UserError: too many.
+    """
+    if number > MOST_ROWS:
+        raise UserError(f"--{name}: at most {MOST_ROWS} are printed, got {number}")
+    return number
+
+
 def show_partition(args: argparse.Namespace) -> None:
     """Print the blocks of a noise process."""
     from dbbench.noise import LogNormal
     from dbbench.partition import make_partition
 
+    _printable("blocks", args.blocks)
     ends = {name: value for name in ("sigma_min", "sigma_max") if (value := getattr(args, name)) is not None}
     if args.schedule is not None:
         if ends:
@@ -91,8 +106,8 @@ def show_grid(args: argparse.Namespace) -> None:
     from dbbench.partition import make_partition
 
     law = LogNormal()
-    sigmas = law.grid(args.steps, args.kind)
-    blocks = make_partition(law, args.blocks).route(sigmas)
+    sigmas = law.grid(_printable("steps", args.steps), args.kind)
+    blocks = make_partition(law, _printable("blocks", args.blocks)).route(sigmas)
     rows = [{"step": i, "sigma": s, "block": b} for i, (s, b) in enumerate(zip(sigmas, blocks, strict=True))]
     print_result({"sigmas": sigmas, "blocks": blocks}, args.json, lambda v: _table(rows))
 

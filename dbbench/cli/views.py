@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dbbench.cli.commands import Commands, planned, print_result
+from dbbench.cli.commands import Commands, planned, positive, print_result
 
 
 def add_commands(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add_commands(commands: Commands) -> None:
     commands.add("completion", completion).add_argument("shell", choices=("bash", "zsh", "tcsh"))
     made = commands.add("progress", progress, of_plan=True, json=True)
     made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
-    made.add_argument("--interval", type=float, default=10.0, help="seconds between lines of --watch")
+    made.add_argument("--interval", type=positive, default=10.0, help="seconds between lines of --watch")
 
 
 def results(args: argparse.Namespace) -> None:

@@ -101,7 +101,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: missing file, no UTF-8, broken YAML, a key twice, or no mapping; the message names the file and the line.
     """
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # nosec B506  # a safe loader that refuses a key twice
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:

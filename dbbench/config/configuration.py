@@ -48,8 +48,17 @@ class Configuration(Strict):
             raise ValueError(str(error)) from None
         if self.train_samples is None and self.training.steps is None:
             raise ValueError(f"training.steps is needed: the size of {self.data.name} is not known beforehand")
+        if self.train_samples is not None and self.train_samples < 1:
+            raise ValueError(f"data.validation {self.data.validation} leaves no training samples of {self.data.name}")
         if self.train_samples is not None and self.training.batch_size > self.train_samples:
             raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
+        return self
+
+    @model_validator(mode="after")
+    def _patches_tile_the_image(self) -> Configuration:
+        patch, size = getattr(self.model, "patch", None), CARDS[self.data.name].image[1:]
+        if patch is not None and size and any(p < 1 or s % p for s, p in zip(size, patch, strict=True)):
+            raise ValueError(f"model.patch {list(patch)} must divide the image size {list(size)}")
         return self
 
     @model_validator(mode="after")

@@ -68,6 +68,8 @@ class TrainingConfig(Strict):
     def _one_length(self) -> TrainingConfig:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie between 0 and 1, got {list(self.betas)}")
         for name in ("checkpoint_every", "validate_every"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name} {getattr(self, name)} must be a multiple of log_every {self.log_every}")

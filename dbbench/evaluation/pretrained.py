@@ -70,8 +70,8 @@ class Pretrained:
         except ImportError:
             raise UserError(f"the weights of {JUDGES[name].name} are there, transformers is not: {EXTRA}") from None
         self.name, self.device, self.batch_size = f"{JUDGES[name].name} ({folder.name[:8]})", device, batch_size
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615  # a local folder
+        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")  # nosec B615
         self.model = self.model.eval().to(device)
 
     @torch.no_grad()

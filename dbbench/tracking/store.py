@@ -67,9 +67,13 @@ def _fill(uri: str, names: list[str], root: Path) -> None:
 
 
 def check_address(uri: str) -> None:
-    """Raises UserError for an address that is neither a database nor a server."""
-    scheme = urlsplit(uri).scheme.split("+")[0]
-    if scheme not in (*DATABASES, *SERVERS):
+    """Raises UserError for an address that is neither a database nor a server, or is of one in memory."""
+    try:
+        scheme = urlsplit(uri).scheme.split("+")[0]
+    except ValueError as error:
+        raise UserError(f"tracking_uri {uri!r}: {error}; expected http://HOST:PORT") from None
+    in_memory = scheme == "sqlite" and uri.partition("://")[2].strip("/") in ("", ":memory:")
+    if in_memory or scheme not in (*DATABASES, *SERVERS):
         raise UserError(f"tracking_uri {uri!r}: expected sqlite:///FILE, another database's address, or http://HOST:PORT")
 
 
@@ -99,6 +103,19 @@ def resolved(uri: str, root: Path) -> str:
     return f"sqlite:///{file.resolve()}"
 
 
+def marked_uri(root: Path) -> str:
+    """The address that the project's marker names.
+
+    Raises:
+        UserError: the marker is no JSON, or names none.
+    """
+    marker = read_json(root / MARKER)
+    uri = marker.get("uri") if isinstance(marker, dict) else None
+    if not isinstance(uri, str):
+        raise UserError(f"{root / MARKER}: names no `uri`; delete it and {HOW_TO_CREATE}")
+    return uri
+
+
 def store_uri(root: Path, wanted: str | None = None) -> str:
     """The address of the project's store, ready for MLflow.
 
@@ -107,7 +124,7 @@ def store_uri(root: Path, wanted: str | None = None) -> str:
     """
     if not (root / MARKER).exists():
         raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
-    uri = str(read_json(root / MARKER)["uri"])
+    uri = marked_uri(root)
     if wanted is not None and wanted != uri:
         raise UserError(f"tracking_uri is {wanted}, but {MARKER} was made for {uri}: {HOW_TO_CREATE}")
     return resolved(uri, root)
