@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dbbench.config import Plan, SuiteConfig
 from dbbench.errors import UserError
+from dbbench.tracking.page import link
 from dbbench.tracking.store import ARTIFACTS, SERVERS, store_uri
 
 HOST = "127.0.0.1"
@@ -28,13 +29,12 @@ def ui(suite: SuiteConfig | Plan, port: int = 5000, open_browser: bool = True, r
     root = root or Path()
     uri = store_uri(root, suite.tracking_uri)
     if uri.startswith(SERVERS):
-        print(uri)
+        print(link(uri))
         if open_browser:
-            webbrowser.open(uri)
+            webbrowser.open(link(uri))
         return
     check_port(port)
-    # MLflow's page has two faces; this one is for training
-    address = f"http://{HOST}:{port}/#/experiments?workflowType=machine_learning"
+    address = link(f"http://{HOST}:{port}")
     print(f"{address}   (Ctrl-C ends it)", flush=True)
     with subprocess.Popen(server_command(uri, port, root), env=server_environment()) as server:
         if open_browser:
@@ -51,10 +51,8 @@ def ui(suite: SuiteConfig | Plan, port: int = 5000, open_browser: bool = True, r
 
 
 def server_command(uri: str, port: int, root: Path) -> list[str]:
-    """MLflow's server with one worker: it is for one person."""
-    serve = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    serve += ["--artifacts-destination", str((root / ARTIFACTS).resolve())]
-    return [*serve, "--host", HOST, "--port", str(port), "--workers", "1"]
+    """MLflow's server, whose page opens in the mode for training."""
+    return [sys.executable, "-m", "dbbench.tracking.page", uri, str((root / ARTIFACTS).resolve()), HOST, str(port)]
 
 
 def server_environment() -> dict[str, str]:

@@ -11,10 +11,17 @@ from typing import Any
 
 from dbbench.config import Plan
 from dbbench.runs.records import Dataset
-from dbbench.tracking.records import Points, Record, dataset_source, run_records, table_records
-from dbbench.tracking.store import RUN_TAG, TABLES, Client, connect, experiment_id, reported, store_uri
+from dbbench.tracking.overview import network_records, report_records, run_records
+from dbbench.tracking.page import VIEWS, saved_view
+from dbbench.tracking.records import TABLE, Points, Record, dataset_source, table_records
+from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, connect, experiment_id, reported, store_uri
 
 ARTIFACTS_TAG = "dbbench.artifacts"
+NOTE = "mlflow.note.content"  # a tag of runs and experiments
+ABOUT = {
+    TABLES: "Tables and figures: a run for each table, with its means, verdicts and files, and one for the report.",
+    JUDGES: "Judge models of generated text and feature extractors of generated images.",
+}
 METRICS_PER_BATCH, TEXTS_PER_BATCH = 1000, 100  # MLflow's limits
 RUNS_PER_PAGE = 1000
 Stored = dict[tuple[str, int], list[float]]  # (metric, step) -> its values in the store, one if all is well
@@ -49,9 +56,12 @@ class _Sync:
     experiments: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
-        wanted = [*run_records(self.plan, self.root, self.differs), *table_records(self.plan, self.root)]
+        plan, root = self.plan, self.root
+        wanted = [*run_records(plan, root, self.differs), *network_records(plan, root, self.differs)]
+        wanted += [*table_records(plan, root), *report_records(plan, root)]
         for name in sorted({r.experiment for r in wanted} | {TABLES}):
             self.experiments[name] = experiment_id(self.client, name, self.root)
+            self._describe(name, {t for r in wanted if r.experiment == name for t in tables_of(r)})
         self.known = self._runs_in_store()
         only_in_store = self.known.keys() - {r.key for r in wanted}
         for record in wanted:
@@ -59,6 +69,20 @@ class _Sync:
         names = ("created", "completed", "replaced", "unchanged", "points", "points_written", "artifacts_written")
         counts = {"runs": len(wanted), **{n: self.counts[n] for n in names}}
         return {**counts, "only_in_store": len(only_in_store), "differs": self.differs}
+
+    def _describe(self, name: str, tables: set[str]) -> None:
+        """An experiment's description and a saved view of the runs behind each table; what other scales have added stays."""
+        number = self.experiments[name]
+        tags = self.client.get_experiment(number).tags
+        views = {key: text for key, text in tags.items() if key.startswith(VIEWS)}
+        views |= {f"{VIEWS}{t}": saved_view(self.plan.experiments[t].title, t) for t in tables}
+        titles = [json.loads(views[key])["name"].partition(":")[0] for key in sorted(views)]
+        told = ABOUT.get(name, f"Trainings of architecture {name}.")
+        if titles:
+            told += f" The menu Views shows the runs behind {', '.join(titles)}."
+        for key, text in {**views, NOTE: told}.items():
+            if tags.get(key) != text:
+                self.client.set_experiment_tag(number, key, text)
 
     def _runs_in_store(self) -> dict[str, Any]:
         """The newest run of each key; older ones of the same key are deleted (two live logs of one run)."""
@@ -153,6 +177,11 @@ class _Sync:
             self.differs.append(f"{record.key}: {count} points in the store, {len(record.points)} in the files")
         if run.data.params != record.parameters:
             self.differs.append(f"{record.key}: parameters differ")
+
+
+def tables_of(record: Record) -> set[str]:
+    """The tables that a record is behind."""
+    return {key.removeprefix(TABLE) for key in record.tags if key.startswith(TABLE)}
 
 
 def search(client: Client, experiments: list[str], filter_string: str) -> Iterator[Any]:

@@ -15,21 +15,24 @@ from typing import Any
 
 from dbbench.cards import CARDS
 from dbbench.config import Plan
-from dbbench.errors import UserError
 from dbbench.runs import places
 from dbbench.runs.metrics import Line
-from dbbench.runs.places import scale_folder
 from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_logged, read_run
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
 from dbbench.tracking.store import TABLES
 
+COST = "cost/"  # metrics of what a run takes, not of what it learns
+TABLE = "table."  # tags: the tables that a run is behind
 LONGEST_NOTE = 7000  # MLflow keeps at most 8000 characters of a tag
 Points = dict[tuple[str, int], float]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run of the store. Times are milliseconds since 1970; artifacts are (file, folder within the run)."""
+    """One run of the store. Times are milliseconds since 1970; artifacts are (file, folder within the run).
+
+    `curves` are logged by step; `finals` are numbers of the whole run, logged once, at step 0.
+    """
 
     key: str
     experiment: str
@@ -38,10 +41,16 @@ class Record:
     started: int
     ended: int
     parameters: dict[str, str] = field(default_factory=dict)
-    points: Points = field(default_factory=dict)
+    curves: Points = field(default_factory=dict)
+    finals: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     dataset: Dataset | None = None
     artifacts: tuple[tuple[Path, str], ...] = ()
+
+    @cached_property
+    def points(self) -> Points:
+        """Every value by metric and step."""
+        return self.curves | {(name, 0): value for name, value in self.finals.items()}
 
     @cached_property
     def _last_step(self) -> int:
@@ -100,7 +109,7 @@ def describing_tags(run: Identity, used_by: list[str]) -> dict[str, str]:
         "residency": method.get("residency"),
         "block": run.block,
         "seed": run.seed,
-        "tables": ",".join(used_by) or "none",
+        **{f"{TABLE}{name}": "yes" for name in used_by},
         **(_ended_tags(run) if isinstance(run, Run) else {}),
     }
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in tags.items() if v is not None}
@@ -124,22 +133,21 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
         UserError: a file is malformed or is not of the folder it lies in.
     """
     run = read_run(folder)
-    title = f"{titled(plan, run.name)} seed {run.seed}"
+    block = "" if run.block is None else f" block {run.block}"
     evaluated = (folder / EVALUATION).exists()
-    # a profile logs no steps, nor does a run joined of blocks, whose folders have the lines
-    points = points_of(read_logged(folder)) if logs_steps(run) else {}
-    if evaluated:
-        points |= evaluation_points(read_evaluation(folder), run.steps)
+    finals = evaluation_finals(read_evaluation(folder)) if evaluated else {}
     return Record(
         key=run.key,
         experiment=run.architecture,
-        title=title if run.block is None else f"{title} block {run.block}",
+        title=f"{titled(plan, run.name)} seed {run.seed}{block} ({run.scale})",
         parent=parent,
         started=milliseconds(run.started),
         ended=milliseconds(run.ended),
         parameters=flattened(run.configuration),
-        points=points,
-        tags=describing_tags(run, plan.used_by(run.name)),
+        # a profile logs no steps, nor does a run joined of blocks, whose folders have the lines
+        curves=points_of(read_logged(folder)) if logs_steps(run) else {},
+        finals={**finals, **costs(run)},
+        tags=describing_tags(run, plan.used_by(run.name)) | {"mlflow.note.content": f"{run.key}: {run.command}"},
         dataset=run.dataset,
         artifacts=tuple((folder / file, "") for file in (RUN, *([EVALUATION] if evaluated else []))),
     )
@@ -150,50 +158,19 @@ def logs_steps(run: Run) -> bool:
     return isinstance(run, Trained) and run.blocks is None
 
 
-def evaluation_points(evaluation: Evaluated, step: int) -> Points:
-    """The rows of evaluation.json as <split>/<metric>/<variant>, at the last step."""
-    return {(allowed(f"{r.split}/{r.metric}/{r.variant}"), step): r.value for r in evaluation.rows}
+def evaluation_finals(evaluation: Evaluated) -> dict[str, float]:
+    """The rows of evaluation.json as <split>/<metric>/<variant>."""
+    return {allowed(f"{r.split}/{r.metric}/{r.variant}"): r.value for r in evaluation.rows}
 
 
-def configuration_record(name: str, children: list[Record], plan: Plan) -> Record:
-    """The parent of a configuration's seeds: its parameters, and what it is for."""
-    one = children[0]
-    of_the_run = {"seed", "block", "commit", "dirty", "mlflow.source.name", "mlflow.source.git.commit"}
-    tags = {k: v for k, v in one.tags.items() if k not in of_the_run}
-    used = [f"Used by {plan.experiments[e].title}." for e in plan.used_by(name)]
-    tags["mlflow.note.content"] = "\n\n".join([f"Configuration {name}; its seeds are below it.", *used])
-    return Record(
-        key=f"{plan.scale}/{name}",
-        experiment=one.experiment,
-        title=f"{titled(plan, name)} ({plan.scale})",
-        parent=None,
-        started=min(c.started for c in children),
-        ended=max(c.ended for c in children),
-        parameters=one.parameters,
-        tags=tags,
-        dataset=one.dataset,
-    )
-
-
-def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]:
-    """Every run of the scale, parents before children; a folder that cannot be read is added to `problems`."""
-    for folder in sorted((scale_folder(plan.scale, root) / "runs").glob("*")):
-        children: list[Record] = []
-        for seed in sorted(folder.glob("seed*"), key=lambda p: (len(p.name), p.name)):
-            parent: str | None = f"{plan.scale}/{folder.name}"
-            for place in (seed, *sorted(seed.glob("block*"))):
-                if not (place / RUN).exists():
-                    continue
-                try:
-                    children.append(run_record(place, parent, plan))
-                except UserError as error:
-                    problems.append(str(error))
-                    continue
-                if place == seed:
-                    parent = children[-1].key
-        if children:
-            yield configuration_record(folder.name, children, plan)
-            yield from children
+def costs(run: Run) -> dict[str, float]:
+    """What a run took: parameters and resident bytes of any, of a training also seconds, and operations and bytes of a step."""
+    found: dict[str, float | None] = {"parameters": run.parameters.total, "peak_rss_bytes": run.peak_rss_bytes}
+    if isinstance(run, Trained):
+        found |= {"train_seconds": run.train_seconds, "train_seconds_total": run.train_seconds_total}
+        if run.cost is not None:
+            found |= {"step_flops": run.cost.step_flops, "step_peak_bytes": run.cost.step_peak_bytes}
+    return {COST + name: float(value) for name, value in found.items() if value is not None}
 
 
 def table_records(plan: Plan, root: Path) -> Iterator[Record]:
@@ -201,14 +178,14 @@ def table_records(plan: Plan, root: Path) -> Iterator[Record]:
     verdicts as tags."""
     for name, experiment in plan.experiments.items():
         files = [(places.table_file(plan.scale, name, e), "tables") for e in ("csv", "md", "tex")]
-        files += [(places.figure_file(plan.scale, f, e), "figures") for f in experiment.figures for e in ("png", "pdf")]
+        files += [(places.figure_file(plan.scale, f, e), "figures") for f in experiment.figures for e in ("png", "pdf", "csv")]
         files += [(places.cells_file(plan.scale, name), "cells")]
         present = tuple((root / path, folder) for path, folder in files if (root / path).exists())
         if not present:
             continue
         made = round(max(p.stat().st_mtime for p, _ in present) * 1000)
         table = root / places.table_file(plan.scale, name)
-        tags = {"scale": plan.scale, "table": name, "mlflow.note.content": _note(plan, name, root)}
+        tags = {"scale": plan.scale, "table": name, f"{TABLE}{name}": "yes", "mlflow.note.content": _note(plan, name, root)}
         tags |= verdict_tags(table) if table.exists() else {}
         yield Record(
             key=f"{plan.scale}/{TABLES}/{name}",
@@ -217,7 +194,7 @@ def table_records(plan: Plan, root: Path) -> Iterator[Record]:
             parent=None,
             started=made,
             ended=made,
-            points=cell_means(table) if table.exists() else {},
+            finals=cell_means(table) if table.exists() else {},
             tags=tags,
             artifacts=present,
         )
@@ -233,10 +210,10 @@ def _note(plan: Plan, name: str, root: Path) -> str:
     return text if len(text) < LONGEST_NOTE else f"{title}. The table is the artifact tables/{name}.md."
 
 
-def cell_means(path: Path) -> Points:
+def cell_means(path: Path) -> dict[str, float]:
     """The means of a table's rows; a row that was not run has none."""
     with path.open(newline="") as stream:
-        return {(allowed(row["cell"]), 0): float(row["mean"]) for row in csv.DictReader(stream) if row.get("mean")}
+        return {allowed(row["cell"]): float(row["mean"]) for row in csv.DictReader(stream) if row.get("mean")}
 
 
 def verdict_tags(path: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ DEFAULT_URI = "sqlite:///results/mlflow.db"
 MARKER = Path("results/tracking.json")
 ARTIFACTS = Path("results/mlartifacts")
 TABLES = "tables"  # the MLflow experiment of the runs that carry tables and figures
+JUDGES = "judges"  # that of judge models and feature extractors
 HOW_TO_CREATE = "create it with `dbbench store`"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")

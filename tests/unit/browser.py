@@ -21,9 +21,10 @@ QUIET = (
 )
 
 
-def _browse(page: Path, profile: Path, *arguments: str) -> str:
+def opened(address: str, profile: Path, *arguments: str) -> str:
+    """What the browser prints, asked by `arguments`, of the page at an address."""
     assert FOUND is not None
-    command = [FOUND, *QUIET, f"--user-data-dir={profile}", *arguments, page.as_uri()]
+    command = [FOUND, *QUIET, f"--user-data-dir={profile}", *arguments, address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     return done.stdout
 
@@ -37,7 +38,7 @@ def evaluate(page: Path, script: str, scratch: Path, width: int = 1400) -> Any:
   told.id = "told"; told.textContent = JSON.stringify(found); document.body.append(told);
 }})();</script></body>"""
     asked.write_text(page.read_text().replace("</body>", answer))
-    dom = _browse(asked, scratch / "profile", f"--window-size={width},900", "--virtual-time-budget=60000", "--dump-dom")
+    dom = opened(asked.as_uri(), scratch / "profile", f"--window-size={width},900", "--virtual-time-budget=60000", "--dump-dom")
     told = re.search(r'<pre id="told">(.*?)</pre>', dom, re.DOTALL)
     assert told is not None, dom[-2000:]
     return json.loads(unescape(told[1]))
@@ -46,5 +47,5 @@ def evaluate(page: Path, script: str, scratch: Path, width: int = 1400) -> Any:
 def printed(page: Path, scratch: Path) -> Path:
     """The page as a PDF."""
     path = scratch / "printed.pdf"
-    _browse(page, scratch / "profile", "--no-pdf-header-footer", f"--print-to-pdf={path}")
+    opened(page.as_uri(), scratch / "profile", "--no-pdf-header-footer", f"--print-to-pdf={path}")
     return path

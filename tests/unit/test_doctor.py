@@ -17,6 +17,7 @@ from dbbench.cards import CARDS
 from dbbench.config import SuiteConfig
 from dbbench.doctor import doctor, render
 from dbbench.errors import UserError
+from dbbench.tracking.page import telling
 from dbbench.ui import HOST, check_port, server_command, ui
 
 
@@ -147,12 +148,16 @@ def test_a_server_is_opened_where_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("webbrowser.open", opened.append)
     ui(SuiteConfig(), root=tmp_path)
     ui(SuiteConfig(), root=tmp_path, open_browser=False)
-    assert opened == ["http://host:5000"]
+    assert opened == ["http://host:5000/#/experiments?workflowType=machine_learning"]
     with pytest.raises(UserError, match="was made for"):
         ui(SuiteConfig(tracking_uri="http://other:5000"), root=tmp_path)
 
 
+def test_the_mode_of_the_page_is_set_before_all_else() -> None:
+    page = telling("<html><head><script src=x></script></head></html>")
+    assert 0 < page.index("mlflow.workflowType") < page.index("src=x")
+
+
 def test_the_server_listens_on_this_machine_only(tmp_path: Path) -> None:
     command = server_command("sqlite:///x.db", 5001, tmp_path)
-    assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert command[command.index("--port") + 1] == "5001"
+    assert command[-2:] == ["127.0.0.1", "5001"]

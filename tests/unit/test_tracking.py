@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import ENDED, METRICS, STARTED, make_plan, metric_lines, write, write_project
+from synthetic_runs import DATASET, ENDED, METRICS, STARTED, make_plan, metric_lines, write, write_project
 
 from dbbench.config import Plan
 from dbbench.errors import UserError
+from dbbench.judgement.scales import mean_interval
+from dbbench.metrics import metric_of
 from dbbench.runs.places import run_folder
-from dbbench.runs.records import Identity
+from dbbench.runs.records import Features, Identity, write_run
 from dbbench.tracking import create_store, sync
 from dbbench.tracking.records import flattened, milliseconds
 from dbbench.tracking.store import ARTIFACTS, MARKER, RUN_TAG, connect
 
 POINTS = 4
+COSTS = {"cost/parameters", "cost/peak_rss_bytes", "cost/train_seconds"}
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +93,15 @@ def test_a_run_is_in_the_store_as_in_its_files(synced: Path, plan: Plan) -> None
     for metric in METRICS:
         assert values(synced, run, metric) == [(x["step"], x["metrics"][metric]) for x in lines]
     assert run.data.metrics["test/accuracy_percent/block0"] == 52.0
+    assert set(run.data.metrics) == {
+        *METRICS,
+        *COSTS,
+        *(f"test/accuracy_percent/{v}" for v in ("default", "block0", "four_steps")),
+    }
+    assert [step for step, _ in values(synced, run, "test/accuracy_percent/block0")] == [0], "a final number is no curve"
+    assert run.info.run_name == "table1/db seed 1 (smoke)"
     assert run.data.params == flattened(plan.configurations[name].model_dump(mode="json"))
-    tags = {"scale": "smoke", "method": "diffusion_blocks", "residency": "joint", "dirty": "false", "tables": "table1"}
+    tags = {"scale": "smoke", "method": "diffusion_blocks", "residency": "joint", "dirty": "false", "table.table1": "yes"}
     assert tags.items() <= run.data.tags.items()
     assert (run.info.start_time, run.info.end_time) == (milliseconds(STARTED), milliseconds(ENDED))
     assert run.info.status == "FINISHED"
@@ -109,6 +119,55 @@ def test_configuration_seed_and_block_are_nested(synced: Path, plan: Plan) -> No
     assert parent[f"smoke/{name}/seed0"] == found[f"smoke/{name}"].info.run_id
     assert parent[f"smoke/{name}/seed0/block2"] == found[f"smoke/{name}/seed0"].info.run_id
     assert found[f"smoke/{name}/seed0/block2"].data.tags["block"] == "2"
+
+
+def test_a_configuration_has_means_over_seeds_with_their_interval(synced: Path, plan: Plan) -> None:
+    metrics = runs(synced)[f"smoke/{named(plan, 'diffusion_blocks')}"].data.metrics
+    expected = mean_interval([51.0, 52.0], metric_of("accuracy_percent"))
+    shown = [metrics[f"test/accuracy_percent/block0{part}"] for part in ("", "/low", "/high")]
+    assert shown == [expected.mean, expected.low, expected.high]
+    assert metrics.keys() >= COSTS
+    assert metrics["cost/train_seconds"] == 60.0
+
+
+def test_an_experiment_is_described_and_has_a_view_of_the_runs_behind_a_table(synced: Path, plan: Plan) -> None:
+    client = connect(synced)
+    experiment = client.get_experiment_by_name("vit")
+    assert experiment.tags["mlflow.note.content"].endswith("The menu Views shows the runs behind Table 1.")
+    saved = json.loads(experiment.tags["mlflow.sharedViewState.dbbench.table1"])
+    assert saved["name"] == plan.experiments["table1"].title
+    found = client.search_runs([experiment.experiment_id], json.loads(saved["state"])["searchFilter"])
+    assert {r.data.tags["configuration"] for r in found} == {c.name for c in plan.arms["table1"].values()}
+
+
+def test_verdicts_and_networks_that_judge_have_runs(project: Path, plan: Plan) -> None:
+    write(project / "results/smoke/verdicts.csv", "claim,verdict\nC1,HOLDS\nC2,FAILS\nC3,HOLDS\n")
+    write(project / "results/smoke/report.html", "<html>")
+    network = Features(
+        name="digits",
+        scale="smoke",
+        dataset=DATASET,
+        commit="0",
+        dirty=False,
+        started=STARTED,
+        ended=ENDED,
+        kind="classifier",
+        settings={"width": 8},
+        title="a classifier",
+        weights_sha256="0",
+        command="dbbench features",
+        versions={},
+        device="synthetic",
+        seconds=2.0,
+        accuracy_percent=90.0,
+    )
+    write_run(project / "results/smoke/features/digits", network)
+    assert sync(plan, project)["differs"] == []
+    report = runs(project, "tables")["smoke/tables/report"]
+    assert report.data.metrics == {"claims/HOLDS": 2.0, "claims/FAILS": 1.0}
+    assert {a.path for a in connect(project).list_artifacts(report.info.run_id)} == {"verdicts.csv", "report.html"}
+    judge = runs(project, "judges")["smoke/features/digits"]
+    assert judge.data.metrics == {"accuracy_percent": 90.0, "cost/seconds": 2.0}
 
 
 def test_a_table_has_a_run_with_its_means_and_files(synced: Path) -> None:
@@ -180,7 +239,7 @@ def test_half_filled_is_completed_and_contradicted_is_replaced(project: Path, pl
     counts = sync(plan, project)
     after = runs(project)
     assert (counts["completed"], counts["replaced"], counts["differs"]) == (1, 1, [])
-    assert counts["points_written"] == 3 * len(METRICS) + POINTS * len(METRICS) + 3
+    assert counts["points_written"] == 3 * len(METRICS) + POINTS * len(METRICS) + 3 + len(COSTS)
     assert len(values(project, after[f"smoke/{name}/seed0"], "train/loss")) == POINTS
     first = json.loads(metric_lines(7, 1))["metrics"]["train/loss"]
     assert values(project, after[f"smoke/{name}/seed1"], "train/loss")[0] == (50, first)
@@ -194,7 +253,7 @@ def test_points_that_the_store_loses_are_reported(project: Path, plan: Plan, mon
     monkeypatch.setattr(reconcile, "send", lambda *_: None)
     counts = sync(plan, project)
     name = named(plan, "end_to_end")
-    total = POINTS * len(METRICS) + 3
+    total = POINTS * len(METRICS) + 3 + len(COSTS)
     assert f"smoke/{name}/seed0: 0 points in the store, {total} in the files" in counts["differs"]
 
 

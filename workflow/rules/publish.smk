@@ -155,6 +155,7 @@ rule sync:
         ALL_TABLES,
         ALL_FIGURES,
         f"results/{SCALE}/verdicts.csv",
+        f"results/{SCALE}/report.html",
         ancient("results/tracking.json"),
     output:
         f"results/{SCALE}/tracking_synced.json",

@@ -71,6 +71,13 @@ def _look(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return looks
 
 
+def _short(value: float) -> str:
+    """Two digits with the prefix of the unit: 3.6 k."""
+    from matplotlib.ticker import EngFormatter
+
+    return str(EngFormatter()(float(f"{value:.2g}")))
+
+
 def _panel(axes: Axes, rows: pd.DataFrame, budget: str, looks: dict[str, tuple[str, str]]) -> None:
     from matplotlib.ticker import NullLocator
 
@@ -84,7 +91,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, budget: str, looks: dict[str, tuple[s
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = rows[budget].min(), rows[budget].max()
     if not math.isnan(low):
-        axes.set_xticks([low, high] if low < high else [low], [f"{v:.2g}" for v in ([low, high] if low < high else [low])])
+        ends = sorted({low, high})
+        axes.set_xticks(ends, [_short(value) for value in ends])
     axes.margins(0.15)
     axes.grid(True)
 

@@ -1,0 +1,63 @@
+"""MLflow's own server for the project's store, with a page that opens in the mode for training.
+
+MLflow's page has two modes, one for language agents and one for training, and keeps the one in use in the browser. A link
+between its pages drops the parameter that names it, so a browser that was never told lands on an empty page for agents at the
+first click. The page that is served here tells it, before anything else is loaded.
+
+    python -m dbbench.tracking.page STORE ARTIFACTS HOST PORT     (started by `dbbench ui`)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+#: what MLflow's page looks up in the browser: its name there, and the value; a choice made since is kept
+REMEMBERED = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",  # the assistant's panel does not open by itself
+    "mlflow.telemetry.info.alert.dismissed_v1": "true",  # nothing is reported home
+}
+#: tags of experiments in which the page keeps saved views; ours
+VIEWS = "mlflow.sharedViewState.dbbench."
+MODE = "workflowType=machine_learning"
+
+
+def telling(html: str) -> str:
+    """MLflow's page with a script before all others that sets what the browser does not have yet."""
+    sets = "".join(f"if(s.getItem('{key}')===null)s.setItem('{key}','{value}');" for key, value in REMEMBERED.items())
+    return html.replace("<head>", f"<head><script>try{{const s=window.localStorage;{sets}}}catch(e){{}}</script>", 1)
+
+
+def link(address: str) -> str:
+    """The list of experiments of a server, in the mode for training."""
+    return f"{address.rstrip('/')}/#/experiments?{MODE}"
+
+
+def saved_view(title: str, table: str) -> str:
+    """An entry of an experiment's menu of views, as the page keeps it in a tag: the runs that a table rests on."""
+    state = json.dumps({"searchFilter": f"tags.`table.{table}` = 'yes'"})
+    return json.dumps({"name": title, "createdAt": 0, "updatedAt": 0, "state": state})
+
+
+def serve(store: str, artifacts: str, host: str, port: int) -> None:
+    """Serve until the process is ended. MLflow reads its settings from the environment, as its own command sets them."""
+    import uvicorn  # MLflow checks who asks only if it sees a server when it is imported
+    from mlflow.server import constants
+
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store
+    os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts
+    os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
+    from flask import Response
+    from mlflow.server import app as pages
+    from mlflow.server.fastapi_app import app
+
+    html = telling((Path(str(pages.static_folder)) / "index.html").read_text())
+    pages.view_functions["serve"] = lambda: Response(html, mimetype="text/html", headers={"Cache-Control": "no-store"})
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
