@@ -4,7 +4,7 @@
 #     snakemake --cores 8 all --config scale=smoke     seconds, checks the code path
 #
 # Any table or figure is a target of its own, e.g. paper_figures/laptop/figure4.pdf or results/laptop/tables/table1.md.
-configfile: "config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"  # also where `--directory` names another folder
 
 
 include: "workflow/Snakefile"

@@ -437,6 +437,7 @@ def test_environment_variables(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("DBBENCH_OFFLINE", "1")  # a data set that is not at hand is not fetched
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     refused(argv, says, capsys, root)

@@ -190,6 +190,11 @@ def test_all_is_what_runs_where_no_target_is_named(tarball: Path) -> None:
     assert re.search(r"\bfigure 1\b.*\breport 1\b", planned, re.DOTALL)
 
 
+def test_results_may_go_to_another_folder(tarball: Path, tmp_path: Path) -> None:
+    asked = ("-n", "--cores", "1", "--directory", str(tmp_path), "--config", "experiments=[figure4]")
+    assert re.search(r"\bfigure 1\b", run_in(tarball, tarball, *asked))
+
+
 def test_a_rule_graph_is_drawn_without_cores(tarball: Path) -> None:
     assert "digraph" in run_in(tarball, tarball, "--rulegraph", "--config", "experiments=[table1]")
 
