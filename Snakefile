@@ -8,3 +8,7 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/Snakefile"
+
+
+# `snakemake` alone means `snakemake all`; an included file cannot say so
+workflow.default_target = "all"

@@ -47,8 +47,9 @@ class Card:
 
 
 TEXT_NEEDS = (
-    "run where there is a network, or point DBBENCH_DATA at a folder with text/text8_slice.txt.xz, "
-    "text/wikitext2_{valid,test}.txt.xz and text/tinyshakespeare.txt.xz, which stand in for it under names of their own"
+    "run where there is a network, put the archive into a folder of the set's name below DBBENCH_DATA, or, but at scale paper, "
+    "put there text/text8_slice.txt.xz, text/wikitext2_{valid,test}.txt.xz and text/tinyshakespeare.txt.xz, which stand in for "
+    "it under names of their own"
 )
 
 CARDS: dict[str, Card] = {
@@ -108,23 +109,23 @@ CARDS: dict[str, Card] = {
             classes=200,
             mean=(0.4802, 0.4481, 0.3975),
             std=(0.2770, 0.2691, 0.2821),
-            needs="run once with a network and without DBBENCH_DATA, or point DBBENCH_DATA at a folder with "
-            "tiny_imagenet/train and tiny_imagenet/val, as the archive has them",
+            needs="run once with a network, or point DBBENCH_DATA at a folder with tiny_imagenet/train and tiny_imagenet/val, "
+            "as the archive has them, or with tiny_imagenet/tiny-imagenet-200.zip",
         ),
         Card(
             name="cifar10",
             title="CIFAR-10",
             kind="images",
             sizes={"train": 50000, "test": 10000},
-            source="torchvision.datasets.CIFAR10, which checks the archive, or $DBBENCH_DATA/cifar10/{train,test}.parquet",
+            source="www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz or $DBBENCH_DATA/cifar10/{train,test}.parquet",
             licence="none stated",
             citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
             image=(3, 32, 32),
             classes=10,
             mean=(0.4914, 0.4822, 0.4465),
             std=(0.2470, 0.2435, 0.2616),
-            needs="run once with a network and without DBBENCH_DATA, or point DBBENCH_DATA at a folder with "
-            "cifar10/train.parquet and cifar10/test.parquet",
+            needs="run once with a network, or point DBBENCH_DATA at a folder with "
+            "cifar10/train.parquet and cifar10/test.parquet, or cifar10/cifar-10-binary.tar.gz",
         ),
         Card(
             name="imagenet256_latents",
@@ -147,7 +148,7 @@ CARDS: dict[str, Card] = {
             title="CIFAR-100",
             kind="images",
             sizes={"train": 50000, "test": 10000},
-            source="torchvision.datasets.CIFAR100, or $DBBENCH_DATA/cifar100/{train,test}.parquet",
+            source="www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz or $DBBENCH_DATA/cifar100/{train,test}.parquet",
             licence="none stated",
             citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
             content_sha256="ce0fdc2ef1b2379910b9709a5d9ba8b9ab1dca6d7e25e3ca60cfdd5a63e8d75a",
@@ -156,7 +157,7 @@ CARDS: dict[str, Card] = {
             mean=(0.5071, 0.4867, 0.4408),
             std=(0.2675, 0.2565, 0.2761),
             needs="run once with a network, or point DBBENCH_DATA at a folder with "
-            "cifar100/train.parquet and cifar100/test.parquet",
+            "cifar100/train.parquet and cifar100/test.parquet, or cifar100/cifar-100-binary.tar.gz",
         ),
         Card(
             name="cpython",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """From the data and the tracking store to the evaluation of a run."""
-    commands.add("data", data).add_argument("name")
+    made = commands.add("data", data)
+    made.add_argument("name")
+    made.add_argument("--no-stand-in", action="store_true", help="fail where only a stand-in is to be had, as scale paper does")
     commands.add("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
     commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
     made = commands.add("judge-model", judge_model, scaled=True)
@@ -33,18 +36,35 @@ def _find(args: argparse.Namespace) -> tuple[Configuration, Path, Path]:
     from dbbench.runs.places import data_folder, run_folder
 
     configuration = find_configuration(args.scale, args.configuration)
-    return (
-        configuration,
-        run_folder(args.scale, configuration.name, args.seed),
-        data_folder(configuration.data.name),
-    )
+    source = data_folder(configuration.data.name)
+    _refuse_stand_in(args.scale, configuration, source)
+    return configuration, run_folder(args.scale, configuration.name, args.seed), source
+
+
+def _refuse_stand_in(scale: str, configuration: Configuration, source: Path) -> None:
+    """Where published numbers are comparable, the data must be the paper's; a profile computes on none."""
+    from dbbench.config import SCALES
+    from dbbench.files import read_json
+
+    card = source / "card.json"
+    if not SCALES[scale].comparable_to_paper or configuration.profile is not None or not card.exists():
+        return
+    name = read_json(card)["name"]
+    if name != configuration.data.name:
+        raise UserError(
+            f"{source}: holds {name}, which stands in for {configuration.data.name}; scale {scale} takes none: remove the "
+            "folder, and prepare it where the archive can be had"
+        )
 
 
 def data(args: argparse.Namespace) -> None:
     """Prepare a data set."""
+    from dbbench.data.download import NO_STAND_IN
     from dbbench.data.prepare import prepare
     from dbbench.runs.places import data_folder
 
+    if args.no_stand_in:
+        os.environ[NO_STAND_IN] = "1"
     prepare(args.name, data_folder(args.name))
 
 
@@ -95,7 +115,7 @@ def assemble(args: argparse.Namespace) -> None:
 
 
 def features(args: argparse.Namespace) -> None:
-    """Make the feature extractor that measures a configuration's images."""
+    """Make the feature extractor of a configuration."""
     from dbbench.config import find_configuration
     from dbbench.data import load
     from dbbench.devices import choose_device

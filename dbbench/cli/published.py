@@ -61,7 +61,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def keep(args: argparse.Namespace) -> None:
-    """Keep the results of a scale as reference results, and their findings in README."""
+    """Keep the results of a scale as reference, findings in README."""
     from dbbench.publish.reference import keep as run
 
     print(run(planned(args)))

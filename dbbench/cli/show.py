@@ -1,8 +1,9 @@
-"""`dbbench show`: blocks, grids and parameter counts, computed and not trained."""
+"""`dbbench show`: blocks, grids and parameter counts, computed and not trained; and the schemas of configuration files."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from dbbench.cli.commands import Commands, choices, default, print_result
@@ -10,11 +11,13 @@ from dbbench.errors import UserError
 
 
 def add_commands(commands: Commands) -> None:
-    """`show partition`, `show grid`, `show parameters`."""
+    """`show partition`, `show grid`, `show parameters`, and `schema`."""
     from dbbench.config import SamplerConfig
     from dbbench.config.architectures.mdm import MDMConfig
     from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
 
+    made = commands.add("schema", schema)
+    made.add_argument("folder", type=Path, nargs="?", default=Path("workflow/schemas"), help="default: %(default)s")
     kinds = commands.group("show", "Print a partition, a grid or parameter counts.", "what")
     made, law = kinds.add("partition", show_partition, json=True), DiffusionBlocksConfig
     made.add_argument("--blocks", type=int, required=True)
@@ -34,6 +37,13 @@ def add_commands(commands: Commands) -> None:
     which = made.add_mutually_exclusive_group(required=True)
     which.add_argument("--method")
     which.add_argument("--arm", help="a named arm of the experiment")
+
+
+def schema(args: argparse.Namespace) -> None:
+    """Write the JSON schemas of the configuration files."""
+    from dbbench.config.schema import write_schemas
+
+    print("\n".join(map(str, write_schemas(args.folder))))
 
 
 MOST_ROWS = 10_000

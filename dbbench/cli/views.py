@@ -55,7 +55,7 @@ def doctor(args: argparse.Namespace) -> None:
 
 
 def completion(args: argparse.Namespace) -> None:
-    """Print the completion of commands and options for a shell, to be evaluated or kept where the shell looks for it."""
+    """Print a shell's completion of commands and options."""
     import shtab
 
     from dbbench.cli import build_parser

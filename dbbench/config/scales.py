@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,27 @@ def _known(name: str) -> str:
     return name
 
 
+PROPERTIES = [field.name for field in fields(Scale) if field.type == "bool"]
+
+
 def _with_property(value: Any) -> Any:
     """Replace the name of a property by the names of the scales that have it."""
-    words = [field.name for field in fields(Scale) if field.type == "bool"]
     if not isinstance(value, str):
         return value
-    if value not in words:
-        raise ValueError(f"Input should be a list of scales, or a property of theirs: {_listed(words)}, got {value!r}")
+    if value not in PROPERTIES:
+        raise ValueError(f"Input should be a list of scales, or a property of theirs: {_listed(PROPERTIES)}, got {value!r}")
     return tuple(name for name, scale in SCALES.items() if getattr(scale, value))
 
 
 #: the name of a scale in the configuration; looked up when it is read, so an entry of SCALES is all there is to add
-ScaleName = Annotated[str, AfterValidator(_known)]
+ScaleName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": [*SCALES]})]
 #: names of scales, or the property they share: `judged` stands for every scale whose claims get verdicts
-ScaleNames = Annotated[tuple[ScaleName, ...], BeforeValidator(_with_property), Field(min_length=1)]
+ScaleNames = Annotated[
+    tuple[ScaleName, ...],
+    BeforeValidator(_with_property),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"enum": [*SCALES]}, "minItems": 1}, {"enum": PROPERTIES}]}),
+]
 
 
 def scales_that_need_a_gpu() -> str:

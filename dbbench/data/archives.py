@@ -1,13 +1,55 @@
-"""Unpacking archives from elsewhere: nothing is written outside the folder, no links, no more bytes than expected."""
+"""Archives from elsewhere: nothing is written outside the folder, no links, no more bytes than expected."""
 
 from __future__ import annotations
 
 import stat
+import tarfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 from dbbench.errors import UserError
+
+
+def read_zip(archive: Path, name: str, size: int) -> bytes:
+    """The one file `name` of a zip archive, of `size` bytes.
+
+    Raises:
+        UserError: no zip archive, no such file, or another size.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            _of_size(archive, name, file.getinfo(name).file_size, size)
+            return file.read(name)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise UserError(f"{archive}: not a zip archive with {name!r}, or damaged: {error}") from None
+
+
+def read_tar(archive: Path, sizes: Mapping[str, int]) -> dict[str, bytes]:
+    """The files of a compressed tar archive that `sizes` names, by name; nothing is unpacked.
+
+    Raises:
+        UserError: no tar archive, a file that is missing, is a link, or has another size.
+    """
+    try:
+        with tarfile.open(archive, "r:*") as file:
+            return {name: _read_member(archive, file, name, size) for name, size in sizes.items()}
+    except (tarfile.TarError, EOFError, OSError, KeyError) as error:
+        raise UserError(f"{archive}: not the tar archive expected, or damaged: {error}") from None
+
+
+def _read_member(archive: Path, file: tarfile.TarFile, name: str, size: int) -> bytes:
+    member = file.getmember(name)
+    content = file.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise UserError(f"{archive}: {name!r} is no plain file")
+    _of_size(archive, name, member.size, size)
+    return content.read()
+
+
+def _of_size(archive: Path, name: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise UserError(f"{archive}: {name!r} has {found} bytes, expected {expected}")
 
 
 def unpack_zip(archive: Path, folder: Path, wanted: Collection[str], most_bytes: int) -> None:

@@ -74,16 +74,26 @@ def _clean_commits(plan: Plan, root: Path) -> list[str]:
     return commits
 
 
+def finished_files(plan: Plan, root: Path = HERE) -> list[Path]:
+    """`kept_files`, all of which are there.
+
+    Raises:
+        UserError: a file of the run is missing.
+    """
+    files = list(kept_files(plan))
+    missing = [path for path in files if not (root / path).exists()]
+    if missing:
+        raise UserError(f"{missing[0]}: no such file ({len(missing)} missing); run `snakemake all` first")
+    return files
+
+
 def keep(plan: Plan, root: Path = HERE) -> Path:
     """Put the results of a scale in the place of the reference results, and their findings into README; gives the folder.
 
     Raises:
         UserError: a file of the run is missing, or a run was made from a tree with changes.
     """
-    files = list(kept_files(plan))
-    missing = [path for path in files if not (root / path).exists()]
-    if missing:
-        raise UserError(f"{missing[0]}: no such file ({len(missing)} missing); run `snakemake all` first")
+    files = finished_files(plan, root)
     commits = _clean_commits(plan, root)
     folder = REFERENCE / plan.scale
     shutil.rmtree(root / folder, ignore_errors=True)

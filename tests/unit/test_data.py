@@ -136,10 +136,14 @@ def test_unknown_and_unavailable_sets(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="unknown data set 'mnist'; known: "):
         prepare("mnist", tmp_path)
     monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=r"train\.parquet: no such file; run once with a network, or point DBBENCH_DATA"):
+    monkeypatch.setenv("DBBENCH_OFFLINE", "1")
+    with pytest.raises(UserError, match="not fetched, since DBBENCH_OFFLINE is set; run once with a network"):
         prepare("cifar100", tmp_path / "out")
     (tmp_path / "cifar100").mkdir()
     (tmp_path / "cifar100" / "train.parquet").write_bytes(b"<html>not found</html>")
+    with pytest.raises(UserError, match=r"test\.parquet: no such file"):
+        prepare("cifar100", tmp_path / "out")
+    (tmp_path / "cifar100" / "test.parquet").write_bytes(b"<html>not found</html>")
     with pytest.raises(UserError, match="not CIFAR-100 as a parquet file"):
         prepare("cifar100", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -45,6 +45,7 @@ LAYOUT = {
         "benchmarks",
         "CHANGELOG.md",
         "CITATION.cff",
+        "mkdocs.yml",
         "CONTRIBUTING.md",
         "LICENSE",
         "SECURITY.md",

@@ -1,4 +1,4 @@
-"""Text: normalisation, parts without overlap, byte pairs, storage, windows, downloads and what stands in for them."""
+"""Text: normalisation, parts without overlap, byte pairs, storage, windows, archives and what stands in for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbbench.cards import CARDS
+from dbbench.cli import main
 from dbbench.config import DataConfig
 from dbbench.data import cpython
-from dbbench.data.download import download, stand_in
+from dbbench.data.download import UnobtainableError, stand_in
 from dbbench.data.prepare import prepare
 from dbbench.data.sources import lm1b, openwebtext, text8
 from dbbench.data.text import (
@@ -180,54 +182,60 @@ def test_limit_is_in_windows(prepared: Path) -> None:
     assert data.facts.train == 30
 
 
-# --- downloads ---------------------------------------------------------------------------------------------------------
-
-
-def served(path: Path, content: bytes) -> tuple[str, str]:
-    path.write_bytes(content)
-    return path.as_uri(), hashlib.sha256(content).hexdigest()
-
-
-def test_downloads_are_checked(tmp_path: Path) -> None:
-    url, sha = served(tmp_path / "there", b"content")
-    assert download(url, tmp_path / "a", 7, sha, "").read_bytes() == b"content"
-    for size, expected in ((8, sha), (7, "0" * 64)):
-        with pytest.raises(UserError, match="expected"):
-            download(url, tmp_path / "b", size, expected, "")
-    assert not (tmp_path / "b").exists()
-    with pytest.raises(UserError, match="do this instead"):
-        download((tmp_path / "nowhere").as_uri(), tmp_path / "b", 7, sha, "do this instead")
+# --- archives ----------------------------------------------------------------------------------------------------------
 
 
 def test_text8_is_cut_in_its_usual_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DBBENCH_DATA", raising=False)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("text8", " anarchism " * 10)
-    url, sha = served(tmp_path / "text8.zip", buffer.getvalue())
-    for name, value in (("URL", url), ("SIZE", len(buffer.getvalue())), ("SHA256", sha)):
-        monkeypatch.setattr(text8, name, value)
-    monkeypatch.setitem(CARDS["text8"].sizes, "train", 90)
-    monkeypatch.setitem(CARDS["text8"].sizes, "validation", 10)
+    text = " anarchism " * 10
+    (tmp_path / "text8").mkdir()
+    with zipfile.ZipFile(tmp_path / "text8" / "text8.zip", "w") as file:
+        file.writestr("text8", text)
+    sha256 = hashlib.sha256((tmp_path / "text8" / "text8.zip").read_bytes()).hexdigest()
+    monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(text8, "ARCHIVE", replace(text8.ARCHIVE, sha256=sha256))
+    for part, size in (("train", 90), ("validation", 10), ("test", 10)):
+        monkeypatch.setitem(CARDS["text8"].sizes, part, size)
     parts = text8.make(tmp_path).parts
     assert [len(parts[p]) for p in ("train", "validation", "test")] == [90, 10, 10]
 
 
-def test_a_stand_in_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stand_in_has_its_own_name_and_is_never_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text").mkdir()
     text = " ".join(documents(50))
     (tmp_path / "text" / "text8_slice.txt.xz").write_bytes(lzma.compress(text.encode()))
     monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
-    prepare("text8", tmp_path / "prepared")
-    card = read_json(tmp_path / "prepared" / "card.json")
+    monkeypatch.setenv("DBBENCH_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results/data/text8"
+    assert main(["data", "text8"]) == 0
+    card = read_json(folder / "card.json")
     assert card["name"] == "text8_slice"
     assert "not text8" in card["title"]
-    assert load(tmp_path / "prepared", DataConfig(name="text8", window=8)).facts.name == "text8_slice"
-    with pytest.raises(UserError, match="unset DBBENCH_DATA"):
-        stand_in("tinyshakespeare.txt.xz")
+    assert load(folder, DataConfig(name="text8", window=8)).facts.name == "text8_slice"
+    missing = UnobtainableError("not to be had")
+    with pytest.raises(UserError, match="not to be had"):
+        stand_in("tinyshakespeare.txt.xz", missing)
     (tmp_path / "text" / "text8_slice.txt.xz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="damaged"):
-        stand_in("text8_slice.txt.xz")
+        stand_in("text8_slice.txt.xz", missing)
+
+
+def test_the_papers_scale_takes_no_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("DBBENCH_OFFLINE", "1")
+    monkeypatch.setenv("DBBENCH_NO_STAND_IN", "")  # set by the command, taken back after the test
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "text8_slice.txt.xz").write_bytes(lzma.compress(b"some text"))
+    assert main(["data", "text8", "--no-stand-in"]) == 2
+    assert "DBBENCH_OFFLINE is set" in capsys.readouterr().err
+    prepared = tmp_path / "results/data/text8"
+    prepared.mkdir(parents=True)
+    (prepared / "card.json").write_text('{"name": "text8_slice"}')
+    assert main(["train", "--scale", "paper", "--configuration", "table3/mdm", "--seed", "0"]) == 2
+    assert "holds text8_slice, which stands in for text8; scale paper takes none" in capsys.readouterr().err
 
 
 def archive(mode: str, files: dict[str, bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import stat
 import zipfile
@@ -48,7 +49,8 @@ def written(folder: Path, annotated: bool) -> Path:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = replace(CARDS["tiny_imagenet"], classes=3, sizes={"train": 3 * TRAIN, "test": 3 * TEST})
+    card = replace(CARDS["tiny_imagenet"], classes=3, sizes={"train": 3 * TRAIN, "test": 3 * TEST}, mean=(), std=())
+    monkeypatch.setenv("DBBENCH_OFFLINE", "1")
     monkeypatch.setitem(CARDS, "tiny_imagenet", card)
 
 
@@ -124,7 +126,7 @@ def one_fewer(folder: Path) -> None:
         (path_in_list, r"line 1: expected a file name"),
         (no_image, r"n01_0.JPEG: not an image"),
         (other_size, r"n01_0.JPEG: an image of 32 x 64, not 64 x 64"),
-        (one_fewer, "train has 35 samples, not 36"),
+        (one_fewer, "train has 11 to 12 images per class, expected 12"),
     ],
 )
 def test_what_is_not_tiny_imagenet_is_refused(
@@ -154,17 +156,18 @@ def zipped(path: Path, folder: Path) -> Path:
     return path
 
 
-def test_the_archive_is_fetched_once_checked_and_not_left_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = written(tmp_path / "made", annotated=True)
-    archive = zipped(tmp_path / "served.zip", folder)
-    monkeypatch.setattr(tiny_imagenet, "URL", archive.as_uri())
-    with pytest.raises(UserError, match="expected 248100043 bytes, 6198c8ae015e"):
-        tiny_imagenet.from_archive(tmp_path / "downloads")
-    assert list((tmp_path / "downloads").iterdir()) == []
-    shutil.copy(archive, tmp_path / "downloads" / "tiny-imagenet-200.zip")
-    arrays, expected = tiny_imagenet.from_archive(tmp_path / "downloads"), tiny_imagenet.from_folder(folder)
+def test_the_archive_is_checked_and_not_left_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, downloads = written(tmp_path / "made", annotated=True), tmp_path / "downloads"
+    downloads.mkdir()
+    archive = zipped(downloads / tiny_imagenet.ARCHIVE.name, folder)
+    monkeypatch.delenv("DBBENCH_DATA", raising=False)
+    with pytest.raises(UserError, match="remove it: not the content expected"):
+        tiny_imagenet.from_archive(downloads)
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(tiny_imagenet, "ARCHIVE", replace(tiny_imagenet.ARCHIVE, sha256=sha256))
+    arrays, expected = tiny_imagenet.from_archive(downloads), tiny_imagenet.from_folder(folder)
     assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
-    assert [p.name for p in (tmp_path / "downloads").iterdir()] == ["tiny-imagenet-200.zip"]
+    assert list(downloads.iterdir()) == [archive]
 
 
 def link() -> zipfile.ZipInfo:

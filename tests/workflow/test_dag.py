@@ -124,14 +124,91 @@ def test_a_deleted_file_is_made_again_and_nothing_else(finished: Path) -> None:
     assert "train " not in again.stdout
 
 
-def test_the_graph_is_planned_where_the_system_has_no_affinity(tmp_path: Path) -> None:
-    """As on macOS, whose os lacks sched_getaffinity."""
-    without = tmp_path / "without"
-    without.mkdir()
-    (without / "sitecustomize.py").write_text("import os\ndel os.sched_getaffinity\n")
-    done = snakemake(project(tmp_path / "suite"), "all", "-n", "--config", "experiments=[figure4]", path=without)
+def test_a_report_of_snakemake_has_every_table_and_figure(finished: Path) -> None:
+    done = snakemake(finished, "all", "--report", "shown.html", "--config", "experiments=[table1,figure4]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (finished / "shown.html").read_text()
+    results = json.loads(re.search(r"var results = (\{.*?\});?\s*$", page, re.MULTILINE)[1])
+    shown = {place: value for place, value in results.items()}
+    published = {f"results/smoke/tables/table1.{ending}" for ending in ("csv", "md")}
+    published |= {str(p.relative_to(finished)) for p in finished.glob("paper_figures/smoke/*.p[dn][fg]")}
+    published |= {f"results/smoke/{name}" for name in ("verdicts.csv", "verdicts.md", "budget.csv", "budget.md", "report.html")}
+    assert set(shown) == published
+
+
+@pytest.fixture
+def no_affinity(tmp_path: Path) -> Path:
+    """A Python whose os lacks sched_getaffinity, as on macOS."""
+    folder = tmp_path / "without"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import os\ndel os.sched_getaffinity\n")
+    return folder
+
+
+def test_the_graph_is_planned_where_the_system_has_no_affinity(no_affinity: Path, tmp_path: Path) -> None:
+    done = snakemake(project(tmp_path / "suite"), "all", "-n", "--config", "experiments=[figure4]", path=no_affinity)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"figure 1\b", done.stdout)
+
+
+def test_memory_is_read_where_the_system_has_no_affinity(no_affinity: Path) -> None:
+    code = "from dbbench.machine import peak_rss_bytes, processors; print(processors(), peak_rss_bytes())"
+    seen = {**environment(), "PYTHONPATH": f"{no_affinity}{os.pathsep}{environment()['PYTHONPATH']}"}
+    done = subprocess.run([sys.executable, "-c", code], env=seen, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, peak = map(int, done.stdout.split())
+    assert count == os.cpu_count()
+    assert peak > 1_000_000
+
+
+@pytest.fixture(scope="module")
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite as a tarball gives it, without git, in a folder whose name has blanks and letters beyond ASCII."""
+    folder = tmp_path_factory.mktemp("archive") / "ein Ordner für dbbench"
+    for name in ("config", "dbbench", "profiles", "snakemake_logger_plugin_dbbench", "workflow"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "Snakefile", folder)
+    return folder
+
+
+def run_in(folder: Path, suite: Path, *arguments: str) -> str:
+    """What Snakemake says in `folder` with the code of `suite`."""
+    seen = {**environment(), "PYTHONPATH": str(suite)}
+    done = subprocess.run([str(BIN / "snakemake"), *arguments], cwd=folder, env=seen, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_tarball_runs_from_a_path_with_blanks(tarball: Path) -> None:
+    target = "results/data/digits/arrays.safetensors"
+    run_in(tarball, tarball, "--cores", "1", target, "results/tracking.json", "--config", "scale=smoke")
+    assert (tarball / target).exists()
+
+
+def test_all_is_what_runs_where_no_target_is_named(tarball: Path) -> None:
+    planned = run_in(tarball, tarball, "-n", "--cores", "1", "--config", "experiments=[figure4]")
+    assert re.search(r"\bfigure 1\b.*\breport 1\b", planned, re.DOTALL)
+
+
+def test_a_rule_graph_is_drawn_without_cores(tarball: Path) -> None:
+    assert "digraph" in run_in(tarball, tarball, "--rulegraph", "--config", "experiments=[table1]")
+
+
+def test_another_workflow_takes_the_suite_as_a_module(tarball: Path, tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text(
+        f"""
+module dbbench:
+    snakefile: "{tarball}/workflow/Snakefile"
+    config: {{"scale": "smoke", "experiments": ["figure4"]}}
+
+use rule * from dbbench as dbbench_*
+
+rule mine:
+    default_target: True
+    input: rules.dbbench_all.input
+"""
+    )
+    assert re.search(r"dbbench_figure +1", run_in(tmp_path, tarball, "-n", "--cores", "1"))
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,8 @@ JUDGE_MODELS = {c.judge_model.name: c.judge_model for c in RUNS.values() if c.ju
 def judge_model_weights(wildcards):
     judge_model = RUNS[wildcards.configuration].judge_model
     return [] if judge_model is None else f"results/{SCALE}/judge_models/{judge_model.name}/model.safetensors"
+
+
+def shown(path, caption, **where):
+    """An output that `snakemake --report` shows, with the caption of workflow/report/."""
+    return report(path, caption=f"../report/{caption}.rst", **where)

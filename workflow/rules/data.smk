@@ -1,3 +1,7 @@
+# where published numbers are comparable, the data must be the paper's
+NO_STAND_IN = " --no-stand-in" if SCALES[SCALE].comparable_to_paper else ""
+
+
 rule data:
     output:
         "results/data/{name}/arrays.safetensors",
@@ -16,7 +20,7 @@ rule data:
         code=lambda w: code_hash(*data_entries(w.name)),
         card=lambda w: CARDS[w.name].identity,
     shell:
-        "dbbench data {wildcards.name} 2> {log}"
+        f"dbbench data {{wildcards.name}}{NO_STAND_IN} 2> {{log}}"
 
 
 rule tracking_store:

@@ -27,7 +27,9 @@ rule table:
     input:
         f"results/{SCALE}/cells/{{name}}.csv",
     output:
-        multiext(f"results/{SCALE}/tables/{{name}}", ".csv", ".md", ".tex"),
+        shown(f"results/{SCALE}/tables/{{name}}.csv", "table", category="Tables", labels={"table": "{name}", "as": "csv"}),
+        shown(f"results/{SCALE}/tables/{{name}}.md", "table", category="Tables", labels={"table": "{name}", "as": "md"}),
+        f"results/{SCALE}/tables/{{name}}.tex",
     log:
         f"results/{SCALE}/tables/{{name}}.log",
     benchmark:
@@ -44,6 +46,7 @@ rule table:
         planned=OF_ONE,
         code=code_hash(*publishing_entries("dbbench.publish.tables")),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json")),
+        title=lambda w: PLAN.experiments[w.name].title,
     shell:
         "dbbench table --experiment {wildcards.name} {params.planned} 2> {log}"
 
@@ -52,7 +55,9 @@ rule figure:
     input:
         lambda w: figure_inputs(alone(PLAN, owner(PLAN, w.name)), w.name),
     output:
-        multiext(f"paper_figures/{SCALE}/{{name}}", ".pdf", ".png", ".svg", ".csv"),
+        shown(f"paper_figures/{SCALE}/{{name}}.pdf", "figure", category="Figures", labels={"figure": "{name}", "as": "pdf"}),
+        shown(f"paper_figures/{SCALE}/{{name}}.png", "figure", category="Figures", labels={"figure": "{name}", "as": "png"}),
+        multiext(f"paper_figures/{SCALE}/{{name}}", ".svg", ".csv"),
     log:
         f"paper_figures/{SCALE}/logs/{{name}}.log",
     benchmark:
@@ -68,6 +73,7 @@ rule figure:
     params:
         planned=lambda w: f"{OF_ONE} --experiments {owner(PLAN, w.name)}",
         code=lambda w: code_hash(*publishing_entries(module_of(w.name, owner(PLAN, w.name)))),
+        caption=lambda w: get_figure(w.name, owner(PLAN, w.name)).caption,
     shell:
         "dbbench figure {wildcards.name} {params.planned} 2> {log}"
 
@@ -76,7 +82,8 @@ rule verdicts:
     input:
         ALL_CELLS,
     output:
-        multiext(f"results/{SCALE}/verdicts", ".csv", ".md"),
+        shown(f"results/{SCALE}/verdicts.csv", "verdicts", category="Findings", labels={"what": "verdicts", "as": "csv"}),
+        shown(f"results/{SCALE}/verdicts.md", "verdicts", category="Findings", labels={"what": "verdicts", "as": "md"}),
     log:
         f"results/{SCALE}/verdicts.log",
     benchmark:
@@ -99,7 +106,8 @@ rule budget:
     input:
         ALL_CELLS,
     output:
-        multiext(f"results/{SCALE}/budget", ".csv", ".md"),
+        shown(f"results/{SCALE}/budget.csv", "budget", category="Findings", labels={"what": "budget", "as": "csv"}),
+        shown(f"results/{SCALE}/budget.md", "budget", category="Findings", labels={"what": "budget", "as": "md"}),
     log:
         f"results/{SCALE}/budget.log",
     benchmark:
@@ -124,7 +132,7 @@ rule report:
         f"results/{SCALE}/verdicts.csv",
         f"results/{SCALE}/budget.csv",
     output:
-        f"results/{SCALE}/report.html",
+        shown(f"results/{SCALE}/report.html", "report", category="Findings", labels={"what": "report", "as": "html"}),
     log:
         f"results/{SCALE}/report.log",
     benchmark:

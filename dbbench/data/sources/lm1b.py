@@ -1,4 +1,4 @@
-"""The One Billion Word Benchmark by download, or a slice of Wikipedia where there is no network, as byte pairs (D21)."""
+"""The One Billion Word Benchmark from its archive, or a slice of Wikipedia where that is not to be had, as byte pairs (D21)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 from dbbench.cards import CARDS
-from dbbench.data.download import chunks, download, stand_in
+from dbbench.data.download import Archive, UnobtainableError, chunks, obtain, stand_in
 from dbbench.data.text import Corpus, bpe_corpus, encode_to_file, train_tokenizer
 
 NAME = "1-billion-word-language-modeling-benchmark-r13output"
-URL = f"http://www.statmt.org/lm-benchmark/{NAME}.tar.gz"
-SIZE, SHA256 = 1_792_209_805, "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e"
+ARCHIVE = Archive(
+    f"http://www.statmt.org/lm-benchmark/{NAME}.tar.gz",
+    "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e",
+    1_792_209_805,
+)
 LEARNT_FROM = 1_000_000  # sentences of which the byte pairs are learnt
 HELD_OUT = "heldout-monolingual.tokenized.shuffled/news.en.heldout-"
 
@@ -21,11 +24,11 @@ HELD_OUT = "heldout-monolingual.tokenized.shuffled/news.en.heldout-"
 def make(scratch: Path) -> Corpus:
     """Training sentences, the first held-out file for validation and the others for testing."""
     vocabulary = CARDS["lm1b"].classes
-    slice_ = stand_in("text8_slice.txt.xz")
-    if slice_ is not None:
-        made = bpe_corpus(chunks(slice_), vocabulary)
+    try:
+        archive = obtain(CARDS["lm1b"], ARCHIVE)
+    except UnobtainableError as missing:
+        made = bpe_corpus(chunks(stand_in("text8_slice.txt.xz", missing)), vocabulary)
         return Corpus(made.parts, made.tokenizer, "text8_slice_bpe")
-    archive = download(URL, scratch / "lm1b.tar.gz", SIZE, SHA256, CARDS["lm1b"].needs)
     return from_archive(archive, scratch, vocabulary)
 
 

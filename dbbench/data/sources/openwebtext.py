@@ -1,4 +1,4 @@
-"""OpenWebText by download, or WikiText-2 and Shakespeare where there is no network, as byte pairs (D21)."""
+"""OpenWebText from its archive, or WikiText-2 and Shakespeare where that is not to be had, as byte pairs (D21)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 from dbbench.cards import CARDS
-from dbbench.data.download import chunks, download, stand_in
+from dbbench.data.download import Archive, UnobtainableError, chunks, obtain, stand_in
 from dbbench.data.text import Corpus, bpe_corpus, encode_to_file, train_tokenizer
 
-URL = "https://zenodo.org/record/3834942/files/openwebtext.tar.xz"
-SIZE, SHA256 = None, "9fe39d154c5bc67da8c359415372b79510eb1e2edb0d035fe4f7fc3a732b9336"
+ARCHIVE = Archive(
+    "https://zenodo.org/record/3834942/files/openwebtext.tar.xz",
+    "9fe39d154c5bc67da8c359415372b79510eb1e2edb0d035fe4f7fc3a732b9336",
+)
 LEARNT_FROM = 200_000  # pages of which the byte pairs are learnt
 STAND_IN = ("wikitext2_valid.txt.xz", "wikitext2_test.txt.xz", "tinyshakespeare.txt.xz")
 
@@ -20,11 +22,12 @@ STAND_IN = ("wikitext2_valid.txt.xz", "wikitext2_test.txt.xz", "tinyshakespeare.
 def make(scratch: Path) -> Corpus:
     """Pages in the order of the archive: of each twenty one for validation and two (a tenth) for testing."""
     vocabulary = CARDS["openwebtext"].classes
-    texts = [stand_in(name) for name in STAND_IN]
-    if all(text is not None for text in texts):
-        made = bpe_corpus((c for text in texts for c in chunks(text or "")), vocabulary)
+    try:
+        archive = obtain(CARDS["openwebtext"], ARCHIVE)
+    except UnobtainableError as missing:
+        texts = [stand_in(name, missing) for name in STAND_IN]
+        made = bpe_corpus((c for text in texts for c in chunks(text)), vocabulary)
         return Corpus(made.parts, made.tokenizer, "wikitext2_shakespeare")
-    archive = download(URL, scratch / "openwebtext.tar.xz", SIZE, SHA256, CARDS["openwebtext"].needs)
     return from_archive(archive, scratch, vocabulary)
 
 

@@ -9,7 +9,6 @@ it. Training images come in turns, one of each class, so that a validation part 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,14 +17,16 @@ import numpy as np
 
 from dbbench.cards import CARDS
 from dbbench.data.archives import unpack_zip
-from dbbench.data.download import download
+from dbbench.data.content import check_statistics
+from dbbench.data.download import DOWNLOADS, Archive, given, obtain
 from dbbench.data.prepare import Array, Arrays
 from dbbench.errors import UserError
 
 NAME = "tiny_imagenet"
 ROOT = "tiny-imagenet-200"
-URL = f"http://cs231n.stanford.edu/{ROOT}.zip"
-SIZE, SHA256 = 248_100_043, "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+ARCHIVE = Archive(
+    f"http://cs231n.stanford.edu/{ROOT}.zip", "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821", 248_100_043
+)
 MOST_BYTES = 1 << 30  # the archive has a quarter of that
 ANNOTATIONS = "val_annotations.txt"
 
@@ -33,16 +34,18 @@ Labelled = Sequence[tuple[Path, int]]  # image files and their classes
 
 
 def make() -> Arrays:
-    """The parts as bytes: from `$DBBENCH_DATA/tiny_imagenet` where DBBENCH_DATA is set, else by download."""
-    given = os.environ.get("DBBENCH_DATA")
-    return from_folder(Path(given) / NAME) if given else from_archive(Path("results/data/downloads"))
+    """The parts as bytes: from `$DBBENCH_DATA/tiny_imagenet` where its folders are there, else from the archive."""
+    folder = given(NAME)
+    unpacked = folder is not None and any((folder / part).is_dir() for part in ("train", "val"))
+    arrays = from_folder(folder) if folder is not None and unpacked else from_archive(DOWNLOADS)
+    check_statistics(CARDS[NAME], arrays)
+    return arrays
 
 
 def from_archive(downloads: Path) -> Arrays:
-    """The parts of the archive, which is kept in `downloads` and fetched if it is not there; what is unpacked is not kept."""
-    archive = downloads / f"{ROOT}.zip"
-    if not archive.exists():  # a download is checked before it has its name
-        download(URL, archive, SIZE, SHA256, CARDS[NAME].needs)
+    """The parts of the archive; what is unpacked, below `downloads`, is not kept."""
+    archive = obtain(CARDS[NAME], ARCHIVE, downloads)
+    downloads.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=downloads) as scratch:
         unpack_zip(archive, Path(scratch), [f"{ROOT}/train", f"{ROOT}/val"], MOST_BYTES)
         return from_folder(Path(scratch) / ROOT)
