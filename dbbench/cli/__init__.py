@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from dbbench import __version__
-from dbbench.cli import bundles, jobs, memory, published, show, views
+from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
 from dbbench.errors import UserError
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
 
 DESCRIPTION = "A reproducibility benchmark of DiffusionBlocks. `snakemake --cores 8 all` runs it by means of these commands."
-GROUPS = (show, jobs, memory, published, views, bundles)
+GROUPS = (show, jobs, memory, cost, published, views, bundles)
 
 
 def build_parser() -> argparse.ArgumentParser:

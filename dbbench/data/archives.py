@@ -72,7 +72,7 @@ def unpack_zip(archive: Path, folder: Path, wanted: Collection[str], most_bytes:
             size = sum(e.file_size for e in entries)
             if size > most_bytes:
                 raise UserError(f"{archive}: {size} bytes when unpacked, expected at most {most_bytes}")
-            file.extractall(folder, entries)
+            file.extractall(folder, entries)  # nosec B202  # each entry is checked above
     except zipfile.BadZipFile as error:
         raise UserError(f"{archive}: not a zip archive, or damaged: {error}") from None
 

@@ -20,6 +20,11 @@ def data_folder(name: str, root: Path = HERE) -> Path:
     return root / "results" / "data" / name
 
 
+def counted_folder(root: Path = HERE) -> Path:
+    """What training steps take, counted for forecasts; all scales share it."""
+    return root / "results" / "counted"
+
+
 def scale_folder(scale: str, root: Path = HERE) -> Path:
     """Everything a scale makes but its figures."""
     return root / "results" / scale

@@ -1,0 +1,51 @@
+"""`dbbench cost`: what a plan will cost on a device, before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from dbbench.cli.commands import Commands, planned, print_result
+from dbbench.errors import UserError
+
+
+def add_commands(commands: Commands) -> None:
+    """`cost`: the plan, the device and how well it is used."""
+    made = commands.add("cost", cost, of_plan=True, json=True)
+    made.add_argument("--experiment", help="this experiment alone")
+    made.add_argument("--device", default="h100", help="h100, a100, rtx4090, or NAME=TFLOPS (default: h100)")
+    made.add_argument(
+        "--utilisation", type=float, default=0.4, help="share of the device's speed that is reached (default: 0.4)"
+    )
+    made.add_argument("--for", dest="limit", metavar="TIME", help="say which experiments fit, e.g. 10h or 90min")
+    made.add_argument("--total", action="store_true", help="print the total alone")
+
+
+def cost(args: argparse.Namespace) -> None:
+    """Forecast operations, memory, disk and hours of every arm; counted without a GPU, and kept for the next time."""
+    from dbbench.profiling.accelerators import accelerator
+    from dbbench.profiling.forecast import forecast, render, summary
+
+    if not 0 < args.utilisation <= 1:
+        raise UserError(f"--utilisation must lie in (0, 1], got {args.utilisation:g}")
+    device, limit = accelerator(args.device), None if args.limit is None else hours(args.limit)
+    if args.experiment:
+        args.experiments = [args.experiment]
+    found = forecast(planned(args), device, args.utilisation)
+    if args.json:
+        fits = {} if limit is None else {"fits": found.fitting(limit)}
+        print_result({**found.as_dict(), **fits}, True, str)
+    else:
+        print(summary(found) if args.total else render(found, limit))
+
+
+def hours(text: str) -> float:
+    """A time such as 10h, 2.5h, 90min or 3d in hours.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(d|h|min)", text)
+    if found is None or float(found[1]) == 0:
+        raise UserError(f"--for {text!r}: must be a time such as 10h, 90min or 3d")
+    return float(found[1]) * {"d": 24.0, "h": 1.0, "min": 1 / 60}[found[2]]

@@ -1,0 +1,57 @@
+"""What devices can do at most, by their data sheets, and how long work takes on them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dbbench.errors import UserError
+
+#: a share of the data sheet's speed that well-written training reaches
+UTILISATION = 0.4
+#: host time of a kernel that is launched one by one, seconds: small steps are bound by it, not by operations
+LAUNCH_SECONDS = 6e-6
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A device: 10^12 dense operations a second by precision (float32: with TF32 where it has it), and its memory."""
+
+    name: str
+    bfloat16: float
+    float32: float
+    gigabytes: float
+    launch_seconds: float = LAUNCH_SECONDS
+
+    def seconds(self, flops: float, kernels: float, precision: str, utilisation: float) -> float:
+        """How long so many operations take in so many kernels: what is slower, arithmetic or launching."""
+        speed = self.bfloat16 if precision == "bfloat16" else self.float32
+        return max(flops / (1e12 * speed * utilisation), kernels * self.launch_seconds)
+
+
+ACCELERATORS = {
+    device.name: device
+    for device in (
+        Accelerator("h100", 989.0, 494.7, 80.0),  # SXM5
+        Accelerator("a100", 312.0, 156.0, 80.0),  # SXM4
+        Accelerator("rtx4090", 165.2, 82.6, 24.0),
+    )
+}
+
+
+def accelerator(text: str) -> Accelerator:
+    """A known device, or NAME=TFLOPS for another one, whose memory is not known and taken for enough.
+
+    Raises:
+        UserError: neither.
+    """
+    if text in ACCELERATORS:
+        return ACCELERATORS[text]
+    name, _, speed = text.partition("=")
+    try:
+        teraflops = float(speed)
+    except ValueError:
+        teraflops = math.nan
+    if not name or not 0 < teraflops < math.inf:
+        raise UserError(f"--device {text!r}: must be one of {', '.join(ACCELERATORS)}, or NAME=TFLOPS, e.g. mine=50")
+    return Accelerator(name, teraflops, teraflops, math.inf, launch_seconds=0.0)
