@@ -143,7 +143,7 @@ def test_links_and_paths_exist(page: Path) -> None:
     missing = [link for link in links if not (page.parent / link).exists()]
     top = {p.name for p in ROOT.iterdir() if p.is_dir()}
     for span in spans(page):
-        generated = re.match(r"(results|paper_figures)/(?!reference|README)", span)
+        generated = re.match(r"(\.snakemake|results|paper_figures)/(?!reference|README)", span)
         literal = re.fullmatch(r"[\w./-]+", span) and span.partition("/")[0] in top and "/" in span
         if literal and not generated and not (ROOT / span).exists():
             missing.append(span)
