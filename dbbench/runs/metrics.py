@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dbbench.errors import UserError
-from dbbench.files import write_text
+from dbbench.files import write_text, writing
 from dbbench.runs.strict import Part, fitted, one_line, read, write
 
 METRICS, PROGRESS, STATE = "metrics.jsonl", "progress.json", "state"
@@ -41,13 +41,13 @@ def append(path: Path, step: int, metrics: Metrics) -> None:
     """Add a line.
 
     Raises:
-        UserError: a number is not finite.
+        UserError: a number is not finite, or the disk is full.
     """
     try:
         line = Line(step=step, metrics=metrics)
     except ValidationError as error:
         raise UserError(f"step {step}: {one_line(error)}; lower the learning rate or check the data") from None
-    with path.open("a") as file:
+    with writing(path), path.open("a") as file:
         file.write(json.dumps(line.model_dump()) + "\n")
 
 
