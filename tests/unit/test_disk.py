@@ -71,13 +71,10 @@ def test_other_errors_are_not_taken_for_the_disk_s(tmp_path: Path, monkeypatch: 
         main(["doctor"])
 
 
-def test_a_line_of_metrics_on_a_full_disk(tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("the system has no /dev/full")
-    (tmp_path / METRICS).symlink_to(full)
+def test_a_line_of_metrics_on_a_full_disk(small_disk: Path) -> None:
+    fill(small_disk)
     with pytest.raises(UserError, match=r"cannot write .*metrics\.jsonl: No space left on device; free some space"):
-        append(tmp_path / METRICS, 1, {"train/loss": 1.0})
+        append(small_disk / METRICS, 1, {"train/loss": 1.0})
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])

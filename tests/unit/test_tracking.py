@@ -307,25 +307,41 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("spoil", [delete, damage, no_database, empty], ids=lambda f: f.__name__)
-def test_a_store_that_is_lost_is_made_anew_from_the_files(
-    spoil: Callable[[Path], None], synced: Path, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def copied(synced: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project to spoil; a new store is a copy of an empty one, which MLflow takes seconds to make."""
     shutil.copytree(synced, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / ARTIFACTS)
-    file = tmp_path / "results/mlflow.db"
+
+    def create(uri: str, root: Path) -> None:
+        make_project(root, empty_store, make_plan())
+
+    monkeypatch.setattr(store, "create_store", create)
+    return tmp_path
+
+
+@pytest.mark.parametrize("spoil", [delete, damage, no_database, empty], ids=lambda f: f.__name__)
+def test_a_store_that_is_lost_is_made_anew_and_the_old_one_moved_aside(spoil: Callable[[Path], None], copied: Path) -> None:
+    file = copied / "results/mlflow.db"
     spoil(file)
-    spoilt = file.read_bytes() if file.exists() else None
-    counts = sync(plan, tmp_path)
-    said = capsys.readouterr().err
-    assert counts["rebuilt"] in said
+    spoilt = [file.read_bytes()] if file.exists() else []
+    said = rebuild(copied)
+    assert said is not None
+    assert said.startswith(f"{file} was ")
     assert "made anew from the files of the runs" in said
+    assert [p.read_bytes() for p in file.parent.glob("mlflow.db.damaged-*")] == spoilt
+    assert rebuild(copied) is None
+
+
+def test_a_sync_fills_a_store_that_was_damaged(
+    copied: Path, synced: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(copied / "results/mlflow.db")
+    counts = sync(plan, copied)
+    assert counts["rebuilt"] in capsys.readouterr().err
     assert counts["differs"] == []
     assert counts["created"] == counts["runs"] > 0
-    assert {k: r.data.metrics for k, r in runs(tmp_path).items()} == {k: r.data.metrics for k, r in runs(synced).items()}
-    kept = [p.read_bytes() for p in file.parent.glob("mlflow.db.damaged-*")]
-    assert kept == ([] if spoilt is None else [spoilt]), "what was there is moved aside"
-    assert "rebuilt" not in sync(plan, tmp_path)
+    assert {k: r.data.metrics for k, r in runs(copied).items()} == {k: r.data.metrics for k, r in runs(synced).items()}
 
 
 def test_a_write_that_a_kill_has_cut_off_is_rolled_back(synced: Path, plan: Plan, tmp_path: Path) -> None:
