@@ -1,11 +1,13 @@
 """Figures, the report and `why`, on synthetic run folders."""
 
+import io
 import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -20,8 +22,9 @@ from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
 from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.report import inline, write_report
+from dbbench.publish.style import PAGE, canvas, legend_above, plain_log
 from dbbench.publish.tables import write_table
-from dbbench.publish.vectors import shortened
+from dbbench.publish.vectors import shortened, vector
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
 from dbbench.runs.reading import runs_of
@@ -37,15 +40,25 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, plan) -> Path:
+def pictures() -> dict[str, Any]:
+    """What `project` draws, by name."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, plan, pictures) -> Path:
     """Everything published once; tests only read it."""
     root: Path = tmp_path_factory.mktemp("project")
     write_runs(plan, root)
     write_cells(plan, "table1", root)
     write_table(plan, "table1", root)
     write_verdicts(plan, root)
-    for name in FIGURES:
-        make_figure(plan, name, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "dbbench.publish.vectors.vector", lambda picture, name: pictures.setdefault(name, picture) and vector(picture, name)
+        )
+        for name in FIGURES:
+            make_figure(plan, name, root)
     write_budget(plan, root)
     write_report(plan, root)
     return root
@@ -70,7 +83,10 @@ def test_a_figure_is_pdf_png_svg_and_csv(project, name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_has_a_caption_and_its_inputs_exist(plan, project, name):
-    assert get_figure(name).caption.endswith(".")
+    figure = get_figure(name)
+    assert figure.caption.endswith(".")
+    assert 10 < len(figure.title) <= 90
+    assert not figure.title.endswith(".")
     inputs = figure_inputs(plan, name)
     assert all((project / path).exists() for path in inputs)
     assert bool(inputs) == (name != "figure4")
@@ -85,6 +101,37 @@ def test_a_figure_needs_no_more_than_its_inputs(plan, project, tmp_path, name):
     make_figure(plan, name, tmp_path)
     drawn = f"paper_figures/laptop/{name}.csv"
     assert (tmp_path / drawn).read_bytes() == (project / drawn).read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_of_a_figure_is_cut_off(project, pictures, name):
+    assert_whole(pictures[name])
+
+
+def assert_whole(picture):
+    """All that is drawn, legends and labels included, lies on the page."""
+    drawn, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
+    assert min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1) > -0.05  # inches; a legend has an invisible margin
+
+
+@pytest.mark.parametrize("letters", [4, 30, 60, 90])
+def test_a_legend_takes_as_many_columns_as_fit(letters):
+    picture = canvas(PAGE, 2.7, "")
+    axes = picture.subplots()
+    for number in range(5):
+        axes.plot([0, 1], [0, number], label=f"{number}".ljust(letters, "n"))
+    legend_above(picture, axes, 3)
+    picture.savefig(io.BytesIO())
+    assert_whole(picture)
+
+
+def test_an_axis_of_distances_close_to_each_other_has_ticks():
+    axes = canvas(PAGE, 2.7, "").subplots()
+    axes.plot([9.9, 11.2])
+    axes.set_yscale("log")
+    plain_log(axes.yaxis)
+    low, high = axes.get_ylim()
+    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 3
 
 
 def test_every_figure_module_belongs_to_an_experiment():
