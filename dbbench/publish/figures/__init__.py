@@ -148,9 +148,9 @@ def make_figure(plan: Plan, name: str, root: Path = HERE) -> Path:
 def _about(plan: Plan, experiment: str, name: str, figure: Figure) -> dict[str, str | None]:
     """What the PDF says of itself. Without a date, so that the same rows give the same bytes."""
     return {
-        "Title": f"{figure.title} ({name})",
+        "Title": figure.title,
         "Author": "dbbench",
         "Subject": figure.seen,
-        "Keywords": f"{plan.experiments[experiment].title}; scale {plan.scale}",
+        "Keywords": f"{name}, {experiment}, scale {plan.scale}",
         "CreationDate": None,
     }
