@@ -142,9 +142,12 @@ def test_what_differs_is_told_with_its_sign(exported: Path, bundle: Path) -> Non
 def test_a_cell_that_one_side_lacks_has_no_difference(exported: Path, bundle: Path) -> None:
     cells = bundle / "results/laptop/cells/table1.csv"
     cells.write_text("\n".join(line for line in cells.read_text().splitlines() if not line.startswith("t1.vit,")) + "\n")
-    found = compare(str(exported), str(bundle)).cells.set_index("cell")
+    compared = compare(str(exported), str(bundle))
+    found = compared.cells.set_index("cell")
     assert found.loc["t1.vit", "seeds_b"] == 0
     assert found["difference"].isna().sum() == 1
+    assert f"Only in {exported}: 1 cells of table1" in render(compared)
+    assert "0 have not" in render(compared)
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
