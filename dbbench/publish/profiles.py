@@ -80,11 +80,12 @@ def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
     return figure
 
 
-def swept_figure(sweep: str, x: str, label: str, caption: str) -> Figure:
+def swept_figure(sweep: str, x: str, label: str, title: str, caption: str) -> Figure:
     """The figure of a sweep: peak and reduction of each arm against the column `x`, which the axis calls `label`."""
     return Figure(
         lambda plan, experiment, root: swept(plan, experiment, root, sweep),
         lambda rows: lines(rows, x, label),
+        title,
         caption,
         needs=("evaluation.json",),
         numbers=SWEPT_NUMBERS,

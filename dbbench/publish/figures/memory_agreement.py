@@ -60,6 +60,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Peak memory of a training step, counted and executed",
     caption=(
         "Whether ways to know the peak of one training step agree: by the closed form, counted on fake tensors, counted on a "
         "step really executed in a fresh process, and as the rise of that process's resident memory; all over the count on "

@@ -55,6 +55,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Quality of text against the layers run and the iterations of the core",
     caption=(
         "Quality against the cost of training. Left: every layer run, forward once and backward twice, the runs of the core "
         "without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks are means, ticks "
