@@ -37,7 +37,8 @@ def images(curve: Curve) -> bytes:
 
     points = sorted(curve.points(), key=lambda p: int(p["index"]))
     of_one = max(Counter(p["index"] for p in points).values())
-    sheet = grid([picture(p["shape"], p["pixels"]) for p in points], of_one if of_one > 1 else ACROSS)
+    across = of_one if of_one > 1 else min(ACROSS, len(points))
+    sheet = grid([picture(p["shape"], p["pixels"]) for p in points], across)
     large = sheet.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(large[:, :, 0] if large.shape[2] == 1 else large)).save(stream, "PNG")
