@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,18 @@ from dbbench.config import Plan
 from dbbench.runs.records import Dataset
 from dbbench.tracking.overview import network_records, report_records, run_records
 from dbbench.tracking.records import LEVEL, TABLE, Points, Record, dataset_source, table_records
-from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, check_wanted, connect, experiment_id, reported, store_uri
+from dbbench.tracking.store import (
+    JUDGES,
+    RUN_TAG,
+    TABLES,
+    Client,
+    check_wanted,
+    connect,
+    experiment_id,
+    rebuild,
+    reported,
+    store_uri,
+)
 from dbbench.tracking.views import VIEWS, views_of
 
 ARTIFACTS_TAG = "dbbench.artifacts"
@@ -39,15 +51,19 @@ def sync(plan: Plan, root: Path | None = None, uri: str | None = None) -> dict[s
 
     Returns:
         Counts (`runs`, `created`, `completed`, `replaced`, `unchanged`, `points`, `points_written`, `artifacts_written`,
-        `only_in_store`) and `differs`: a line for each thing that could not be brought in line.
+        `only_in_store`) and `differs`: a line for each thing that could not be brought in line. `rebuilt` says what was wrong
+        with a store that had to be made anew.
 
     Raises:
         UserError: no store, another one than asked for, or it fails; what was sent stays, and the next sync completes it.
     """
     root = root or Path()
     check_wanted(root, uri or plan.tracking_uri)
+    if (rebuilt := rebuild(root)) is not None:
+        print(rebuilt, file=sys.stderr)
     with reported(store_uri(root)):
-        return _Sync(connect(root), plan, root).run()
+        counts = _Sync(connect(root), plan, root).run()
+    return counts if rebuilt is None else {**counts, "rebuilt": rebuilt}
 
 
 @dataclass
