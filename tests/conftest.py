@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from dbbench.config import Configuration, overlay
 from dbbench.data.prepare import prepare
+from dbbench.tracking import create_store
+from dbbench.tracking.store import MARKER
 
 torch.set_num_threads(1)
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests have stores of their own
 
 SMALL: dict[str, Any] = {
     "data": {"name": "digits", "validation": 197},
@@ -74,3 +79,15 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "digits"
     prepare("digits", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an empty MLflow store, made once for all test processes: MLflow takes seconds to make one. To copy."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    root = shared / "empty_store"
+    with FileLock(shared / "empty_store.lock"):
+        if not (root / MARKER).exists():  # written last
+            create_store(root=root)
+    return root
