@@ -21,6 +21,12 @@ LABELS = {
     "isolated": "isolated: one process per block",
     "isolated_checkpointing": "isolated, checkpointing",
 }
+#: rivals, which are counted at one size and not swept over blocks, layers and batches
+RIVALS = {
+    "greedy_blocks": "greedy blocks: one process",
+    "greedy_isolated": "greedy blocks: one process per block",
+    "forward_forward": "Forward-Forward: one process per layer",
+}
 #: arm -> whose colour and marker it has
 ROLE_OF = {
     "end_to_end": "end_to_end",
