@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbbench.config import Plan
+from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
 from dbbench.runs.reading import Run
@@ -20,17 +20,17 @@ COLUMNS = ("arm", "label", "role", "seed", "cost", "core_only", "cross_entropy",
 COSTS = {"cost": "training_layer_runs", "core_only": "training_core_runs"}
 
 
-def _point(run: Run) -> dict[str, float]:
+def _point(configuration: Configuration, run: Run) -> dict[str, float]:
     name = "figure recurrent_cost"
     # one run of the core at sigma_max is the prediction of DiffusionBlocks
-    predicts = "sigma_max" if run.record.method == "diffusion_blocks" else "default"
+    predicts = "sigma_max" if configuration.method.name == "diffusion_blocks" else "default"
     costs = {cost: run.value(metric, "default", "train", name)[0] for cost, metric in COSTS.items()}
     return {**costs, "cross_entropy": run.value("cross_entropy", predicts, "test", name)[0]}
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm and seed."""
-    return points_of_runs(plan, experiment, root, COLUMNS, lambda _, run: [_point(run)])
+    return points_of_runs(plan, experiment, root, COLUMNS, lambda configuration, run: [_point(configuration, run)])
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
@@ -61,7 +61,8 @@ FIGURE = Figure(
     draw,
     title="Cross-entropy against the layers run and the iterations of the core",
     caption=(
-        "Cross-entropy of the next token (of DiffusionBlocks: of one run at sigma_max) against the cost of training. Left: every layer run, forward once and backward twice, the runs of the core "
+        "Cross-entropy of the next token (of DiffusionBlocks: of one run at sigma_max) against the cost of training. "
+        "Left: every layer run, forward once and backward twice, the runs of the core "
         "without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks are means, ticks "
         "the seeds."
     ),
