@@ -11,6 +11,7 @@ from dbbench.judgement.estimators import Estimate
 ALPHA = 0.05
 Word = Literal["HOLDS", "FAILS", "NO DIFFERENCE", "UNDECIDED", "NOT TESTABLE", "NOT RUN", "REPRODUCED", "NOT REPRODUCED", "SEE"]
 Range = tuple[float, float]
+ELSEWHERE = "fails at another budget"
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -85,7 +86,7 @@ def headline(word: Word, budget: Mapping[str, Word]) -> tuple[Word, str]:
     """A quality claim with its companions at other budgets (equal steps, shallow_long): it holds only if none of them fails."""
     failed = [name for name, other in budget.items() if other == "FAILS"]
     if word == "HOLDS" and failed:
-        return "FAILS", f"fails at another budget: {', '.join(failed)}"
+        return "FAILS", f"{ELSEWHERE}: {', '.join(failed)}"
     return word, ""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dbbench.config import Plan
 from dbbench.judgement.judge import Verdict
+from dbbench.judgement.words import ELSEWHERE
 from dbbench.publish.verdicts import SOURCES, Judged, as_text, judgements, seeds_text, shown, verdicts_of
 from dbbench.runs.places import HERE, scale_folder, table_file, verdicts_file
 
@@ -76,6 +77,8 @@ def sentence(verdict: Verdict) -> str:
     """A claim, its word and its numbers, to be read alone."""
     numbers = "; ".join(filter(None, (shown(verdict), seeds_text(verdict))))
     why = f" because {verdict.reason}" if verdict.word in ("NOT TESTABLE", "NOT RUN") else ""
+    elsewhere = [part for part in verdict.reason.split("; ") if part.startswith(ELSEWHERE)]  # its own numbers may say otherwise
+    why = f" because it {elsewhere[0]}" if elsewhere else why
     return f"{verdict.claim.statement} ({verdict.claim.claim}): **{verdict.says}**{why}{f' ({numbers})' if numbers else ''}."
 
 
