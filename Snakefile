@@ -4,7 +4,11 @@
 #     snakemake --cores 8 all --config scale=smoke     seconds, checks the code path
 #
 # Any table or figure is a target of its own, e.g. paper_figures/laptop/figure4.pdf or results/laptop/tables/table1.md.
-configfile: f"{workflow.basedir}/config/config.yaml"  # also where `--directory` names another folder
+import os
+
+
+# a folder that `--directory` names may have a configuration of its own
+configfile: "config/config.yaml" if os.path.exists("config/config.yaml") else f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/Snakefile"
