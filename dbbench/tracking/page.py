@@ -43,7 +43,9 @@ def application(store: str, artifacts: str) -> ASGIApplication:
     from dbbench.tracking.passage import passage
     from dbbench.tracking.store import SERVERS
 
-    return passage(store, telling) if store.startswith(SERVERS) else own_server(store, artifacts)
+    if store.startswith(SERVERS):
+        return cast("ASGIApplication", passage(store, telling))
+    return own_server(store, artifacts)
 
 
 def own_server(store: str, artifacts: str) -> ASGIApplication:

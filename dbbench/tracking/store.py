@@ -134,9 +134,9 @@ def check_address(uri: str, setting: str) -> None:
 
 def shown(uri: str) -> str:
     """An address without the user and password that it may hold."""
-    before, _, rest = uri.partition("://")
+    before, colon, rest = uri.partition("://")
     host, slash, path = rest.partition("/")
-    return f"{before}://{host.rpartition('@')[2]}{slash}{path}"
+    return f"{before}{colon}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def sqlite_file(uri: str, root: Path) -> Path | None:
