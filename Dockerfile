@@ -1,5 +1,5 @@
 # The suite with everything it needs, at the pinned versions. Without a GPU:
-#     docker build -t dbbench .
+#     docker build -t dbbench --build-arg CPU_INDEX=URL .     (URL: PyTorch's index of wheels for the CPU)
 # For NVIDIA GPUs (the builds of PyPI bring CUDA's libraries; the host needs the driver and NVIDIA's container toolkit):
 #     docker build -t dbbench:cuda --build-arg TORCH=cuda .
 # How to run them, also with Apptainer and on a cluster: docs/containers.md.
@@ -12,7 +12,9 @@ WORKDIR /dbbench
 COPY constraints.txt ./
 
 FROM base AS torch-cpu
-RUN pip install --no-deps --index-url https://download.pytorch.org/whl/cpu $(grep -E '^torch(vision)?==' constraints.txt)
+# PyTorch's index of wheels for the CPU, as its installation page names it
+ARG CPU_INDEX
+RUN pip install --no-deps --index-url "${CPU_INDEX:?--build-arg CPU_INDEX=... names the index of CPU wheels}" $(grep -E '^torch(vision)?==' constraints.txt)
 
 FROM base AS torch-cuda
 RUN pip install -c constraints.txt $(grep -E '^torch(vision)?==' constraints.txt)

@@ -18,7 +18,7 @@ from dbbench.plugins import PACKAGE
 from dbbench.processes import WORKFLOW
 
 SUITE = PACKAGE.parent
-LOG = "snakemake.log"
+LOG = "workflow.log"
 #: what a workflow tells its jobs, which a workflow within a job must not hear
 TOLD = (WORKFLOW, PLANNED_PACKAGE, "DBBENCH_CODE")
 #: seconds that a job may outlive its workflow
@@ -68,7 +68,7 @@ def prepare(folder: Path) -> Path:
 
 
 def start(folder: Path, asked: Asked, cores: int) -> subprocess.Popen[str]:
-    """The one command, in a process group of its own; what it says is added to snakemake.log of the folder."""
+    """The one command, in a process group of its own; what it says is added to workflow.log of the folder."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SUITE / "Snakefile"), "--directory", str(folder)]
     command += ["--cores", str(cores), *asked.arguments]
     with (folder / LOG).open("a") as log:

@@ -97,7 +97,7 @@ def legend_of(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], 
 
 def _fitting(labels: Sequence[str], columns: int, points: float) -> int:
     """At most `columns` columns of a legend, filled one after the other, that `points` have room for."""
-    for number in range(columns, 1, -1):
+    for number in range(min(columns, len(labels)), 1, -1):
         down = -(-len(labels) // number)
         widest = [max(map(len, labels[at : at + down])) for at in range(0, len(labels), down)]
         if sum(LEGEND_HANDLE + LEGEND_LETTER * letters for letters in widest) <= points:

@@ -377,8 +377,6 @@ FILES: list[tuple[str, Edit, list[str], str]] = [
         CELLS_VIT,
         "evaluation.json: lacks rows.0",
     ),
-    ("store no database", text("results/mlflow.db", "x" * 5000), ["sync", *AT, *ONE], "mlflow.db: not a tracking store"),
-    ("store gone", gone("results/mlflow.db"), ["sync", *AT, *ONE], "no tracking store"),
     ("marker a list", text("results/tracking.json", "[]"), ["sync", *AT, *ONE], "tracking.json"),
     ("marker of nothing", text("results/tracking.json", "{}"), ["sync", *AT, *ONE], "tracking.json"),
 ]

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import pandas as pd
 import pytest
 from publish_fixtures import published, table1_plan, write_runs
@@ -24,7 +25,7 @@ from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
 from dbbench.publish.report import inline, write_report
-from dbbench.publish.style import PAGE, canvas, legend_above, plain_log
+from dbbench.publish.style import PAGE, STYLE, canvas, legend_above, plain_log
 from dbbench.publish.vectors import shortened
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
@@ -93,13 +94,14 @@ def test_nothing_of_a_figure_is_cut_off(project):
 
 @pytest.mark.parametrize("letters", [4, 30, 60, 90])
 def test_a_legend_takes_as_many_columns_as_fit(letters):
-    picture = canvas(PAGE, 2.7, "")
-    axes = picture.subplots()
-    for number in range(5):
-        axes.plot([0, 1], [0, number], label=f"{number}".ljust(letters, "n"))
-    legend_above(picture, axes, 3)
-    picture.savefig(io.BytesIO())
-    drawn = picture.get_tightbbox()
+    with matplotlib.rc_context(STYLE):
+        picture = canvas(PAGE, 2.7, "")
+        axes = picture.subplots()
+        for number in range(5):
+            axes.plot([0, 1], [0, number], label=f"{number}".ljust(letters, "n"))
+        legend_above(picture, axes, 3)
+        picture.savefig(io.BytesIO())
+        drawn = picture.get_tightbbox()
     assert drawn.x0 > -0.05
     assert drawn.x1 < PAGE + 0.05
 
