@@ -178,7 +178,7 @@ def test_a_run_that_differs_is_refused_and_kept(
 
 def test_a_workflow_that_fails_is_one_line(workflow: Callable[[str], Path]) -> None:
     folder = workflow("raise SystemExit(1)")
-    with pytest.raises(UserError, match=r"ended before it could be killed: .*killed/snakemake\.log says why"):
+    with pytest.raises(UserError, match=r"ended before it could be killed: .*killed/workflow\.log says why"):
         certify.certify(Asked("smoke", ("table1",)), 2, 1, folder)
     with pytest.raises(UserError, match="exists already; name a folder that is not there yet"):
         certify.certify(Asked("smoke", ("table1",)), 2, 1, folder)

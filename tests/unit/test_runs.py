@@ -282,7 +282,7 @@ def test_a_number_that_is_not_finite_is_never_written(value: float, tmp_path: Pa
         found.add("accuracy_percent", value)
     with pytest.raises(UserError, match=r"curve c: rows\.0\.0: holds a number"):
         found.curve("c", ["a"], [[value]])
-    with pytest.raises(UserError, match="the gradient_norm is .* at step 5"):
+    with pytest.raises(UserError, match=r"the gradient_norm is .* at step 5"):
         metrics.append(tmp_path / "metrics.jsonl", 5, {"gradient_norm": value})
     assert not list(tmp_path.iterdir())
 
