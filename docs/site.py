@@ -20,7 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = Path("results/reference")
 NOTEBOOK = Path("docs/results.ipynb")
 SCALE = "laptop"
-PAGES = ("*.md", "docs/*.md", "config/*.md", "results/*.md", "paper_figures/*.md", "benchmarks/**/*.md", f"{REFERENCE}/**/*.md")
+PAGES = (
+    "*.md",
+    "docs/**/*.md",
+    "config/*.md",
+    "results/*.md",
+    "paper_figures/*.md",
+    "benchmarks/**/*.md",
+    f"{REFERENCE}/**/*.md",
+)
 LINK = re.compile(r"\[([^\]\[]*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 LOADED = re.compile(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?https?:|<link[^>]*\srel=[\"']?stylesheet[^>]*https?:")
 

@@ -102,7 +102,7 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
         shutil.copy(root / path, root / kept_as(path))
     write_durations(root / folder / DURATIONS, measured_here(plan.scale, work_of_trainings(plan), root))
     text = summary(plan, find(plan, root), commits)
-    write_text(root / folder / FINDINGS, text)
+    write_text(root / folder / FINDINGS, text.replace(f"{folder.as_posix()}/", ""))  # links of a page lead on from its folder
     if (root / "README.md").exists():
         readme = (root / "README.md").read_text()
         write_text(root / "README.md", BLOCK.sub(lambda found: found[1] + text + found[2], readme))
