@@ -182,7 +182,7 @@ def test_a_workflow_that_fails_is_one_line(workflow: Callable[[str], Path]) -> N
         certify.certify(Asked("smoke", ("table1",)), 2, 1, folder)
     with pytest.raises(UserError, match="exists already; name a folder that is not there yet"):
         certify.certify(Asked("smoke", ("table1",)), 2, 1, folder)
-    with pytest.raises(UserError, match=r"the workflow failed: .*snakemake\.log says where"):
+    with pytest.raises(UserError, match=r"the workflow failed: .*workflow\.log says where"):
         trials.finish(folder / "killed", Asked("smoke"), 1)
 
 
