@@ -26,7 +26,7 @@ from typing import Any
 
 from dbbench.config import Configuration, Plan, find_configuration, load_plan, load_suite
 from dbbench.runs.places import data_folder, run_folder
-from dbbench.runs.records import Identity, read_logged
+from dbbench.runs.records import identity_of, read_logged
 
 SCALE = "smoke"
 WORKER = "worker"
@@ -63,15 +63,7 @@ def work(root: Path, seed: int, steps: int, live: bool) -> dict[str, float]:
 
     configuration, clock = configured(steps), Clock()
     folder = run_folder(SCALE, configuration.name, seed, root)
-    identity = Identity(
-        name=configuration.name,
-        scale=SCALE,
-        seed=seed,
-        block=None,
-        architecture=configuration.architecture,
-        configuration=configuration.model_dump(mode="json"),
-    )
-    log = LiveLog(folder, identity, delay_s=0.0 if live else float("inf"))
+    log = LiveLog(folder, identity_of(configuration, SCALE, seed), delay_s=0.0 if live else float("inf"))
     train(configuration, SCALE, seed, folder, data_folder("digits", root), offer=clock.timed(log.offer))
     clock.timed(log.close)()
     record = json.loads((folder / "run.json").read_text())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbbench.runs.places import configuration_folder
-from dbbench.runs.records import Cost, Identity
+from dbbench.runs.records import Cost, identity_of
 from dbbench.tracking import LiveLog
 from dbbench.training.run import train
 
@@ -23,15 +23,7 @@ def train_tracked(
     Raises:
         UserError: unusable data, output or block; TrainingDivergedError: a loss that is not finite.
     """
-    identity = Identity(
-        name=configuration.name,
-        scale=scale,
-        seed=seed,
-        block=block,
-        architecture=configuration.architecture,
-        configuration=configuration.model_dump(mode="json"),
-    )
-    with LiveLog(folder, identity) as live:
+    with LiveLog(folder, identity_of(configuration, scale, seed, block)) as live:
         train(configuration, scale, seed, folder, data_folder, block=block, offer=live.offer, cost=cost_of(scale))
 
 

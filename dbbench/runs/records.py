@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.runs.metrics import METRICS, Line, read_whole
 from dbbench.runs.places import told_by
 from dbbench.runs.strict import Moment, Part, Tree, check_seal, fitted, write_sealed
+
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
 
 RUN, WEIGHTS = "run.json", "model.safetensors"
 
@@ -75,6 +78,18 @@ class Identity(Part):
         """<scale>/<configuration>/seed<k>[/block<b>]: how a run is known outside its folder."""
         key = f"{self.scale}/{self.name}/seed{self.seed}"
         return key if self.block is None else f"{key}/block{self.block}"
+
+
+def identity_of(configuration: Configuration, scale: str, seed: int, block: int | None = None) -> Identity:
+    """What is known of a run of the configuration, or of one block of it."""
+    return Identity(
+        name=configuration.name,
+        scale=scale,
+        seed=seed,
+        block=block,
+        architecture=configuration.architecture,
+        configuration=configuration.model_dump(mode="json"),
+    )
 
 
 class StepCost(Part):

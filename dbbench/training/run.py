@@ -30,6 +30,7 @@ from dbbench.runs.records import (
     Trained,
     check_weights,
     file_sha256,
+    identity_of,
     read_trained,
     write_run,
 )
@@ -150,12 +151,7 @@ def validation(method: Method, data: Data, configuration: Configuration) -> Call
 def describe(configuration: Configuration, scale: str, seed: int, block: int | None) -> dict[str, Any]:
     """What run.json says of a run before it has run."""
     return {
-        "name": configuration.name,
-        "scale": scale,
-        "seed": seed,
-        "block": block,
-        "architecture": configuration.architecture,
-        "configuration": configuration.model_dump(mode="json"),
+        **identity_of(configuration, scale, seed, block).model_dump(),
         "command": command(),
         **commit(),
         "versions": versions(),

@@ -47,12 +47,7 @@ def write_run(folder: Path, configuration: Configuration, scale: str, seed: int,
     """run.json and metrics.jsonl; those of a joined run lie in its block folders."""
     joined = configuration.isolated and block is None
     run = Trained(
-        name=configuration.name,
-        scale=scale,
-        seed=seed,
-        block=block,
-        architecture=configuration.architecture,
-        configuration=configuration.model_dump(mode="json"),
+        **records.identity_of(configuration, scale, seed, block).model_dump(),
         command="dbbench train",
         commit="0123456789abcdef",
         dirty=False,
