@@ -15,22 +15,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("arm", "label", "role", "seed", "cost", "core_only", "cross_entropy", "scale", "dataset", "run")
-
-
 COSTS = {"cost": "training_layer_runs", "core_only": "training_core_runs"}
 
 
-def _point(configuration: Configuration, run: Run) -> dict[str, float]:
+def _points(configuration: Configuration, run: Run) -> list[dict[str, float]]:
     name = "figure recurrent_cost"
     # one run of the core at sigma_max is the prediction of DiffusionBlocks
     predicts = "sigma_max" if configuration.method.name == "diffusion_blocks" else "default"
     costs = {cost: run.value(metric, "default", "train", name)[0] for cost, metric in COSTS.items()}
-    return {**costs, "cross_entropy": run.value("cross_entropy", predicts, "test", name)[0]}
+    return [{**costs, "cross_entropy": run.value("cross_entropy", predicts, "test", name)[0]}]
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per arm and seed."""
-    return points_of_runs(plan, experiment, root, COLUMNS, lambda configuration, run: [_point(configuration, run)])
+    return points_of_runs(plan, experiment, root, COLUMNS, _points)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
