@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from dbbench.config import Configuration, overlay
 from dbbench.data.prepare import prepare
 
 torch.set_num_threads(1)
+
+# the same examples each time, and however long they take on a busy machine
+settings.register_profile("reproducible", deadline=None, derandomize=True)
+settings.load_profile("reproducible")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of the workflow first, whose jobs need all cores and would be waited for at the end; then those of most tests."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.parent.name != "workflow", -sizes[item.path], item.path))
+
 
 SMALL: dict[str, Any] = {
     "data": {"name": "digits", "validation": 197},
@@ -48,8 +63,19 @@ def small(*over: dict[str, Any]) -> Configuration:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a data set by its name, prepared once. Tests read it and leave it as it is."""
+    root = tmp_path_factory.mktemp("data")
+
+    @cache
+    def made(name: str) -> Path:
+        prepare(name, root / name)
+        return root / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def digits(data_of: Callable[[str], Path]) -> Path:
     """The prepared digits."""
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    prepare("digits", folder)
-    return folder
+    return data_of("digits")

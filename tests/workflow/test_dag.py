@@ -110,7 +110,7 @@ def test_the_tracking_store_agrees_with_the_files(finished: Path) -> None:
     assert counts["points"] > 0
 
 
-@pytest.mark.parametrize("asked", ["table1,figure4", "figure4,table1", "figure4"])
+@pytest.mark.parametrize("asked", ["figure4,table1", "figure4"])
 def test_a_second_run_has_nothing_to_do_and_a_smaller_one_overwrites_nothing(finished: Path, asked: str) -> None:
     again = snakemake(finished, "all", "-n", "--config", f"experiments=[{asked}]")
     assert again.returncode == 0
@@ -222,8 +222,6 @@ rule mine:
     ("arguments", "says"),
     [
         (["all", "--config", "scal=smoke"], "scal: Extra inputs are not permitted; it may be one of: scale, seeds"),
-        (["all", "--config", "scale=huge"], "scale: Input should be 'smoke', 'laptop', 'gpu' or 'paper'"),
-        (["all", "--config", "experiments=[table0]"], "unknown experiment 'table0'; known: "),
         (["paper_figures/smoke/figure44.pdf"], "figure44.pdf"),
     ],
 )
