@@ -113,7 +113,7 @@ def dry_run(words: list[str], folder: Path) -> str:
     if "--profile" in words:
         words = [*words, "--executor", "local", "--default-storage-provider", "none"]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *words, "-n"], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "snakemake", *words, "-n"], cwd=folder, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
