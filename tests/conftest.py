@@ -18,7 +18,7 @@ from dbbench.data.prepare import prepare
 torch.set_num_threads(1)
 
 # the same examples each time, and however long they take on a busy machine
-settings.register_profile("reproducible", deadline=None, derandomize=True)
+settings.register_profile("reproducible", max_examples=60, deadline=None, derandomize=True)
 settings.load_profile("reproducible")
 
 
