@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import random
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,13 +21,6 @@ torch.set_num_threads(1)
 # the same examples each time, and however long they take on a busy machine
 settings.register_profile("reproducible", max_examples=60, deadline=None, derandomize=True)
 settings.load_profile("reproducible")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of the workflow first, whose jobs need all cores and would be waited for at the end; then those of most tests."""
-    sizes = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.parent.name != "workflow", -sizes[item.path], item.path))
-
 
 SMALL: dict[str, Any] = {
     "data": {"name": "digits", "validation": 197},
@@ -60,6 +54,29 @@ def small(*over: dict[str, Any]) -> Configuration:
     for layer in over:
         merged = overlay(merged, layer)
     return Configuration.model_validate(merged)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the files, and the tests of each, in a random order")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files of the workflow first, whose jobs need all cores and would be waited for at the end; then those of most tests.
+
+    Or at random, in the same order for every worker: that of the seed. Tests of a file stay together, for it has fixtures of
+    its own.
+    """
+    files: dict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        files[item.path].append(item)
+    groups = sorted(files.values(), key=lambda group: (group[0].path.parent.name != "workflow", -len(group)))
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        draw = random.Random(seed)
+        draw.shuffle(groups)
+        for group in groups:
+            draw.shuffle(group)
+    items[:] = [item for group in groups for item in group]
 
 
 @pytest.fixture(scope="session")
