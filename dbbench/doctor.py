@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -24,7 +23,7 @@ from dbbench.config import scales_that_need_a_gpu
 from dbbench.errors import UserError
 from dbbench.machine import processors
 from dbbench.runs.places import data_folder
-from dbbench.tracking.store import HOW_TO_CREATE, MARKER, marked_uri, sqlite_file
+from dbbench.tracking.store import HOW_TO_CREATE, MARKER, marked_uri, shown, sqlite_file
 from dbbench.weights import WEIGHTS, Weights
 
 PROFILES = {"default": "every run", "gpu": "a host with GPUs", "slurm": "a SLURM cluster", "kubernetes": "a Kubernetes cluster"}
@@ -183,8 +182,7 @@ def _tracking(root: Path) -> Check:
     file = sqlite_file(uri, root)
     if file is not None and not file.exists():
         return Check("MLflow store", None, f"{file} is gone: {HOW_TO_CREATE}, then `dbbench sync` fills it")
-    shown = uri if file is not None else f"{urlsplit(uri).scheme}://{urlsplit(uri).netloc.rpartition('@')[2]}"
-    return Check("MLflow store", shown)
+    return Check("MLflow store", shown(uri))
 
 
 def _profile(name: str, use: str, root: Path) -> Check:

@@ -15,24 +15,21 @@ from pathlib import Path
 from dbbench.config import Plan, SuiteConfig
 from dbbench.errors import UserError
 from dbbench.tracking.page import link
-from dbbench.tracking.store import ARTIFACTS, SERVERS, store_uri
+from dbbench.tracking.store import ARTIFACTS, check_answers, check_wanted, store_uri
 
 HOST = "127.0.0.1"
 
 
 def ui(suite: SuiteConfig | Plan, port: int = 5000, open_browser: bool = True, root: Path | None = None) -> None:
-    """Serve MLflow's page on this machine until Ctrl-C; where the store is a server, only say its address.
+    """Serve MLflow's page on this machine until Ctrl-C, also where the store is a server.
 
     Raises:
-        UserError: no store yet, or the port is taken.
+        UserError: no store yet, another one than asked for, a server that does not answer, or a port that is taken.
     """
     root = root or Path()
-    uri = store_uri(root, suite.tracking_uri)
-    if uri.startswith(SERVERS):
-        print(link(uri))
-        if open_browser:
-            webbrowser.open(link(uri))
-        return
+    check_wanted(root, suite.tracking_uri)
+    uri = store_uri(root)
+    check_answers(uri)
     check_port(port)
     address = link(f"http://{HOST}:{port}")
     print(f"{address}   (Ctrl-C ends it)", flush=True)

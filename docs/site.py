@@ -78,7 +78,7 @@ def gallery() -> str:
             about = get_figure(figure, name)
             stem = f"../{REFERENCE}/{SCALE}/figures/{figure}"
             picture = "svg" if (ROOT / REFERENCE / SCALE / "figures" / f"{figure}.svg").exists() else "png"
-            lines += [f"![{about.seen}]({stem}.{picture})".replace("\n", " "), "", about.caption, ""]
+            lines += [f"### {about.title}", "", f"![{about.seen}]({stem}.{picture})".replace("\n", " "), "", about.caption, ""]
             lines += [f"[numbers]({stem}.csv), [PDF]({stem}.pdf)", ""]
     return "\n".join(lines)
 

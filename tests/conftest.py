@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,12 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from dbbench.config import Configuration, overlay
 from dbbench.data.prepare import prepare
+from dbbench.tracking import create_store
+from dbbench.tracking.store import MARKER
 
 torch.set_num_threads(1)
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests have stores of their own
 
 # the same examples each time, and however long they take on a busy machine
 settings.register_profile("reproducible", max_examples=60, deadline=None, derandomize=True)
@@ -96,3 +101,15 @@ def data_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def digits(data_of: Callable[[str], Path]) -> Path:
     """The prepared digits."""
     return data_of("digits")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an empty MLflow store, made once for all test processes: MLflow takes seconds to make one. To copy."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    root = shared / "empty_store"
+    with FileLock(shared / "empty_store.lock"):
+        if not (root / MARKER).exists():  # written last
+            create_store(root=root)
+    return root

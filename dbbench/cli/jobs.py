@@ -19,7 +19,9 @@ def add_commands(commands: Commands) -> None:
     made = commands.add("data", data)
     made.add_argument("name")
     made.add_argument("--no-stand-in", action="store_true", help="fail where only a stand-in is to be had, as scale paper does")
-    commands.add("store", store).add_argument("--uri", help="default: tracking_uri of config/config.yaml")
+    commands.add("store", store).add_argument(
+        "--uri", help="default: tracking_uri of config/config.yaml, else MLFLOW_TRACKING_URI"
+    )
     commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
     made = commands.add("judge-model", judge_model, scaled=True)
     made.add_argument("--configuration", required=True, help="one whose texts it judges, or its own name")

@@ -15,7 +15,10 @@ def add_commands(commands: Commands) -> None:
     for name, run in (("verdicts", verdicts), ("budget", budget), ("report", report)):
         commands.add(name, run, of_plan=True)
     commands.add("keep", keep, of_plan=True)
-    commands.add("sync", sync, of_plan=True, json=True)
+    made = commands.add("sync", sync, of_plan=True, json=True)
+    made.add_argument(
+        "--uri", help="the store's address; default: tracking_uri of config/config.yaml, else MLFLOW_TRACKING_URI"
+    )
 
 
 def cells(args: argparse.Namespace) -> None:
@@ -71,4 +74,4 @@ def sync(args: argparse.Namespace) -> None:
     """Bring the tracking store up to the files."""
     from dbbench.tracking import sync as run
 
-    print_result(run(planned(args)), args.json, lambda v: ", ".join(f"{k}: {x}" for k, x in v.items()))
+    print_result(run(planned(args), uri=args.uri), args.json, lambda v: ", ".join(f"{k}: {x}" for k, x in v.items()))

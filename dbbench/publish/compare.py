@@ -90,26 +90,38 @@ def compare(a: str, b: str, root: Path = HERE) -> Comparison:
 
 def render(found: Comparison) -> str:
     """A comparison for a terminal: claims with another word, then cells with another mean."""
-    lines = [f"{found.agreed} claims have the same word in {found.a} and {found.b}; {len(found.verdicts)} have not"]
-    for claim, statement, *sides in found.verdicts.itertuples(index=False):
+    both = found.verdicts[(found.verdicts["word_a"] != "") & (found.verdicts["word_b"] != "")]
+    lines = [f"{found.agreed} claims have the same word in {found.a} and {found.b}; {len(both)} have not"]
+    for claim, statement, *sides in both.itertuples(index=False):
         lines += ["", f"{claim}: {statement}"]
         lines += [_side(name, *side) for name, side in ((found.a, sides[:2]), (found.b, sides[2:]))]
-    differing = found.cells[found.cells["difference"] != 0]
-    lines += ["", f"{len(found.cells) - len(differing)} cells have the same mean; the others (seeds):"]
+    shared = found.cells[(found.cells["seeds_a"] > 0) & (found.cells["seeds_b"] > 0)]
+    differing = shared[shared["difference"] != 0]
+    lines += ["", f"{len(shared) - len(differing)} cells have the same mean; {len(differing)} have not (seeds):"]
     lines += [_cell(*row) for row in differing.itertuples(index=False)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_alone(found)])
+
+
+def _alone(found: Comparison) -> list[str]:
+    """How many claims, and how many cells of each experiment, only one side has."""
+    lines = []
+    for name, word, seeds in ((found.a, "word_b", "seeds_b"), (found.b, "word_a", "seeds_a")):
+        claims = int((found.verdicts[word] == "").sum())
+        cells = found.cells[found.cells[seeds] == 0].groupby("experiment", sort=False).size()
+        told = [f"{claims} claims"] * bool(claims) + [f"{count} cells of {experiment}" for experiment, count in cells.items()]
+        lines += ["", f"Only in {name}: {', '.join(told)}"] if told else []
+    return lines
 
 
 def _side(name: str, word: str, shown: str) -> str:
-    return f"  {name}: {word or 'no such claim'}{f', {shown}' if shown else ''}"
+    return f"  {name}: {word}{f', {shown}' if shown else ''}"
 
 
 def _cell(
     experiment: str, cell: str, metric: str, mean_a: float, seeds_a: int, mean_b: float, seeds_b: int, difference: float
 ) -> str:
-    first, second = (f"{m:.6g} ({n})" if n else "-" for m, n in ((mean_a, seeds_a), (mean_b, seeds_b)))
-    change = f"{difference:+.4g}" if seeds_a and seeds_b else ""
-    return f"  {experiment:<18} {cell:<32} {metric:<22} {first:>16} {second:>16} {change:>12}".rstrip()
+    first, second = f"{mean_a:.6g} ({seeds_a})", f"{mean_b:.6g} ({seeds_b})"
+    return f"  {experiment:<18} {cell:<32} {metric:<22} {first:>16} {second:>16} {difference:>+12.4g}"
 
 
 def as_json(found: Comparison) -> str:

@@ -55,12 +55,14 @@ class Levels:
             self._panel(axes, rows[rows["arm"] == arm])
         for axes in panels.flatten()[len(arms) :]:
             axes.set_visible(False)
+        for axes in panels.flatten()[max(0, len(arms) - across) : len(arms)]:
+            axes.tick_params(axis="x", labelbottom=True)  # nothing stands below it
+            axes.set_xlabel("noise level sigma")
         for line in panels:
             line[0].set_ylabel(self.axis)
         _cut(panels[0][0], rows[self.value], rows[self.reference])
         if not self.logarithmic:
             panels[0][0].set_ylim(bottom=0)
-        figure.supxlabel("noise level sigma", fontsize=7.5)
         # arms differ in their number of blocks
         legend_above(figure, max(panels.flatten(), key=lambda axes: len(axes.get_legend_handles_labels()[0])))
         return figure
@@ -90,10 +92,10 @@ def _cut(axes: Axes, values: pd.Series[float], reference: pd.Series[float]) -> N
         axes.set_ylim(top=1.6 * reference.max())
 
 
-def levels_figure(levels: Levels, caption: str) -> Figure:
+def levels_figure(levels: Levels, title: str, caption: str) -> Figure:
     """The figure of a quantity at fixed noise levels."""
     numbers = ("seed", "block", "sigma", "owns", levels.value, levels.reference)
-    return Figure(levels.data, levels.draw, caption, needs=("evaluation.json",), numbers=numbers)
+    return Figure(levels.data, levels.draw, title, caption, needs=("evaluation.json",), numbers=numbers)
 
 
 def at_levels(run: Run, curve: str) -> list[dict[str, Any]]:

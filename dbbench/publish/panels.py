@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dbbench.config import Cell, Experiment
-from dbbench.publish.tables import NOT_RUN, Line, metric_text
+from dbbench.publish.rows import NOT_RUN, Row, metric_text
 from dbbench.published import published
 
 #: an arm, the reading of its weights, and whether it is of other seeds; of a cell that is none of an arm, the cell
@@ -15,11 +15,11 @@ Key = tuple[str, str, bool]
 
 @dataclass
 class Entry:
-    """A row: its label, its arm (empty: none) and a line per column."""
+    """A row: its label, its arm (empty: none) and the numbers by column."""
 
     label: str
     arm: str
-    cells: dict[str, Line] = field(default_factory=dict)
+    cells: dict[str, Row] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Panel:
         return {column for row in self.rows for column, line in row.cells.items() if line.published}
 
 
-def column_of(cell: Cell, line: Line) -> str:
+def column_of(cell: Cell, line: Row) -> str:
     """The head of a cell's column: metric, unit, and the part of the data where it is not the test part."""
     paper = published(cell.cell)
     split = cell.split if paper is None or not cell.not_run else paper.split
@@ -55,7 +55,7 @@ def _key(cell: Cell) -> Key:
     return (cell.cell.rpartition(".")[0] if cell.not_run else cell.cell), "", False
 
 
-def _pivoted(heading: str, cells: Sequence[tuple[Cell, Line]]) -> Panel:
+def _pivoted(heading: str, cells: Sequence[tuple[Cell, Row]]) -> Panel:
     """Cells in rows by what they are about and in columns by their metric; a second number in a place begins a row."""
     rows: dict[Key, Entry] = {}
     for cell, line in cells:
@@ -72,7 +72,7 @@ def _label(row: Entry) -> str:
     return row.label if len(row.cells) == 1 else row.label.split(": ")[0]
 
 
-def _of_grid(experiment: Experiment, lines: dict[str, Line]) -> Iterator[Panel]:
+def _of_grid(experiment: Experiment, lines: dict[str, Row]) -> Iterator[Panel]:
     for group in experiment.grid.readings if experiment.grid else ():
         rows = []
         for arm, label in experiment.grid.rows(group).items() if experiment.grid else ():
@@ -83,7 +83,7 @@ def _of_grid(experiment: Experiment, lines: dict[str, Line]) -> Iterator[Panel]:
             yield Panel(group.heading, tuple(c.label or group.heading for c in group.columns), shown)
 
 
-def panels(experiment: Experiment, lines: Sequence[Line]) -> list[Panel]:
+def panels(experiment: Experiment, lines: Sequence[Row]) -> list[Panel]:
     """The panels of a table: rows of the paper, ours, those of its grid by their headings, and at the end what was not run."""
     by_cell = {line.cell: line for line in lines}
     gridded = {cell["cell"] for cell in experiment.grid.cells(experiment.name)} if experiment.grid else set()

@@ -21,6 +21,12 @@ LABELS = {
     "isolated": "isolated: one process per block",
     "isolated_checkpointing": "isolated, checkpointing",
 }
+#: rivals, which are counted at one size and not swept over blocks, layers and batches
+RIVALS = {
+    "greedy_blocks": "greedy blocks: one process",
+    "greedy_isolated": "greedy blocks: one process per block",
+    "forward_forward": "Forward-Forward: one process per layer",
+}
 #: arm -> whose colour and marker it has
 ROLE_OF = {
     "end_to_end": "end_to_end",
@@ -80,11 +86,12 @@ def lines(rows: pd.DataFrame, x: str, label: str) -> matplotlib.figure.Figure:
     return figure
 
 
-def swept_figure(sweep: str, x: str, label: str, caption: str) -> Figure:
+def swept_figure(sweep: str, x: str, label: str, title: str, caption: str) -> Figure:
     """The figure of a sweep: peak and reduction of each arm against the column `x`, which the axis calls `label`."""
     return Figure(
         lambda plan, experiment, root: swept(plan, experiment, root, sweep),
         lambda rows: lines(rows, x, label),
+        title,
         caption,
         needs=("evaluation.json",),
         numbers=SWEPT_NUMBERS,

@@ -15,13 +15,15 @@ from markupsafe import Markup, escape
 from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
 from dbbench.files import write_text
-from dbbench.publish import budget, tables
+from dbbench.publish import budget
 from dbbench.publish.cells import dataset_title
 from dbbench.publish.figures import get_figure
 from dbbench.publish.findings import WORDS, Findings, find, in_order
 from dbbench.publish.frames import read_csv, unique
 from dbbench.publish.judged import judged
 from dbbench.publish.panels import panels
+from dbbench.publish.rows import evaluators, header, rows_of, short
+from dbbench.publish.tables import notes
 from dbbench.publish.verdicts import RULE, SOURCES, as_text, seeds_text
 from dbbench.runs.places import HERE, cells_file, figure_file, scale_folder
 from dbbench.runs.reading import Run, run_of
@@ -41,16 +43,16 @@ def inline(text: str) -> Markup:
 
 def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     judgement = judged(plan, name, root)
-    table = tables.table_of(judgement)
-    about = tables.header(table)
+    rows = rows_of(judgement)
+    about = header(rows)
     return {
         "header": about,
-        "panels": panels(judgement.experiment, tables.readable(judgement.experiment, table)),
+        "panels": panels(judgement.experiment, rows),
         "papers": ", ".join(unique(dataset_title(row.paper.dataset) for row in judgement.rows if row.paper is not None)),
         "arms": {arm: configuration.name for arm, configuration in plan.arms[name].items()},
         "seeds": max(about["seeds"].split(" or "), key=len),
-        "evaluators": {letter: evaluator for evaluator, letter in tables.evaluators(table).items()},
-        "notes": tables.notes(plan, judgement, table),
+        "letters": evaluators(rows),
+        "notes": notes(plan, judgement, rows),
     }
 
 
@@ -63,7 +65,15 @@ def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, obj
     width = float(svg.split('viewBox="0 0 ')[1].split(" ")[0]) * PIXELS_PER_POINT
     texts = figure.texts and figure.texts(read_csv(root / figure_file(plan.scale, name, "csv"), figure.numbers))
     pdf = figure_file(plan.scale, name, "pdf").as_posix()
-    told = {"name": name, "caption": figure.caption, "seen": figure.seen, "pdf": pdf, "width": round(width), "texts": texts}
+    told = {
+        "name": name,
+        "title": figure.title,
+        "caption": figure.caption,
+        "seen": figure.seen,
+        "pdf": pdf,
+        "width": round(width),
+        "texts": texts,
+    }
     return told | {"svg": Markup(svg)}  # nosec B704  # our own drawing; its text is escaped there
 
 
@@ -148,7 +158,7 @@ def _about_runs(runs: list[Run]) -> dict[str, str]:
     return {
         "seeds": ", ".join(str(r.seed) for r in runs),
         "data sha256": ", ".join(unique(r.record.dataset.sha256[:12] for r in runs)),
-        "commit": ", ".join(unique(tables.short(r.record.marked_commit) for r in runs)),
+        "commit": ", ".join(unique(short(r.record.marked_commit) for r in runs)),
         "steps": ", ".join(unique(str(r.record.steps) for r in runs)),
         "layer evaluations": ", ".join(unique(f"{record.layer_evaluations:g}" for record in trained)),
         "train seconds, of each": ", ".join(seconds),
@@ -179,7 +189,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
         lstrip_blocks=True,
     )
     environment.filters["inline"] = inline
-    environment.filters["short"] = tables.short
+    environment.filters["short"] = short
     environment.filters["style"] = _style
     datasets = {run.dataset: run.record.dataset for run in runs}
     return environment.get_template("report.html").render(

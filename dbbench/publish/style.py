@@ -6,9 +6,11 @@ Who is drawn in which colour is decided in `roles`; blocks and the parts of a su
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -38,6 +40,10 @@ DASHES: tuple[Dash, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), 
 #: of what is real, and of guessing
 REAL: Dash = (0, (4, 2))
 CHANCE: Dash = (0, (1, 1.5))
+#: points that an entry of a legend takes beside its text, and that a letter takes on average
+LEGEND_HANDLE, LEGEND_LETTER = 33.0, 4.0
+#: points that a letter of the footer takes
+FOOTER_LETTER = 3.2
 #: values of which nothing is known
 PLAIN = Metric("", "")
 STYLE: Any = {
@@ -69,17 +75,34 @@ STYLE: Any = {
 def canvas(width: float, height: float, footer: str) -> Figure:
     """An empty figure of `width` x `height` inches with a small footer that says where its numbers come from."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    strip = 0.17 / height
+    lines = wrap(footer, int(72 * width / FOOTER_LETTER))
+    strip = (0.09 + 0.08 * max(1, len(lines))) / height
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0, strip, 1, 1 - strip))
-    figure.text(0.995, 0.03 / height, footer, ha="right", va="bottom", fontsize=5.5, color=QUIET)
+    figure.text(0.995, 0.03 / height, "\n".join(lines), ha="right", va="bottom", fontsize=5.5, color=QUIET)
     return figure
 
 
 def legend_above(figure: Figure, axes: Axes, columns: int | None = None) -> None:
-    """One legend for all panels, above them, of what is labelled in `axes`; in one row unless `columns` are given."""
+    """One legend for all panels, above them, of what is labelled in `axes`; in as many of `columns` (one row) as fit."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns or len(labels) or 1)
+    legend_of(figure, handles, labels, columns)
+
+
+def legend_of(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], columns: int | None = None) -> None:
+    """A legend above all panels, in as many of `columns` (one row) as fit."""
+    columns = _fitting(labels, columns or len(labels) or 1, 72 * figure.get_figwidth())
+    figure.legend(list(handles), list(labels), loc="outside upper center", ncols=columns)
+
+
+def _fitting(labels: Sequence[str], columns: int, points: float) -> int:
+    """At most `columns` columns of a legend, filled one after the other, that `points` have room for."""
+    for number in range(columns, 1, -1):
+        down = -(-len(labels) // number)
+        widest = [max(map(len, labels[at : at + down])) for at in range(0, len(labels), down)]
+        if sum(LEGEND_HANDLE + LEGEND_LETTER * letters for letters in widest) <= points:
+            return number
+    return 1
 
 
 def provenance(rows: pd.DataFrame) -> str:
@@ -131,12 +154,24 @@ def _shades(name: str, count: int, first: float, last: float) -> list[str]:
 
 
 def plain_log(axis: Axis, subs: Sequence[float] = (1, 2, 3, 5)) -> None:
-    """A logarithmic axis of few decades: numbers as they are written, between the powers of ten, too."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    """A logarithmic axis of few decades: numbers as they are written, between the powers of ten, too.
 
-    axis.set_major_locator(LogLocator(subs=subs))
+    To be called when all is drawn: on an axis of less than half a decade the ticks are evenly spaced numbers.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    low, high = axis.get_view_interval()
+    narrow = low > 0 and high < 3 * low
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]) if narrow else LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
+
+
+def prefixed(value: float) -> str:
+    """Two digits with the prefix of the unit: 3.6 k."""
+    from matplotlib.ticker import EngFormatter
+
+    return str(EngFormatter()(float(f"{value:.2g}")))
 
 
 def ticks_at(axis: Axis, values: Sequence[float]) -> None:

@@ -1,25 +1,21 @@
-"""A table: cells over seeds, the published number beside ours, and the verdicts of the claims they carry."""
+"""A table in its forms: CSV, Markdown and LaTeX, each of the same rows (`rows`); the report shows them as `panels`."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from string import ascii_lowercase
-from typing import Any
 
 import pandas as pd
 
 from dbbench.config import SCALES, Experiment, Grid, Plan
 from dbbench.files import write_text
-from dbbench.judgement.judge import LEAST_OF, Judgement, Row
+from dbbench.judgement.judge import LEAST_OF, Judgement
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of
-from dbbench.publish.frames import distinct, read_csv, unique, write_csv
+from dbbench.publish.frames import read_csv, unique, write_csv
 from dbbench.publish.judged import judged
+from dbbench.publish.rows import NOT_RUN, Row, evaluators, header, metric_text, rows_of
 from dbbench.publish.verdicts import RULE, SOURCES, describe
 from dbbench.published import SOURCE, published
 from dbbench.runs.places import HERE, table_file
@@ -31,7 +27,6 @@ COLUMNS = (
 NUMBERS = ("mean", "ci_low", "ci_high", "seeds")
 #: the paper's rule for distances, a column of the experiments that ask for it
 MINIMUM = f"minimum_of_{LEAST_OF}"
-NOT_RUN = "not run yet"
 INTERVALS = (
     "Intervals: 95 % t over seeds, the seed being the statistical unit; of distances, perplexities and times on the log scale "
     "(the mean is then the geometric one), of percentages and shares on the logit scale."
@@ -43,33 +38,11 @@ def columns_of(experiment: Experiment) -> list[str]:
     return [*COLUMNS, *([MINIMUM] if experiment.minimum else [])]
 
 
-def _not_run_row(row: Row, scale: str) -> dict[str, Any]:
-    """A row without a number. What the paper says of it is known, what we would have measured is not."""
-    paper, cell = row.paper, row.cell
-    known = {} if paper is None else {"method": paper.method, "variant": paper.variant, "metric": paper.metric}
-    split = cell.split if paper is None else paper.split
-    return {"metric": cell.metric, **known, "split": split, "verdict": NOT_RUN, "scale": scale}
-
-
-def _measured_row(row: Row, cells: pd.DataFrame) -> dict[str, Any]:
-    assert row.ours is not None
-    mean, low, high, seeds = row.ours
-    shared = ("method", "variant", "metric", "split", "scale", "dataset", "evaluator", "commit")
-    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "seeds": seeds, MINIMUM: row.least}
-    return {**numbers, **{c: distinct(cells[c]) for c in shared}}
-
-
-def table_of(judgement: Judgement) -> pd.DataFrame:
-    """The table of an experiment: one row per cell; columns COLUMNS."""
-    rows, cells = [], judgement.cells
-    for row in judgement.rows:
-        spoken = "; ".join(f"{v.claim.claim}: {v.says}" for v in row.verdicts)
-        common = {"cell": row.cell.cell, "published": row.paper.text if row.paper else "", "verdict": spoken}
-        found = cells[cells["cell"] == row.cell.cell]
-        rows.append(common | (_not_run_row(row, judgement.scale.name) if row.ours is None else _measured_row(row, found)))
-    table = pd.DataFrame(rows, columns=columns_of(judgement.experiment))
-    text = [c for c in COLUMNS if c not in NUMBERS]
-    return table.fillna(dict.fromkeys(text, "")).astype({"seeds": "Int64"})
+def frame_of(experiment: Experiment, rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows as they are written: a line per cell; columns `columns_of`."""
+    columns = columns_of(experiment)
+    frame = pd.DataFrame([[getattr(row, "least" if c == MINIMUM else c) for c in columns] for row in rows], columns=columns)
+    return frame.astype({"seeds": "Int64"})
 
 
 def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
@@ -88,63 +61,7 @@ def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
-class Line:
-    """A row of a table as a reader sees it: text, empty where nothing was measured."""
-
-    cell: str
-    label: str
-    published: str
-    ours: str
-    interval: str
-    seeds: str
-    verdict: str
-    metric: str
-    evaluator: str
-    least: str
-    half: str  # half the width of the interval
-
-
-def evaluators(table: pd.DataFrame) -> dict[str, str]:
-    """Evaluator -> the letter that stands for it in a readable table."""
-    named = [e for e in dict.fromkeys(table["evaluator"]) if e]
-    return {e: ascii_lowercase[i % 26] * (1 + i // 26) for i, e in enumerate(named)}
-
-
-def readable(experiment: Experiment, table: pd.DataFrame) -> list[Line]:
-    """The rows of a table (columns COLUMNS) with labels and rounded numbers."""
-    labels = {c.cell: c.label or c.cell for c in experiment.cells}
-    letters = evaluators(table)
-    lines = []
-    for row in table.to_dict("records"):
-        places = metric_of(row["metric"]).decimals if row["metric"] else 2
-        ours = "" if math.isnan(row["mean"]) else f"{row['mean']:.{places}f}"
-        interval = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{places}f}, {row['ci_high']:.{places}f}]"
-        seeds = "" if pd.isna(row["seeds"]) else str(int(row["seeds"]))
-        shown = (row["published"], ours, interval, seeds, row["verdict"], row["metric"])
-        least = "" if math.isnan(row.get(MINIMUM, math.nan)) else f"{row[MINIMUM]:.{places}f}"
-        half = "" if math.isnan(row["ci_low"]) else f"{(row['ci_high'] - row['ci_low']) / 2:.{places}f}"
-        lines.append(Line(row["cell"], labels[row["cell"]], *shown, letters.get(row["evaluator"], ""), least, half))
-    return lines
-
-
-def short(commit: str) -> str:
-    """A commit as people write it, its mark for a changed tree kept."""
-    return re.sub(r"^([0-9a-f]{10})[0-9a-f]{30}", r"\1", commit)
-
-
-def header(table: pd.DataFrame) -> dict[str, str]:
-    """What all numbers of a table share, in words: scale, data, seeds, commit."""
-    counts = sorted({str(int(n)) for n in table["seeds"].dropna()})
-    return {
-        "scale": distinct(table["scale"]),
-        "data": "; ".join(dataset_title(d) for d in unique(table["dataset"])) or "none",
-        "seeds": " or ".join(counts) or "none",
-        "commit": ", ".join(short(c) for c in unique(table["commit"])) or "none",
-    }
-
-
-def notes(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> list[str]:
+def notes(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> list[str]:
     """What a reader must know beside a table, as lines of Markdown: sources, cells not run, seeds that agree."""
     asked, cells, experiment = judgement.experiment, judgement.cells, judgement.experiment.name
     papers = [p for c in asked.cells if (p := published(c.cell)) is not None]
@@ -155,10 +72,10 @@ def notes(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> list[str]:
     if papers and not SCALES[plan.scale].comparable_to_paper:
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
     lines += [*asked.notes, *asked.notes_at.get(plan.scale, ())]
-    lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(table).items()]
+    lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(rows).items()]
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.not_run]
     lines += shared_numbers(plan, experiment, cells)
-    if MINIMUM in table:
+    if asked.minimum:
         lines += [f"The paper reports the minimum of three runs; `minimum of 3` is ours, over the first {LEAST_OF} seeds."]
     lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
     return lines
@@ -173,35 +90,22 @@ def shared_numbers(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str
     return [*lines, *([f"Runs shared with {', '.join(sorted(others))}."] if others else [])]
 
 
-def _row(texts: Iterable[str]) -> str:
-    """A row of a Markdown table."""
+def _line(texts: Iterable[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
-def _listed(lines: Sequence[Line], least: bool) -> list[str]:
-    """A Markdown table with a row per cell."""
+def _listed(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[str]:
+    """A Markdown table with a line per cell."""
     head = [f"| | published | ours |{' minimum of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
     head += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
-    return head + [
-        _row(
-            [
-                x.label,
-                x.published,
-                x.ours,
-                *([x.least] * least),
-                x.interval,
-                x.seeds,
-                x.verdict,
-                x.metric,
-                x.evaluator,
-                f"`{x.cell}`",
-            ]
-        )
-        for x in lines
-    ]
+    for row in rows:
+        numbers = (row.published, row.ours, *([row.minimum] * least), row.interval, row.number)
+        head.append(_line([row.label, *numbers, row.verdict, row.metric, letters.get(row.evaluator, ""), f"`{row.cell}`"]))
+    return head
 
 
-def _laid_out(grid: Grid, experiment: str, lines: dict[str, Line]) -> list[str]:
+def _laid_out(grid: Grid, experiment: str, rows: dict[str, Row], letters: dict[str, str]) -> list[str]:
     """The Markdown tables of a grid: one for each group of readings, arms as rows and readings as columns.
 
     A place holds the value with its interval, and the published one where there is one; the verdicts are in the claims.
@@ -211,39 +115,39 @@ def _laid_out(grid: Grid, experiment: str, lines: dict[str, Line]) -> list[str]:
         made += [
             f"### {group.heading[0].upper()}{group.heading[1:]}",
             "",
-            _row(["", *(c.label or "ours" for c in group.columns)]),
+            _line(["", *(c.label or "ours" for c in group.columns)]),
         ]
         made += ["|---|" + "--:|" * len(group.columns)]
         for arm, label in grid.rows(group).items():
-            made.append(_row([label, *(_place(lines[c.cell_of(experiment, arm)]) for c in group.columns)]))
+            made.append(_line([label, *(_place(rows[c.cell_of(experiment, arm)], letters) for c in group.columns)]))
         names = ", ".join(f"`{c.cell_of(experiment, '<arm>')}`" for c in group.columns)
         made += ["", f"Cells: {names}; arms: {', '.join(f'`{arm}`' for arm in grid.rows(group))}.", ""]
     return made[:-1]
 
 
-def _place(line: Line) -> str:
+def _place(row: Row, letters: dict[str, str]) -> str:
     """What a grid shows of a cell."""
-    published = f"(published {line.published})" * bool(line.published)
-    evaluator = f"({line.evaluator})" * bool(line.evaluator and line.ours)
-    return " ".join(part for part in (line.ours or NOT_RUN, line.interval, published, evaluator) if part)
+    published = f"(published {row.published})" * bool(row.published)
+    evaluator = f"({letters[row.evaluator]})" if row.evaluator and row.ours else ""
+    return " ".join(part for part in (row.ours or NOT_RUN, row.interval, published, evaluator) if part)
 
 
-def _tables(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+def _tables(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
     """The cells of an experiment as Markdown; beside a grid, cells without a number are in the notes alone."""
-    lines, grid = readable(experiment, table), experiment.grid
+    grid, letters = experiment.grid, evaluators(rows)
     if grid is None:
-        return _listed(lines, MINIMUM in table)
+        return _listed(rows, letters, experiment.minimum)
     in_grid = {cell["cell"] for cell in grid.cells(experiment.name)}
-    single = [x for x in lines if x.cell not in in_grid]
-    first = [*_listed(single, MINIMUM in table), ""] if any(x.ours for x in single) else []
-    return [*first, *_laid_out(grid, experiment.name, {x.cell: x for x in lines})]
+    single = [row for row in rows if row.cell not in in_grid]
+    first = [*_listed(single, letters, experiment.minimum), ""] if any(row.ours for row in single) else []
+    return [*first, *_laid_out(grid, experiment.name, {row.cell: row for row in rows}, letters)]
 
 
-def _markdown(plan: Plan, judgement: Judgement, table: pd.DataFrame) -> str:
-    shared = ", ".join(f"{key} {value}" for key, value in header(table).items())
+def _markdown(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> str:
+    shared = ", ".join(f"{key} {value}" for key, value in header(rows).items())
     lines = [f"# {judgement.experiment.title}", "", shared[0].upper() + shared[1:] + ".", ""]
-    lines += _tables(judgement.experiment, table)
-    lines += ["", *(f"- {note}" for note in notes(plan, judgement, table))]
+    lines += _tables(judgement.experiment, rows)
+    lines += ["", *(f"- {note}" for note in notes(plan, judgement, rows))]
     for source, title in SOURCES.items():
         verdicts = [v for v in judgement.verdicts.values() if v.claim.source == source]
         lines += ["", f"## {title}", "", *(f"- {describe(v)}" for v in verdicts)] if verdicts else []
@@ -260,21 +164,15 @@ def _escape(text: str) -> str:
     return "".join(LATEX.get(char, char) for char in text)
 
 
-def metric_text(name: str) -> str:
-    """A metric with its unit, as the head of a column."""
-    metric = metric_of(name)
-    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
-
-
-def _caption(judgement: Judgement, table: pd.DataFrame) -> str:
+def _caption(judgement: Judgement, rows: Sequence[Row]) -> str:
     """What the numbers are, whence, and how certain."""
-    about = "; ".join(f"{key} {value}" for key, value in header(table).items())
+    about = "; ".join(f"{key} {value}" for key, value in header(rows).items())
     told = [f"{judgement.experiment.title}.", f"{about[0].upper()}{about[1:]}."]
     told.append("Ours: mean over seeds and half the width of its 95 % interval.")
     papers = [row.paper for row in judgement.rows if row.paper is not None]
     if papers:
         told.append(f"Published: {SOURCE}, on {', '.join(unique(dataset_title(p.dataset) for p in papers))}.")
-    return " ".join([*told, *(f"({letter}) {evaluator}." for evaluator, letter in evaluators(table).items())])
+    return " ".join([*told, *(f"({letter}) {evaluator}." for evaluator, letter in evaluators(rows).items())])
 
 
 LATEX_HEAD = r"""%% needs \usepackage{booktabs,longtable}
@@ -293,16 +191,17 @@ LATEX_HEAD = r"""%% needs \usepackage{booktabs,longtable}
 """
 
 
-def _latex(judgement: Judgement, table: pd.DataFrame) -> str:
+def _latex(judgement: Judgement, rows: Sequence[Row]) -> str:
     """The table for a paper; it may run over pages."""
     name = judgement.experiment.name.replace("_", "-")
-    lines = []
-    for x in readable(judgement.experiment, table):
-        spread = rf" \pm {x.half}" if x.half else ""
-        ours = f"${x.ours}{spread}$" if x.ours else "--"
-        texts = (x.label, metric_text(x.metric) if x.metric else "--", x.published or "--")
-        lines.append(" & ".join([*map(_escape, texts), ours, _escape(x.verdict), _escape(x.evaluator)]) + r" \\")
-    return LATEX_HEAD % (_escape(_caption(judgement, table)), name) + "\n".join([*lines, r"\end{longtable}"]) + "\n"
+    letters, lines = evaluators(rows), []
+    for row in rows:
+        spread = rf" \pm {row.half}" if row.half else ""
+        ours = f"${row.ours}{spread}$" if row.ours else "--"
+        texts = (row.label, metric_text(row.metric) if row.metric else "--", row.published or "--")
+        ends = (_escape(row.verdict), _escape(letters.get(row.evaluator, "")))
+        lines.append(" & ".join([*map(_escape, texts), ours, *ends]) + r" \\")
+    return LATEX_HEAD % (_escape(_caption(judgement, rows)), name) + "\n".join([*lines, r"\end{longtable}"]) + "\n"
 
 
 def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
@@ -312,11 +211,11 @@ def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:
         UserError: the cells are missing or are not those the plan asks for.
     """
     judgement = judged(plan, experiment, root)
-    table = table_of(judgement)
-    write_text(root / table_file(plan.scale, experiment, "md"), _markdown(plan, judgement, table))
-    write_text(root / table_file(plan.scale, experiment, "tex"), _latex(judgement, table))
+    rows = rows_of(judgement)
+    write_text(root / table_file(plan.scale, experiment, "md"), _markdown(plan, judgement, rows))
+    write_text(root / table_file(plan.scale, experiment, "tex"), _latex(judgement, rows))
     path = table_file(plan.scale, experiment)
-    write_csv(root / path, table, float_format="%.10g")
+    write_csv(root / path, frame_of(judgement.experiment, rows), float_format="%.10g")
     return path
 
 

@@ -114,7 +114,7 @@ def find_or_create(client: Any, experiment: str, identity: Identity) -> Any:
     for run in search(client, [experiment], f"tags.`{RUN_TAG}` = '{key}' and attributes.status != 'FINISHED'"):
         return run
     tags = {RUN_TAG: key, **describing_tags(identity, [])}
-    run = client.create_run(experiment, run_name=key.partition("/")[2], tags=tags)
+    run = client.create_run(experiment, run_name=key, tags=tags)
     send_texts(client, run.info.run_id, flattened(identity.configuration), {})
     return run
 

@@ -14,8 +14,20 @@ from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.runs import places
 from dbbench.runs.places import scale_folder
-from dbbench.runs.records import RUN, Features, Run, read_features, read_run
-from dbbench.tracking.records import COST, Record, allowed, costs, flattened, milliseconds, run_record, titled
+from dbbench.runs.records import RUN, Features, Run, read_features, read_logged, read_run
+from dbbench.tracking.records import (
+    COST,
+    LEVEL,
+    Record,
+    allowed,
+    costs,
+    flattened,
+    logs_steps,
+    milliseconds,
+    points_of,
+    run_record,
+    titled,
+)
 from dbbench.tracking.store import JUDGES, TABLES
 
 OF_A_SEED = {"seed", "block", "commit", "dirty", "mlflow.source.name", "mlflow.source.git.commit"}
@@ -45,7 +57,7 @@ def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]
 def configuration_record(name: str, children: list[Record], plan: Plan) -> Record:
     """The parent of a configuration's seeds: its parameters, what it is for, and means over the seeds with their intervals."""
     one = children[0]
-    tags = {k: v for k, v in one.tags.items() if k not in OF_A_SEED}
+    tags = {k: v for k, v in one.tags.items() if k not in OF_A_SEED} | {LEVEL: "configuration"}
     used = [f"Used by {plan.experiments[e].title}." for e in plan.used_by(name)]
     tags["mlflow.note.content"] = "\n\n".join([f"Configuration {name}; its seeds are below it.", *used])
     key = f"{plan.scale}/{name}"
@@ -92,6 +104,7 @@ def network_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Rec
 
 
 def _network_record(kind: str, made: Run | Features, path: Path) -> Record:
+    curves = points_of(read_logged(path.parent)) if isinstance(made, Run) and logs_steps(made) else {}
     if isinstance(made, Run):
         settings, finals, what = made.configuration, costs(made), "judge model of generated text"
     else:
@@ -106,8 +119,15 @@ def _network_record(kind: str, made: Run | Features, path: Path) -> Record:
         started=milliseconds(made.started),
         ended=milliseconds(made.ended),
         parameters=flattened(settings),
+        curves=curves,
         finals=finals,
-        tags={"scale": made.scale, "kind": kind, "commit": made.commit, "mlflow.source.name": made.command},
+        tags={
+            "scale": made.scale,
+            "kind": kind,
+            "commit": made.commit,
+            "mlflow.source.name": made.command,
+            "mlflow.note.content": f"{what[0].upper()}{what[1:]}, made by `{made.command}` and used by all runs of its data.",
+        },
         dataset=made.dataset,
         artifacts=((path, ""),),
     )

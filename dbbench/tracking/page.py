@@ -1,18 +1,22 @@
-"""MLflow's own server for the project's store, with a page that opens in the mode for training.
+"""MLflow's page for the project's store, served on this machine, so that it opens in the mode for training.
 
 MLflow's page has two modes, one for language agents and one for training, and keeps the one in use in the browser. A link
 between its pages drops the parameter that names it, so a browser that was never told lands on an empty page for agents at the
-first click. The page that is served here tells it, before anything else is loaded.
+first click. The page that is served here tells it, before anything else is loaded. Where the store is a server, all else is
+passed on to it, with the credentials that MLflow reads from its environment variables or from the address.
 
     python -m dbbench.tracking.page STORE ARTIFACTS HOST PORT     (started by `dbbench ui`)
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIApplication
 
 #: what MLflow's page looks up in the browser: its name there, and the value; a choice made since is kept
 REMEMBERED = {
@@ -20,8 +24,6 @@ REMEMBERED = {
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",  # the assistant's panel does not open by itself
     "mlflow.telemetry.info.alert.dismissed_v1": "true",  # nothing is reported home
 }
-#: tags of experiments in which the page keeps saved views; ours
-VIEWS = "mlflow.sharedViewState.dbbench."
 MODE = "workflowType=machine_learning"
 
 
@@ -36,15 +38,16 @@ def link(address: str) -> str:
     return f"{address.rstrip('/')}/#/experiments?{MODE}"
 
 
-def saved_view(title: str, table: str) -> str:
-    """An entry of an experiment's menu of views, as the page keeps it in a tag: the runs that a table rests on."""
-    state = json.dumps({"searchFilter": f"tags.`table.{table}` = 'yes'"})
-    return json.dumps({"name": title, "createdAt": 0, "updatedAt": 0, "state": state})
+def application(store: str, artifacts: str) -> ASGIApplication:
+    """What is served: MLflow's own server for a database, a passage to one that runs elsewhere."""
+    from dbbench.tracking.passage import passage
+    from dbbench.tracking.store import SERVERS
+
+    return passage(store, telling) if store.startswith(SERVERS) else own_server(store, artifacts)
 
 
-def serve(store: str, artifacts: str, host: str, port: int) -> None:
-    """Serve until the process is ended. MLflow reads its settings from the environment, as its own command sets them."""
-    import uvicorn  # MLflow checks who asks only if it sees a server when it is imported
+def own_server(store: str, artifacts: str) -> ASGIApplication:
+    """MLflow's server, with the page that tells the mode. MLflow reads its settings from the environment."""
     from mlflow.server import constants
 
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store
@@ -56,7 +59,14 @@ def serve(store: str, artifacts: str, host: str, port: int) -> None:
 
     html = telling((Path(str(pages.static_folder)) / "index.html").read_text())
     pages.view_functions["serve"] = lambda: Response(html, mimetype="text/html", headers={"Cache-Control": "no-store"})
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    return cast("ASGIApplication", app)
+
+
+def serve(store: str, artifacts: str, host: str, port: int) -> None:
+    """Serve until the process is ended."""
+    import uvicorn  # MLflow checks who asks only if it sees a server when it is imported
+
+    uvicorn.run(application(store, artifacts), host=host, port=port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,20 @@ from typing import Any
 from dbbench.config import Plan
 from dbbench.runs.records import Dataset
 from dbbench.tracking.overview import network_records, report_records, run_records
-from dbbench.tracking.page import VIEWS, saved_view
-from dbbench.tracking.records import TABLE, Points, Record, dataset_source, table_records
-from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, connect, experiment_id, rebuild, reported, store_uri
+from dbbench.tracking.records import LEVEL, TABLE, Points, Record, dataset_source, table_records
+from dbbench.tracking.store import (
+    JUDGES,
+    RUN_TAG,
+    TABLES,
+    Client,
+    check_wanted,
+    connect,
+    experiment_id,
+    rebuild,
+    reported,
+    store_uri,
+)
+from dbbench.tracking.views import VIEWS, views_of
 
 ARTIFACTS_TAG = "dbbench.artifacts"
 NOTE = "mlflow.note.content"  # a tag of runs and experiments
@@ -28,11 +40,14 @@ RUNS_PER_PAGE = 1000
 Stored = dict[tuple[str, int], list[float]]  # (metric, step) -> its values in the store, one if all is well
 
 
-def sync(plan: Plan, root: Path | None = None) -> dict[str, Any]:
+def sync(plan: Plan, root: Path | None = None, uri: str | None = None) -> dict[str, Any]:
     """Make the store say what the files of the plan's scale say. Run again, it changes nothing.
 
     A run is created, completed where it is half-filled (a live log, a killed sync), and replaced where it contradicts its
     files (it was trained anew). Then its points are counted in the store and in the files.
+
+    Args:
+        uri: the address that the project's store must have, where it is another one than the plan's.
 
     Returns:
         Counts (`runs`, `created`, `completed`, `replaced`, `unchanged`, `points`, `points_written`, `artifacts_written`,
@@ -40,13 +55,14 @@ def sync(plan: Plan, root: Path | None = None) -> dict[str, Any]:
         with a store that had to be made anew.
 
     Raises:
-        UserError: no store, or it fails; what was sent until then stays, and the next sync completes it.
+        UserError: no store, another one than asked for, or it fails; what was sent stays, and the next sync completes it.
     """
     root = root or Path()
+    check_wanted(root, uri or plan.tracking_uri)
     if (rebuilt := rebuild(root)) is not None:
         print(rebuilt, file=sys.stderr)
-    with reported(store_uri(root, plan.tracking_uri)):
-        counts = _Sync(connect(root, plan.tracking_uri), plan, root).run()
+    with reported(store_uri(root)):
+        counts = _Sync(connect(root), plan, root).run()
     return counts if rebuilt is None else {**counts, "rebuilt": rebuilt}
 
 
@@ -66,7 +82,7 @@ class _Sync:
         wanted += [*table_records(plan, root), *report_records(plan, root)]
         for name in sorted({r.experiment for r in wanted} | {TABLES}):
             self.experiments[name] = experiment_id(self.client, name, self.root)
-            self._describe(name, {t for r in wanted if r.experiment == name for t in tables_of(r)})
+            self._describe(name, {t for r in wanted if r.experiment == name and LEVEL in r.tags for t in tables_of(r)})
         self.known = self._runs_in_store()
         only_in_store = self.known.keys() - {r.key for r in wanted}
         for record in wanted:
@@ -76,15 +92,15 @@ class _Sync:
         return {**counts, "only_in_store": len(only_in_store), "differs": self.differs}
 
     def _describe(self, name: str, tables: set[str]) -> None:
-        """An experiment's description and a saved view of the runs behind each table; what other scales have added stays."""
+        """An experiment's description, and saved views for each table; those of other tables and scales stay."""
         number = self.experiments[name]
         tags = self.client.get_experiment(number).tags
         views = {key: text for key, text in tags.items() if key.startswith(VIEWS)}
-        views |= {f"{VIEWS}{t}": saved_view(self.plan.experiments[t].title, t) for t in tables}
-        titles = [json.loads(views[key])["name"].partition(":")[0] for key in sorted(views)]
-        told = ABOUT.get(name, f"Trainings of architecture {name}.")
-        if titles:
-            told += f" The menu Views shows the runs behind {', '.join(titles)}."
+        views |= {view.tag: view.text for view in views_of(self.plan, name, tables)}
+        told = ABOUT.get(name, f"Trainings of architecture {name}: a run for each configuration, its seeds below it.")
+        if views:
+            names = sorted(str(json.loads(text)["name"]) for text in views.values())
+            told += f"\n\nThe menu Views has the means of each table's arms and the curves of their seeds: {', '.join(names)}."
         for key, text in {**views, NOTE: told}.items():
             if tags.get(key) != text:
                 self.client.set_experiment_tag(number, key, text)
@@ -154,14 +170,15 @@ class _Sync:
         return tags
 
     def _send_artifacts(self, run: Any, record: Record) -> bool:
-        digest = record.artifacts_digest
-        names = {f"{folder}/{path.name}".lstrip("/") for path, folder in record.artifacts}
+        digest, names = record.artifacts_digest, record.artifact_names
         if not names or self._elsewhere(run, record):
             return False
-        if run.data.tags.get(ARTIFACTS_TAG) == digest and names <= artifact_names(self.client, run.info.run_id, record):
+        if run.data.tags.get(ARTIFACTS_TAG) == digest and names <= stored_artifacts(self.client, run.info.run_id, names):
             return False
         for path, folder in record.artifacts:
             self.client.log_artifact(run.info.run_id, str(path), folder or None)
+        if record.made:
+            send_made(self.client, run.info.run_id, record.made)
         self.client.set_tag(run.info.run_id, ARTIFACTS_TAG, digest)
         self.counts["artifacts_written"] += len(names)
         return True
@@ -266,7 +283,17 @@ def dataset_input(dataset: Dataset) -> Any:
     return DatasetInput(entity, [InputTag("mlflow.data.context", "train, test")])
 
 
-def artifact_names(client: Client, run_id: str, record: Record) -> set[str]:
-    """The artifacts a run has in the folders that the record uses."""
-    folders = {folder for _, folder in record.artifacts}
+def send_made(client: Client, run_id: str, made: dict[str, bytes]) -> None:
+    """Artifacts that no file holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in made.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        client.log_artifacts(run_id, folder)
+
+
+def stored_artifacts(client: Client, run_id: str, names: set[str]) -> set[str]:
+    """The artifacts a run has in the folders of these."""
+    folders = {name.rpartition("/")[0] for name in names}
     return {a.path for folder in folders for a in client.list_artifacts(run_id, folder or None)}

@@ -19,19 +19,22 @@ from dbbench.runs import places
 from dbbench.runs.metrics import Line
 from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_logged, read_run
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
+from dbbench.tracking.shown import shown_files
 from dbbench.tracking.store import TABLES
 
 COST = "cost/"  # metrics of what a run takes, not of what it learns
 TABLE = "table."  # tags: the tables that a run is behind
+LEVEL = "level"  # tag: configuration, seed or block
 LONGEST_NOTE = 7000  # MLflow keeps at most 8000 characters of a tag
 Points = dict[tuple[str, int], float]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run of the store. Times are milliseconds since 1970; artifacts are (file, folder within the run).
+    """One run of the store. Times are milliseconds since 1970.
 
-    `curves` are logged by step; `finals` are numbers of the whole run, logged once, at step 0.
+    `curves` are logged by step; `finals` are numbers of the whole run, logged once, at step 0. `artifacts` are (file, folder
+    within the run); `made` those that no file holds, path within the run -> content.
     """
 
     key: str
@@ -46,6 +49,7 @@ class Record:
     tags: dict[str, str] = field(default_factory=dict)
     dataset: Dataset | None = None
     artifacts: tuple[tuple[Path, str], ...] = ()
+    made: dict[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def points(self) -> Points:
@@ -67,7 +71,14 @@ class Record:
         for path, folder in self.artifacts:
             digest.update(f"{folder}/{path.name}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for name, content in self.made.items():
+            digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
         return digest.hexdigest()
+
+    @property
+    def artifact_names(self) -> set[str]:
+        """Their paths within the run."""
+        return {f"{folder}/{path.name}".lstrip("/") for path, folder in self.artifacts} | self.made.keys()
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
@@ -107,6 +118,7 @@ def describing_tags(run: Identity, used_by: list[str]) -> dict[str, str]:
         "architecture": run.architecture,
         "method": method.get("name"),
         "residency": method.get("residency"),
+        LEVEL: "seed" if run.block is None else "block",
         "block": run.block,
         "seed": run.seed,
         **{f"{TABLE}{name}": "yes" for name in used_by},
@@ -134,8 +146,8 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
     """
     run = read_run(folder)
     block = "" if run.block is None else f" block {run.block}"
-    evaluated = (folder / EVALUATION).exists()
-    finals = evaluation_finals(read_evaluation(folder)) if evaluated else {}
+    evaluation = read_evaluation(folder) if (folder / EVALUATION).exists() else None
+    finals = {} if evaluation is None else evaluation_finals(evaluation)
     return Record(
         key=run.key,
         experiment=run.architecture,
@@ -149,7 +161,8 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
         finals={**finals, **costs(run)},
         tags=describing_tags(run, plan.used_by(run.name)) | {"mlflow.note.content": f"{run.key}: {run.command}"},
         dataset=run.dataset,
-        artifacts=tuple((folder / file, "") for file in (RUN, *([EVALUATION] if evaluated else []))),
+        artifacts=tuple((folder / file, "") for file in (RUN, *([EVALUATION] if evaluation else []))),
+        made={} if evaluation is None else dict(shown_files(evaluation)),
     )
 
 

@@ -1,8 +1,14 @@
-"""The tracking store: made once, opened by the project's folder."""
+"""The tracking store: made once, opened by the project's folder.
+
+Where it lies: `tracking_uri` of the configuration, else MLFLOW_TRACKING_URI of the environment, else a SQLite file under
+results/. That file is of this project alone. Any other store may be shared with other clones, so there each experiment has the
+project's name before its own: no clone ever sees, and so never changes, the runs of another.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,7 +22,9 @@ from dbbench.errors import UserError
 from dbbench.files import read_json, replacing, write_json
 
 DEFAULT_URI = "sqlite:///results/mlflow.db"
+ENVIRONMENT = "MLFLOW_TRACKING_URI"
 MARKER = Path("results/tracking.json")
+PROJECT = Path("results/project.json")  # not in the marker, which the workflow may make anew
 ARTIFACTS = Path("results/mlartifacts")
 TABLES = "tables"  # the MLflow experiment of the runs that carry tables and figures
 JUDGES = "judges"  # that of judge models and feature extractors
@@ -36,8 +44,8 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     """Create the store once and write results/tracking.json; what exists already is kept.
 
     Args:
-        uri: None for a SQLite file under results/, a path of one relative to the project (`sqlite:///...`), another
-            database, or a server (`http://host:port`).
+        uri: the configuration's `tracking_uri`: a SQLite file, a relative one below the project (`sqlite:///...`), another
+            database, or a server (`http://host:port`). None for what the environment says, else a file under results/.
         root: the project's folder, default the working directory.
 
     Returns:
@@ -48,8 +56,8 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
         UserError: an address of an unknown kind, a server that does not answer, or a file that is not such a store.
     """
     root = root or Path()
-    uri = uri or DEFAULT_URI
-    check_address(uri)
+    uri = wanted_address(uri) or DEFAULT_URI
+    _name_project(root)
     names = [*sorted(p.stem for p in (config_root() / "architectures").glob("*.yaml")), TABLES]
     file = sqlite_file(uri, root)
     if file is not None and not file.exists():
@@ -64,6 +72,48 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     return marker
 
 
+def wanted_address(configured: str | None) -> str | None:
+    """The address that the configuration asks for, else the environment; None where neither does.
+
+    Raises:
+        UserError: an address of an unknown kind, with the name of the setting.
+    """
+    if configured:
+        check_address(configured, "tracking_uri")
+        return configured
+    found = os.environ.get(ENVIRONMENT, "").strip()
+    if found:
+        check_address(found, ENVIRONMENT)
+    return found or None
+
+
+def _name_project(root: Path) -> None:
+    """Give the project the name it has in stores that others use, too; it keeps the one it has."""
+    if not (root / PROJECT).exists():
+        write_json(root / PROJECT, {"name": f"{root.resolve().name}-{secrets.token_hex(4)}"})
+
+
+def project_name(root: Path) -> str:
+    """The project's name in stores that others use, too.
+
+    Raises:
+        UserError: its file is missing or names none.
+    """
+    if not (root / PROJECT).exists():
+        raise UserError(f"{root / PROJECT}: missing, it names this project in a shared store: {HOW_TO_CREATE}")
+    content = read_json(root / PROJECT)
+    name = content.get("name") if isinstance(content, dict) else None
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{root / PROJECT}: names no project; delete it and {HOW_TO_CREATE}")
+    return name
+
+
+def is_own(uri: str, root: Path) -> bool:
+    """Whether a store is of this project alone: a SQLite file in its results/."""
+    file = sqlite_file(uri, root)
+    return file is not None and file.resolve().is_relative_to((root / "results").resolve())
+
+
 def _fill(uri: str, names: list[str], root: Path) -> None:
     with reported(uri):
         client = _client(uri)
@@ -71,15 +121,22 @@ def _fill(uri: str, names: list[str], root: Path) -> None:
             experiment_id(client, name, root)
 
 
-def check_address(uri: str) -> None:
+def check_address(uri: str, setting: str) -> None:
     """Raises UserError for an address that is neither a database nor a server, or is of one in memory."""
     try:
         scheme = urlsplit(uri).scheme.split("+")[0]
     except ValueError as error:
-        raise UserError(f"tracking_uri {uri!r}: {error}; expected http://HOST:PORT") from None
+        raise UserError(f"{setting} {uri!r}: {error}; expected http://HOST:PORT") from None
     in_memory = scheme == "sqlite" and uri.partition("://")[2].strip("/") in ("", ":memory:")
     if in_memory or scheme not in (*DATABASES, *SERVERS):
-        raise UserError(f"tracking_uri {uri!r}: expected sqlite:///FILE, another database's address, or http://HOST:PORT")
+        raise UserError(f"{setting} {uri!r}: expected sqlite:///FILE, another database's address, or http://HOST:PORT")
+
+
+def shown(uri: str) -> str:
+    """An address without the user and password that it may hold."""
+    before, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{before}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def sqlite_file(uri: str, root: Path) -> Path | None:
@@ -171,29 +228,47 @@ def marked_uri(root: Path) -> str:
     return uri
 
 
-def store_uri(root: Path, wanted: str | None = None) -> str:
-    """The address of the project's store, ready for MLflow.
+def check_wanted(root: Path, configured: str | None) -> None:
+    """Look whether the configuration and the environment ask for the store that the project has, if it has one.
 
     Raises:
-        UserError: there is none yet, or the configuration asks for another one.
+        UserError: an address of an unknown kind, or of another store.
     """
+    wanted = wanted_address(configured)
+    if wanted is None or not (root / MARKER).exists():
+        return
+    uri = marked_uri(root)
+    if _place(wanted, root) != _place(uri, root):
+        setting = "tracking_uri" if configured else ENVIRONMENT
+        raise UserError(
+            f"{setting} is {shown(wanted)}, but {MARKER} was made for {shown(uri)}: change one, or have a store there with "
+            "`dbbench store`, which `dbbench sync` fills"
+        )
+
+
+def _place(uri: str, root: Path) -> str:
+    """What two spellings of one address share."""
+    file = sqlite_file(uri, root)
+    return uri.rstrip("/") if file is None else str(file.resolve())
+
+
+def store_uri(root: Path) -> str:
+    """The address of the project's store, ready for MLflow. Raises UserError where there is none yet."""
     if not (root / MARKER).exists():
         raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
-    uri = marked_uri(root)
-    if wanted is not None and wanted != uri:
-        raise UserError(f"tracking_uri is {wanted}, but {MARKER} was made for {uri}: {HOW_TO_CREATE}")
-    return resolved(uri, root)
+    return resolved(marked_uri(root), root)
 
 
-def connect(root: Path, wanted: str | None = None) -> Client:
-    """A client of the project's store. Raises UserError where there is none (see `store_uri`)."""
-    return _client(store_uri(root, wanted))
+def connect(root: Path) -> Client:
+    """A client of the project's store. Raises UserError where there is none."""
+    return _client(store_uri(root))
 
 
 def _client(uri: str) -> Client:
     # said before mlflow is imported: it reads them once
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is the commands' own
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
@@ -201,18 +276,19 @@ def _client(uri: str) -> Client:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def experiment_id(client: Client, name: str, root: Path) -> str:
-    """The id of an experiment, created where it is missing.
+def experiment_id(client: Client, short: str, root: Path) -> str:
+    """The id of one of the project's experiments, created where it is missing.
 
     Raises:
         UserError: it was deleted in the store.
     """
     from mlflow.exceptions import MlflowException
 
+    name = short if is_own(client.tracking_uri, root) else f"{project_name(root)}: {short}"
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         server = urlsplit(client.tracking_uri).scheme in SERVERS
-        place = None if server else str((root / ARTIFACTS / name).resolve())
+        place = None if server else str((root / ARTIFACTS / short).resolve())
         try:
             return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
         except MlflowException:  # another process was faster
@@ -225,6 +301,20 @@ def experiment_id(client: Client, name: str, root: Path) -> str:
     return str(experiment.experiment_id)
 
 
+def credentials(server: str) -> Any:
+    """What MLflow sends to a server with a request, by its environment variables."""
+    from mlflow.utils.credentials import get_default_host_creds
+
+    return get_default_host_creds(server.rstrip("/"))
+
+
+def check_answers(uri: str) -> None:
+    """Raises UserError where the store is a server that does not answer."""
+    if uri.startswith(SERVERS):
+        with reported(uri):
+            _client(uri).search_experiments(max_results=1)
+
+
 @contextmanager
 def reported(uri: str) -> Iterator[None]:
     """What MLflow or the database raises becomes one line."""
@@ -234,6 +324,6 @@ def reported(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         if "database is locked" in str(error):
-            raise UserError(LOCKED.format(uri)) from None
+            raise UserError(LOCKED.format(shown(uri))) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"tracking store {uri}: {first}") from None
+        raise UserError(f"tracking store {shown(uri)}: {first}") from None

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from matplotlib.figure import Figure
 
 from dbbench.cards import CARDS
 from dbbench.config import Configuration, Plan, load_plan, load_suite
 from dbbench.evaluation.measures import ERROR_COLUMNS, EXACT_COLUMNS, SWEEP_COLUMNS
-from dbbench.files import write_text
+from dbbench.files import write_json, write_text
+from dbbench.publish.budget import write_budget
+from dbbench.publish.cells import write_cells
+from dbbench.publish.figures import make_figure
+from dbbench.publish.report import write_report
+from dbbench.publish.tables import write_table
+from dbbench.publish.vectors import vector
+from dbbench.publish.verdicts import write_verdicts
 from dbbench.runs import records, rows
 from dbbench.runs.reading import Run, runs_of
 from dbbench.runs.records import Cost, Dataset, Parameters, StepCost, Trained
@@ -112,3 +125,40 @@ def write_runs(plan: Plan, root: Path, experiment: str = "table1") -> None:
     """Every run of an experiment."""
     for arm, _, run in runs_of(plan, experiment, root):
         write_run(plan, experiment, arm, run, root)
+
+
+def published(factory: pytest.TempPathFactory) -> Path:
+    """Table 1 published whole, made once for all test files of a session; who changes it takes a copy.
+
+    `margins.json` beside the results: how far the outermost thing that is drawn stays inside each figure, in inches.
+    """
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "published_table1"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            made = Path(tempfile.mkdtemp(dir=shared.parent))
+            _publish(table1_plan(), made)
+            made.rename(shared)
+    return shared
+
+
+def _publish(plan: Plan, root: Path) -> None:
+    write_runs(plan, root)
+    write_cells(plan, "table1", root)
+    write_table(plan, "table1", root)
+    write_verdicts(plan, root)
+    write_budget(plan, root)
+    margins: dict[str, float] = {}
+
+    def measured(picture: Figure, name: str) -> str:
+        svg = vector(picture, name)
+        drawn, (width, height) = picture.get_tightbbox(), picture.get_size_inches()
+        margins[name] = float(min(drawn.x0, drawn.y0, width - drawn.x1, height - drawn.y1))
+        return svg
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbbench.publish.vectors.vector", measured)
+        for name in (f for e in plan.experiments.values() for f in e.figures):
+            make_figure(plan, name, root)
+    write_report(plan, root)
+    write_json(root / "margins.json", margins)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from dbbench.runs import places, records, rows
 from dbbench.runs.places import run_folder
 from dbbench.runs.records import Dataset, Parameters, Trained
 from dbbench.runs.rows import Evaluated, Evaluation
+from dbbench.tracking.store import ARTIFACTS
 
 STARTED, ENDED = "2026-01-02T03:04:05.000+00:00", "2026-01-02T03:05:05.000+00:00"
 METRICS = ("train/loss", "learning_rate", "gradient_norm", "validation/accuracy_percent", "train/accuracy_percent")
@@ -109,4 +113,13 @@ def write_project(root: Path, plan: Plan, points: int = 4) -> Path:
     write(root / places.table_file(plan.scale, "table1", "md"), "| cell | mean |\n|---|---|\n| t1.vit | 51.5 |\n")
     write(root / places.cells_file(plan.scale, "table1"), "cell,value\nt1.vit,51.0\n")
     write(root / places.figure_file(plan.scale, "figure4", "png"), "not a picture")
+    return root
+
+
+def with_store(root: Path, empty: Path) -> Path:
+    """Give a project a copy of an empty store."""
+    shutil.copytree(empty, root, dirs_exist_ok=True)
+    with closing(sqlite3.connect(root / "results/mlflow.db")) as database, database:
+        place = str(root / ARTIFACTS)
+        database.execute("UPDATE experiments SET artifact_location = ? || '/' || name WHERE name <> 'Default'", (place,))
     return root

@@ -7,35 +7,21 @@ import shutil
 from pathlib import Path
 
 import pytest
-from publish_fixtures import table1_plan, write_runs
+from publish_fixtures import published, table1_plan
 from rocrate.rocrate import ROCrate
 
 from dbbench.cli import main
 from dbbench.errors import UserError
 from dbbench.files import write_json
-from dbbench.publish.budget import write_budget
 from dbbench.publish.bundle import METADATA, _named, bundled_plan, export, sha256, verify
-from dbbench.publish.cells import write_cells
 from dbbench.publish.compare import compare, render
 from dbbench.publish.reference import kept_files
-from dbbench.publish.tables import write_table
-from dbbench.publish.verdicts import write_verdicts
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of Table 1; its figures and report are placeholders."""
-    plan, root = table1_plan(), tmp_path_factory.mktemp("finished")
-    write_runs(plan, root)
-    write_cells(plan, "table1", root)
-    write_table(plan, "table1", root)
-    write_verdicts(plan, root)
-    write_budget(plan, root)
-    for path in kept_files(plan):
-        if not (root / path).exists():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(f"placeholder of {path}\n")
-    return Path(root)
+    """A finished run of Table 1."""
+    return published(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +142,12 @@ def test_what_differs_is_told_with_its_sign(exported: Path, bundle: Path) -> Non
 def test_a_cell_that_one_side_lacks_has_no_difference(exported: Path, bundle: Path) -> None:
     cells = bundle / "results/laptop/cells/table1.csv"
     cells.write_text("\n".join(line for line in cells.read_text().splitlines() if not line.startswith("t1.vit,")) + "\n")
-    found = compare(str(exported), str(bundle)).cells.set_index("cell")
+    compared = compare(str(exported), str(bundle))
+    found = compared.cells.set_index("cell")
     assert found.loc["t1.vit", "seeds_b"] == 0
     assert found["difference"].isna().sum() == 1
+    assert f"Only in {exported}: 1 cells of table1" in render(compared)
+    assert "0 have not" in render(compared)
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from dbbench.config import SuiteConfig
 from dbbench.doctor import doctor, render
 from dbbench.errors import UserError
 from dbbench.tracking.page import telling
+from dbbench.tracking.passage import passage
 from dbbench.ui import HOST, check_port, server_command, ui
 
 
@@ -142,15 +146,51 @@ def test_a_taken_port_is_one_line() -> None:
         check_port(70000)
 
 
-def test_a_server_is_opened_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_elsewhere_must_be_the_one_asked_for(tmp_path: Path) -> None:
     write(tmp_path / "results/tracking.json", {"uri": "http://host:5000"})
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    ui(SuiteConfig(), root=tmp_path)
-    ui(SuiteConfig(), root=tmp_path, open_browser=False)
-    assert opened == ["http://host:5000/#/experiments?workflowType=machine_learning"]
     with pytest.raises(UserError, match="was made for"):
         ui(SuiteConfig(tracking_uri="http://other:5000"), root=tmp_path)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The address of a server, and the headers of what it was asked."""
+    asked: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append({k.lower(): v for k, v in self.headers.items()} | {"path": self.path})
+            body = b"<html><head></head></html>" if self.path == "/" else b"found"
+            self.send_response(200 if self.path != "/missing" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://me:secret@{HOST}:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_a_server_elsewhere_is_shown_by_a_page_of_this_machine(elsewhere: tuple[str, list[dict[str, str]]]) -> None:
+    from starlette.testclient import TestClient
+
+    address, asked = elsewhere
+    client = TestClient(passage(address, telling), base_url=f"http://{HOST}:5001")
+    assert "mlflow.workflowType" in client.get("/").text, "its page is told the mode"
+    found = client.get("/api?a=1&b=2", headers={"origin": f"http://{HOST}:5001", "x-mine": "1"})
+    assert (found.status_code, found.text) == (200, "found")
+    assert client.get("/missing").status_code == 404
+    assert asked[1]["path"] == "/api?a=1&b=2"
+    assert asked[1]["x-mine"] == "1"
+    assert asked[1]["authorization"].startswith("Basic ")
+    assert "origin" not in asked[1]
+    assert client.get("/", headers={"origin": "http://evil"}).status_code == 403
+    assert client.get("/", headers={"host": "evil:5001"}).status_code == 403
+    assert len(asked) == 3, "what others ask is not passed on"
 
 
 def test_the_mode_of_the_page_is_set_before_all_else() -> None:

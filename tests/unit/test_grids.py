@@ -14,6 +14,7 @@ from dbbench.config import Experiment, load_experiment, load_plan, load_suite, v
 from dbbench.errors import UserError
 from dbbench.judgement.judge import judge_experiment
 from dbbench.publish import cells, tables
+from dbbench.publish.rows import rows_of
 
 READINGS: list[dict[str, Any]] = [
     {"heading": "peak", "columns": [{"cell": "{experiment}.{arm}", "metric": "peak_megabytes", "split": "train"}]},
@@ -84,7 +85,7 @@ def test_a_table_has_arms_as_rows_and_readings_as_columns(name: str) -> None:
     blank = dict.fromkeys(cells.COLUMNS, "")
     about = [{**blank, **c.model_dump(include={"cell", "arm", "metric", "variant", "split"}), "seed": 0} for c in measured]
     frame = pd.DataFrame([{**row, "value": 1000.0 + i} for i, row in enumerate(about)])
-    text = "\n".join(tables._tables(experiment, tables.table_of(judge_experiment(plan, name, frame))))
+    text = "\n".join(tables._tables(experiment, rows_of(judge_experiment(plan, name, frame))))
     assert experiment.grid is not None
     assert [f"### {g.heading[0].upper()}{g.heading[1:]}" for g in experiment.grid.readings] == re.findall("###.*", text)
     assert f"{name}.gpu" not in text, "a cell without a number is in the notes"

@@ -8,14 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 from browser import needs_browser, opened
-from synthetic_runs import make_plan, write_project
+from synthetic_runs import make_plan, with_store, write_project
 
-from dbbench.tracking import create_store, sync
+from dbbench.tracking import sync
 from dbbench.tracking.page import link
 from dbbench.tracking.store import ARTIFACTS
 from dbbench.ui import HOST, server_environment
@@ -39,8 +40,13 @@ CLICKS = """<script>(async () => {
   const drawn = () => document.querySelectorAll(".js-plotly-plot .bars path, .js-plotly-plot .scatterlayer path").length;
   await press("vit"); await says("Model training"); await until(() => location.hash.includes("/runs"));
   told.address = location.href;
-  await press("Views", "button"); await press("Table 1: image classification accuracy, ViT", "[role=menuitem], div, span");
+  await press("Views", "button"); await press("Table 1 (smoke)", "[role=menuitem], div, span");
   told.view = Boolean(await until(() => location.hash.includes("table.table1")));
+  await says("test/accuracy_percent/default"); await says("cost/train_seconds");
+  told.chart_of_view = Boolean(await until(() => document.querySelector("[value=CHART]")));
+  const charts = document.querySelector("[value=CHART]"); if (charts) charts.click();
+  await until(drawn); told.charts_of_view = drawn(); await says("Table 1 (smoke)");
+  const list = document.querySelector("[value=TABLE]"); if (list) list.click();
   await press("table1/vit (smoke)"); await says("test/accuracy_percent/default");
   await press("Model metrics", "a, [role=tab]"); await until(drawn); told.chart = drawn();
   location.hash = "#/experiments"; await press("tables"); await press("table1 (smoke)");
@@ -92,12 +98,13 @@ def clicked(root: Path, scratch: Path) -> dict[str, Any]:
 
 
 @needs_browser
-def test_clicks_lead_to_a_chart_and_to_a_table_s_file(tmp_path: Path) -> None:
-    root, plan = tmp_path / "project", make_plan()
-    create_store(root=root)
-    write_project(root, plan)
-    assert sync(plan, root)["differs"] == []
+def test_clicks_lead_to_charts_and_to_a_table_s_file(tmp_path: Path, empty_store: Path) -> None:
+    plan = make_plan()
+    few = replace(plan, arms={"table1": {"vit": plan.arms["table1"]["vit"]}, "figure4": {}})
+    root = write_project(with_store(tmp_path / "project", empty_store), few)
+    assert sync(few, root)["differs"] == []
     told = clicked(root, tmp_path)
     assert {key for key, value in told.items() if value is False} == set()
     assert "/runs" in told["address"], "the mode for training, not that for language agents"
+    assert told["charts_of_view"] > 0
     assert told["chart"] > 0

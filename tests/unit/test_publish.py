@@ -16,7 +16,8 @@ from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import COLUMNS as CELL_COLUMNS
 from dbbench.publish.cells import collect, read_cells, write_cells
-from dbbench.publish.tables import COLUMNS, NOT_RUN, agreeing_seeds, read_table, shared_numbers, write_table
+from dbbench.publish.rows import NOT_RUN
+from dbbench.publish.tables import COLUMNS, agreeing_seeds, read_table, shared_numbers, write_table
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.published import all_published, published
 from dbbench.runs.reading import runs_of

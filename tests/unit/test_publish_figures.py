@@ -1,5 +1,6 @@
 """Figures, the report and `why`, on synthetic run folders."""
 
+import io
 import re
 import shutil
 from dataclasses import replace
@@ -10,18 +11,20 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from publish_fixtures import table1_plan, write_runs
+from publish_fixtures import published, table1_plan, write_runs
 
 from dbbench.config import Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.errors import UserError
+from dbbench.files import read_json
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
 from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
+from dbbench.publish.frames import write_csv
 from dbbench.publish.report import inline, write_report
-from dbbench.publish.tables import write_table
+from dbbench.publish.style import PAGE, canvas, legend_above, plain_log
 from dbbench.publish.vectors import shortened
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
@@ -38,18 +41,9 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, plan) -> Path:
+def project(tmp_path_factory) -> Path:
     """Everything published once; tests only read it."""
-    root: Path = tmp_path_factory.mktemp("project")
-    write_runs(plan, root)
-    write_cells(plan, "table1", root)
-    write_table(plan, "table1", root)
-    write_verdicts(plan, root)
-    for name in FIGURES:
-        make_figure(plan, name, root)
-    write_budget(plan, root)
-    write_report(plan, root)
-    return root
+    return published(tmp_path_factory)
 
 
 def data_of(project: Path, name: str) -> pd.DataFrame:
@@ -71,7 +65,10 @@ def test_a_figure_is_pdf_png_svg_and_csv(project, name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_has_a_caption_and_its_inputs_exist(plan, project, name):
-    assert get_figure(name).caption.endswith(".")
+    figure = get_figure(name)
+    assert figure.caption.endswith(".")
+    assert 10 < len(figure.title) <= 90
+    assert not figure.title.endswith(".")
     inputs = figure_inputs(plan, name)
     assert all((project / path).exists() for path in inputs)
     assert bool(inputs) == (name != "figure4")
@@ -83,9 +80,37 @@ def test_a_figure_needs_no_more_than_its_inputs(plan, project, tmp_path, name):
     for path in figure_inputs(plan, name):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(project / path, tmp_path / path)
-    make_figure(plan, name, tmp_path)
-    drawn = f"paper_figures/laptop/{name}.csv"
-    assert (tmp_path / drawn).read_bytes() == (project / drawn).read_bytes()
+    write_csv(tmp_path / "drawn.csv", get_figure(name).data(plan, owner(plan, name), tmp_path))
+    assert (tmp_path / "drawn.csv").read_bytes() == (project / f"paper_figures/laptop/{name}.csv").read_bytes()
+
+
+def test_nothing_of_a_figure_is_cut_off(project):
+    """All that is drawn, legends and labels included, lies on the page; a legend has an invisible margin."""
+    margins = read_json(project / "margins.json")
+    assert set(margins) == set(FIGURES)
+    assert {name: margin for name, margin in margins.items() if margin < -0.05} == {}
+
+
+@pytest.mark.parametrize("letters", [4, 30, 60, 90])
+def test_a_legend_takes_as_many_columns_as_fit(letters):
+    picture = canvas(PAGE, 2.7, "")
+    axes = picture.subplots()
+    for number in range(5):
+        axes.plot([0, 1], [0, number], label=f"{number}".ljust(letters, "n"))
+    legend_above(picture, axes, 3)
+    picture.savefig(io.BytesIO())
+    drawn = picture.get_tightbbox()
+    assert drawn.x0 > -0.05
+    assert drawn.x1 < PAGE + 0.05
+
+
+def test_an_axis_of_distances_close_to_each_other_has_ticks():
+    axes = canvas(PAGE, 2.7, "").subplots()
+    axes.plot([9.9, 11.2])
+    axes.set_yscale("log")
+    plain_log(axes.yaxis)
+    low, high = axes.get_ylim()
+    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 3
 
 
 def test_every_figure_module_belongs_to_an_experiment():
@@ -100,19 +125,19 @@ def test_every_figure_module_belongs_to_an_experiment():
 
 
 @pytest.mark.parametrize("name", ["figure4", "table1_controls"])
-def test_drawing_again_gives_the_same_bytes(plan, project, name):
-    folder = project / "paper_figures/laptop"
-    before = {e: (folder / f"{name}.{e}").read_bytes() for e in ("pdf", "png", "svg", "csv")}
-    make_figure(plan, name, project)
-    assert {e: (folder / f"{name}.{e}").read_bytes() for e in before} == before
+def test_drawing_again_gives_the_same_bytes(plan, project, tmp_path, name):
+    make_figure(plan, name, shutil.copytree(project, tmp_path / "project"))
+    folder, again = (root / "paper_figures/laptop" for root in (project, tmp_path / "project"))
+    for ending in ("pdf", "png", "svg", "csv"):
+        assert (again / f"{name}.{ending}").read_bytes() == (folder / f"{name}.{ending}").read_bytes()
 
 
-def test_what_is_drawn_is_the_csv(plan, project, monkeypatch):
-    figure, seen = get_figure("table1_controls"), []
+def test_what_is_drawn_is_the_csv(plan, project, tmp_path, monkeypatch):
+    figure, seen = get_figure("figure4"), []
     spy = replace(figure, draw=lambda rows: seen.append(rows) or figure.draw(rows))
     monkeypatch.setattr("dbbench.publish.figures.get_figure", lambda *_: spy)
-    make_figure(plan, "table1_controls", project)
-    assert list(seen[0]["value"]) == list(data_of(project, "table1_controls")["value"])
+    make_figure(plan, "figure4", tmp_path)
+    assert list(seen[0]["sigma"]) == list(data_of(project, "figure4")["sigma"])
 
 
 def test_unknown_figures_name_the_known(plan):
@@ -281,10 +306,10 @@ def test_cells_of_an_earlier_configuration_are_not_judged_and_named(plan, projec
 def test_a_pdf_says_what_it_is(project):
     said = (project / "paper_figures/laptop/learning_curves.pdf").read_bytes()
     for part in (
-        b"/Title (Table 1",
+        b"/Title (How every arm learns, by steps and by layers run forward)",
         b"/Author (dbbench)",
         b"/Subject (How every arm learns",
-        b"/Keywords (table1, scale laptop)",
+        b"/Keywords (learning_curves, table1, scale laptop)",
     ):
         assert part in said
     assert b"/CreationDate" not in said

@@ -6,16 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from publish_fixtures import table1_plan, write_runs
+from publish_fixtures import published, table1_plan
 
 from dbbench.errors import UserError
-from dbbench.publish.budget import write_budget
-from dbbench.publish.cells import write_cells
-from dbbench.publish.figures import make_figure
 from dbbench.publish.reference import BLOCK, FINDINGS, keep, kept_files
-from dbbench.publish.report import write_report
-from dbbench.publish.tables import write_table
-from dbbench.publish.verdicts import write_verdicts
 from dbbench.runs import reading
 from dbbench.runs.durations import reference_durations
 from dbbench.runs.places import REFERENCE, kept_as, kept_from
@@ -23,23 +17,9 @@ from dbbench.runs.places import REFERENCE, kept_as, kept_from
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plan, root = table1_plan(), tmp_path_factory.mktemp("published")
-    write_runs(plan, root)
-    write_cells(plan, "table1", root)
-    write_table(plan, "table1", root)
-    write_verdicts(plan, root)
-    write_budget(plan, root)
-    for name in (f for e in plan.experiments.values() for f in e.figures):
-        make_figure(plan, name, root)
-    write_report(plan, root)
-    return Path(root)
-
-
 @pytest.fixture
-def project(published: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(published, tmp_path / "project"))
+def project(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published(tmp_path_factory), tmp_path / "project"))
 
 
 def test_runs_of_a_changed_tree_are_no_reference(project: Path) -> None:

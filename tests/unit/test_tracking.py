@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sqlite3
@@ -9,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
-from synthetic_runs import DATASET, ENDED, METRICS, STARTED, make_plan, metric_lines, write, write_project
+from synthetic_runs import DATASET, ENDED, METRICS, STARTED, make_plan, metric_lines, with_store, write, write_project
 
 from dbbench.config import Plan
 from dbbench.errors import UserError
@@ -21,9 +24,24 @@ from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.runs.places import run_folder
 from dbbench.runs.records import Features, Identity, write_run
+from dbbench.runs.rows import Evaluation, read_evaluation
+from dbbench.runs.rows import write_evaluation as write_evaluation_file
 from dbbench.tracking import create_store, store, sync
-from dbbench.tracking.records import flattened, milliseconds
-from dbbench.tracking.store import ARTIFACTS, MARKER, RUN_TAG, connect, rebuild, store_uri
+from dbbench.tracking.records import flattened, milliseconds, run_record
+from dbbench.tracking.shown import ENLARGED
+from dbbench.tracking.store import (
+    ARTIFACTS,
+    MARKER,
+    PROJECT,
+    RUN_TAG,
+    check_wanted,
+    connect,
+    project_name,
+    rebuild,
+    store_uri,
+    wanted_address,
+)
+from dbbench.tracking.views import VIEWS
 
 POINTS = 4
 COSTS = {"cost/parameters", "cost/peak_rss_bytes", "cost/train_seconds"}
@@ -34,20 +52,9 @@ def plan() -> Plan:
     return make_plan()
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("template")
-    create_store(root=root)
-    return root
-
-
 def make_project(root: Path, store: Path, plan: Plan) -> Path:
-    """A project with all its runs and a copy of an empty store (MLflow takes seconds to make one)."""
-    shutil.copytree(store, root, dirs_exist_ok=True)
-    with closing(sqlite3.connect(root / "results/mlflow.db")) as database, database:
-        place = str(root / ARTIFACTS)
-        database.execute("UPDATE experiments SET artifact_location = ? || '/' || name WHERE name <> 'Default'", (place,))
-    return write_project(root, plan, POINTS)
+    """A project with all its runs and a store that knows none."""
+    return write_project(with_store(root, store), plan, POINTS)
 
 
 @pytest.fixture
@@ -100,6 +107,7 @@ def test_a_run_is_in_the_store_as_in_its_files(synced: Path, plan: Plan) -> None
         *(f"test/accuracy_percent/{v}" for v in ("default", "block0", "four_steps")),
     }
     assert [step for step, _ in values(synced, run, "test/accuracy_percent/block0")] == [0], "a final number is no curve"
+    assert run.data.tags["level"] == "seed"
     assert run.info.run_name == "table1/db seed 1 (smoke)"
     assert run.data.params == flattened(plan.configurations[name].model_dump(mode="json"))
     tags = {"scale": "smoke", "method": "diffusion_blocks", "residency": "joint", "dirty": "false", "table.table1": "yes"}
@@ -131,14 +139,19 @@ def test_a_configuration_has_means_over_seeds_with_their_interval(synced: Path, 
     assert metrics["cost/train_seconds"] == 60.0
 
 
-def test_an_experiment_is_described_and_has_a_view_of_the_runs_behind_a_table(synced: Path, plan: Plan) -> None:
+def test_an_experiment_is_described_and_has_views_of_the_runs_behind_a_table(synced: Path, plan: Plan) -> None:
     client = connect(synced)
     experiment = client.get_experiment_by_name("vit")
-    assert experiment.tags["mlflow.note.content"].endswith("The menu Views shows the runs behind Table 1.")
-    saved = json.loads(experiment.tags["mlflow.sharedViewState.dbbench.table1"])
-    assert saved["name"] == plan.experiments["table1"].title
-    found = client.search_runs([experiment.experiment_id], json.loads(saved["state"])["searchFilter"])
-    assert {r.data.tags["configuration"] for r in found} == {c.name for c in plan.arms["table1"].values()}
+    assert "Table 1 (smoke), Table 1 (smoke), curves" in experiment.tags["mlflow.note.content"]
+    names = {c.name for c in plan.arms["table1"].values()}
+    levels = {"smoke.table1": {"configuration"}, "smoke.table1.curves": {"seed", "block"}}
+    for key, wanted in levels.items():
+        state = json.loads(json.loads(experiment.tags[VIEWS + key])["state"])
+        found = client.search_runs([experiment.experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"])
+        assert {r.data.tags["configuration"] for r in found} == names
+        assert {r.data.tags["level"] for r in found} == wanted
+        columns = {c.partition(".")[2].strip("`") for c in state["selectedColumns"]}
+        assert "test/accuracy_percent/default" in columns & {m for r in found for m in r.data.metrics}
 
 
 def test_verdicts_and_networks_that_judge_have_runs(project: Path, plan: Plan) -> None:
@@ -268,6 +281,98 @@ def test_an_unreadable_run_is_reported_and_the_others_are_synced(project: Path, 
     assert "not valid JSON" in counts["differs"][0]
     assert "not of the folder" in counts["differs"][1]
     assert f"smoke/{named(plan, 'diffusion_blocks')}/seed0" in runs(project)
+
+
+def test_two_clones_and_two_scales_in_one_store_leave_each_other_alone(
+    empty_store: Path, tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared.db"
+    shutil.copy(empty_store / "results/mlflow.db", shared)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared}")
+    few = replace(
+        plan, arms={"table1": {"vit": plan.arms["table1"]["vit"]}}, experiments={"table1": plan.experiments["table1"]}
+    )
+    clones = [tmp_path / "a" / "clone", tmp_path / "b" / "clone"]
+    scales = [few, few, replace(few, scale="laptop")]
+    for root, of_scale in zip([*clones, clones[0]], scales, strict=True):
+        create_store(root=root)
+        write_project(root, of_scale, POINTS)
+        counts = sync(of_scale, root)
+        assert (counts["created"], counts["differs"], counts["only_in_store"]) == (counts["runs"], [], 0)
+    before = rows_of(shared)
+    write(clones[1] / "results/smoke/runs" / next(iter(few.configurations)) / "seed0/metrics.jsonl", metric_lines(7, POINTS))
+    assert sync(few, clones[1])["replaced"] == 1
+    assert before - rows_of(shared), "something has changed"
+    changed = {experiment for experiment, *_ in before ^ rows_of(shared)}
+    assert changed == {f"{json.loads((clones[1] / PROJECT).read_text())['name']}: vit"}
+
+
+def rows_of(store: Path) -> set[tuple[Any, ...]]:
+    """Experiment, run, state, end and every last metric in a store."""
+    query = """select e.name, r.run_uuid, r.lifecycle_stage, r.end_time, m.key, m.value from runs r
+        join experiments e on e.experiment_id = r.experiment_id left join latest_metrics m on m.run_uuid = r.run_uuid"""
+    with closing(sqlite3.connect(store)) as database:
+        return set(database.execute(query))
+
+
+def test_the_configuration_counts_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wanted_address(None) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment:5000")
+    assert wanted_address(None) == "http://environment:5000"
+    assert wanted_address("http://configured:5000") == "http://configured:5000"
+    write(tmp_path / MARKER, {"uri": "http://environment:5000/"})
+    check_wanted(tmp_path, None)
+    with pytest.raises(UserError, match=r"tracking_uri is http://configured:5000, but .* was made for http://environment:5000"):
+        check_wanted(tmp_path, "http://configured:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@other:5000")
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI is http://other:5000, but") as caught:
+        check_wanted(tmp_path, None)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", " ")
+    check_wanted(tmp_path, None)
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "/srv/mlruns", "databricks", "file:///srv/mlruns", "http://[::1", "sqlite://"])
+def test_a_bad_address_in_the_environment_is_one_line(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI ") as caught:
+        create_store(root=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("text", [None, "{}", "[]"])
+def test_a_shared_store_needs_the_project_s_name(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        write(tmp_path / PROJECT, text)
+    with pytest.raises(UserError, match=r"project\.json"):
+        project_name(tmp_path)
+
+
+def test_what_a_run_made_is_shown(project: Path, plan: Plan) -> None:
+    name = named(plan, "end_to_end")
+    found = Evaluation("argmax")
+    found.curve("sweep", ["step", "value"], [[1, 0.5], [2, 0.25]])
+    found.curve("samples", ["index", "shape", "pixels"], [[i, "1x2x2", bytes(4 * [80 * i]).hex()] for i in range(3)])
+    found.curve("spoken", ["prompt", "continuation"], [["<b>", "text"]])
+    folder = run_folder("smoke", name, 0, project)
+    evaluation = read_evaluation(folder)
+    write_evaluation_file(folder, evaluation.model_copy(update={"curves": found.curves}))
+    record = run_record(folder, None, plan)
+    assert record.made["curves/sweep.csv"] == b"step,value\n1,0.5\n2,0.25\n"
+    assert b"<td>&lt;b&gt;</td><td>text</td>" in record.made["texts/spoken.html"]
+    sheet = plt.imread(io.BytesIO(record.made["images/samples.png"]))
+    assert sheet.shape[:2] == (2 * ENLARGED, 8 * ENLARGED)
+    assert sorted(set((255 * sheet).round().flatten().tolist())) == [0, 80, 160, 255]
+    assert sync(plan, project)["differs"] == []
+    client, run = connect(project), runs(project)[f"smoke/{name}/seed0"]
+    assert {a.path for a in client.list_artifacts(run.info.run_id)} == {
+        "run.json",
+        "evaluation.json",
+        "curves",
+        "images",
+        "texts",
+    }
 
 
 def test_runs_of_others_in_the_store_are_left_alone(project: Path, plan: Plan) -> None:

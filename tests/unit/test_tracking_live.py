@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import METRICS, make_plan, metric_lines, write, write_run
+from synthetic_runs import METRICS, make_plan, metric_lines, with_store, write, write_run
 
 from dbbench.runs.places import run_folder
 from dbbench.runs.records import Identity
-from dbbench.tracking import LiveLog, create_store, sync
+from dbbench.tracking import LiveLog, sync
 from dbbench.tracking.live import follow, main
 from dbbench.tracking.store import RUN_TAG, connect
 
@@ -24,10 +24,8 @@ NAME, CONFIGURATION = next(iter(PLAN.configurations.items()))
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("project")
-    create_store(root=root)
-    return root
+def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    return with_store(tmp_path_factory.mktemp("project"), empty_store)
 
 
 def identity(seed: int) -> Identity:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from dbbench.cli import main
 from dbbench.runs.rows import read_evaluation
 
 PROJECT = Path(__file__).parents[2]
@@ -142,6 +143,19 @@ def test_a_report_of_snakemake_has_every_table_and_figure(finished: Path) -> Non
     published |= {str(p.relative_to(finished)) for p in finished.glob("paper_figures/smoke/*.p[dn][fg]")}
     published |= {f"results/smoke/{name}" for name in ("verdicts.csv", "verdicts.md", "budget.csv", "budget.md", "report.html")}
     assert set(shown) == published
+
+
+def test_a_finished_run_is_taken_along_and_proves_itself(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished)
+    bundle = tmp_path / "bundle"
+    assert main(["export", str(bundle), "--scale", "smoke", "--experiments", "table1", "figure4"]) == 0
+    assert main(["verify", str(bundle)]) == 0
+    evaluation = next(bundle.rglob("evaluation.json"))
+    evaluation.write_text(evaluation.read_text() + " ")
+    assert main(["verify", str(bundle)]) == 2
+    assert "evaluation.json: is not what was exported" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -172,4 +172,4 @@ rule sync:
     params:
         planned=PLANNED,
     shell:
-        "dbbench sync {params.planned} --json > {output}.part 2> {log} && mv {output}.part {output}"
+        f"dbbench sync {{params.planned}} {STORE_ADDRESS} --json > {{output}}.part 2> {{log}} && mv {{output}}.part {{output}}"

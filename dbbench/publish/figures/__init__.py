@@ -36,14 +36,15 @@ OVER_ALL: dict[str, Callable[[str], Path]] = {"verdicts": verdicts_file, "budget
 class Figure:
     """How a figure is made.
 
-    `data` takes (plan, experiment, root) and gives the rows to draw, `draw` takes the rows as read back from the CSV, of
-    which the columns `numbers` are floats and all others strings. `needs` names what must exist before: of its own experiment
-    (`data`: the prepared data of its arms), or `verdicts` and `budget` over all of the plan. `texts`: what a figure of texts
-    is as a table, which the report shows in its place.
+    `data` takes (plan, experiment, root) and gives the rows to draw, `draw` takes the rows as read back from the CSV, of which
+    the columns `numbers` are floats and all others strings. `title` is the subject, `caption` what to see. `needs` names what
+    must exist before: of its own experiment (`data`: the prepared data of its arms), or `verdicts` and `budget` over all of the
+    plan. `texts`: what a figure of texts is as a table, which the report shows in its place.
     """
 
     data: Callable[[Plan, str, Path], pd.DataFrame]
     draw: Callable[[pd.DataFrame], matplotlib.figure.Figure]
+    title: str
     caption: str
     needs: tuple[Need, ...] = ()
     numbers: tuple[str, ...] = ()
@@ -146,11 +147,10 @@ def make_figure(plan: Plan, name: str, root: Path = HERE) -> Path:
 
 def _about(plan: Plan, experiment: str, name: str, figure: Figure) -> dict[str, str | None]:
     """What the PDF says of itself. Without a date, so that the same rows give the same bytes."""
-    title = plan.experiments[experiment].title
     return {
-        "Title": f"{title}: {name.replace('_', ' ')}",
+        "Title": figure.title,
         "Author": "dbbench",
         "Subject": figure.seen,
-        "Keywords": f"{experiment}, scale {plan.scale}",
+        "Keywords": f"{name}, {experiment}, scale {plan.scale}",
         "CreationDate": None,
     }

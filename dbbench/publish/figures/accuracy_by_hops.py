@@ -83,6 +83,7 @@ def _marks(axes: Axes, curve: pd.DataFrame, shift: float, look: Role, label: str
 FIGURE = Figure(
     data,
     draw,
+    title="Accuracy of a lookup, by the hops that it takes",
     caption=(
         "Accuracy of a lookup along a chain of pointers, against the number of hops. No hop needs no context; each hop needs "
         "attention to what other attention has found, so layers in sequence. Right: DiffusionBlocks after each network call "

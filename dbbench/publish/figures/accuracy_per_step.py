@@ -107,6 +107,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Accuracy after each call of the chain, over its length, and by majority of draws",
     caption=(
         "(a) Accuracy of the argmax after each network call of the default chain, with the block that owns the call (block 0 "
         "= first layers, most noise). (b) Accuracy at the end of chains of T calls. (c) Accuracy of the majority over draws "

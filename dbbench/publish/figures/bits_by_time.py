@@ -50,7 +50,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set(title=title, xlabel="t (0: nothing masked, 1: all)", xlim=(0, 1))
         axes.grid(True, axis="y")
     density.set_ylabel("bits per character and unit of t,\nless those of end to end")
-    below.set_ylabel("bits per character, less those of end to end")
+    below.set_ylabel("bits per character,\nless those of end to end")
     legend_above(figure, density, 2)
     return figure
 
@@ -68,6 +68,7 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 FIGURE = Figure(
     data,
     draw,
+    title="Bits saved against end to end, along the mask schedule",
     caption=(
         "Where along the mask schedule an arm saves bits against end to end (below zero) or loses them: density on the left, "
         "cumulative sum from the clean end on the right, which ends at the difference of the table's values. The curves "

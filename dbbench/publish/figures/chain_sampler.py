@@ -96,11 +96,18 @@ def _draw_steps(axes: Axes, rows: pd.DataFrame) -> None:
     looks = _looks()
     for series, mine in rows.groupby("series", sort=False):
         colour, marker = looks[str(series)]
-        band(axes, over_seeds(mine, "x", "accuracy_percent"), colour, str(series), marker)
+        curve = over_seeds(mine, "x", "accuracy_percent")
+        if series in (BEST, DRAW):
+            reach = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
+            axes.errorbar(
+                curve["x"], curve["mean"], reach, color=colour, marker=marker, label=series, elinewidth=0.6, linewidth=0.6
+            )
+        else:
+            band(axes, curve, colour, str(series), marker)
     axes.set(title="(a) accuracy of chains of T steps", xlabel="Euler steps T", ylabel="test accuracy (%)", xscale="log")
     ticks_at(axes.xaxis, list(rows["x"]))
     axes.grid(True, axis="y")
-    axes.legend(fontsize=6)
+    _legend(axes)
 
 
 def _draw_levels(axes: Axes, rows: pd.DataFrame) -> None:
@@ -121,14 +128,19 @@ def _draw_levels(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set(title="(b) error of one call over noise", xlabel="noise level sigma", ylabel="test cross-entropy (nats)")
     axes.set(xscale="log", ylim=(0, 1.6 * rows.loc[rows["series"] == GUESS, "cross_entropy"].max()))
     axes.grid(True, axis="y")
-    axes.legend(fontsize=6)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """The legend of a panel above its title: the curves leave no corner free."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=2, fontsize=6)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Left accuracy over the steps of a chain, right cross-entropy over noise."""
     from dbbench.publish.style import PAGE, canvas, provenance
 
-    figure = canvas(PAGE, 2.8, provenance(rows))
+    figure = canvas(PAGE, 3.0, provenance(rows))
     left, right = figure.subplots(1, 2)
     if len(rows):
         _draw_steps(left, rows[rows["panel"] == "steps"])
@@ -139,6 +151,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="What the blocks after the first add to block 0",
     caption=(
         "The chain of DiffusionBlocks as a sampler. (a) Accuracy at the end of chains of T Euler steps, of the trained "
         "blocks and of exact Bayes denoisers whose label probabilities are block 0's posterior; beside them the most "

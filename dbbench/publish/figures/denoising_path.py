@@ -63,6 +63,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Denoised images along the chain",
     caption=(
         "The denoised estimate D along the chain, for the first samples of seed 0 (rows); below each frame its noise level, "
         "which falls from left to right. The frame's colour is the block that owns the step; end to end there is one block. "

@@ -63,8 +63,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     theirs.plot(paper["blocks"], paper["published"], color=look.colour, marker=look.marker)
     for axes, title in ((ours, "(a) distance by blocks, ours"), (theirs, "(b) published, on the paper's data")):
         axes.set(title=title, xlabel="blocks B", xticks=sorted(set(sweep["blocks"])), yscale="log")
-        plain_log(axes.yaxis)
         axes.margins(y=0.12)  # room for the highest marker
+        plain_log(axes.yaxis)
         axes.grid(True, axis="y")
     ours.set_ylabel("Frechet distance, test (lower is better)")
     legend_above(figure, ours, 3)
@@ -74,6 +74,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Distance from real images, by number of blocks",
     caption=(
         "How the Frechet distance of samples from the test images changes with the number of blocks B, at equal layer "
         "evaluations: a network of B blocks takes B times the steps. Left ours, lines are means over seeds, shading is the "

@@ -77,6 +77,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Distance from real images, by layers of each block and cut of the noise range",
     caption=(
         "Frechet distance of samples from the test images for four distributions of the layers over three blocks and three "
         "ways to cut the noise range. Left ours (markers are geometric means, ticks the seeds), right the paper's, on its "

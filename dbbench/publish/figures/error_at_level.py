@@ -18,6 +18,7 @@ def points(run: Run) -> list[dict[str, Any]]:
 
 FIGURE = levels_figure(
     Levels("cross_entropy", "chance", "guessing", "test cross-entropy (nats)", points),
+    title="Error of every block over noise, inside and outside its range",
     caption=(
         "Cross-entropy of the label from one network call of each block at fixed noise levels; dots mark the levels a block "
         "owns; where a block is far worse than guessing at levels that it does not own, its curve leaves the axis. Means "

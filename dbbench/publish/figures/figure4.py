@@ -86,6 +86,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Ranges of noise that three ways of cutting give to the blocks",
     caption=(
         "The log-normal law of the noise level (density per unit of ln sigma, so that areas are probabilities) cut into "
         "three blocks: by equal probability, uniformly in ln sigma and uniformly in sigma. Block 0 holds the first layers "

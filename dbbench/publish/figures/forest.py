@@ -44,7 +44,8 @@ def _line(axes: Axes, y: int, row: dict[str, Any]) -> None:
     marker = marker if abs(mean) <= REACH else "<" if mean < 0 else ">"
     axes.plot(max(-REACH, min(REACH, mean)), y, marker, color=colour, markersize=3.5)
     axes.plot(row["bound"], y, "|", color="black", markersize=5, markeredgewidth=0.9)
-    axes.annotate(f"{mean:+.1f}", (1.0, y), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
+    number = f"{round(mean, 1) + 0.0:+.1f}"  # no -0.0
+    axes.annotate(number, (1.0, y), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
                   va="center", fontsize=5.5)  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """The paper's claims at the left and ours at the right, a line per claim."""
     from matplotlib.lines import Line2D
 
-    from dbbench.publish.style import PAGE, VERDICTS, canvas
+    from dbbench.publish.style import PAGE, VERDICTS, canvas, legend_of
 
     parts = {source: rows[rows["source"] == source] for source in SOURCES}
     most = max(1, *(len(part) for part in parts.values()))
@@ -93,13 +94,14 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         if word in shown
     ]
     handles.append(Line2D([], [], color="black", marker="|", linewidth=0, markersize=6, label="bound of the claim"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=6)
+    legend_of(figure, handles, [str(handle.get_label()) for handle in handles])
     return figure
 
 
 FIGURE = Figure(
     data,
     draw,
+    title="Every measured claim, in units of its smallest effect of interest",
     caption=(
         "Every claim that was measured, as the difference of its two sides divided by D, the smallest effect of interest of "
         "its metric, with the 95 % interval (number at the right: the mean). To the right the left-hand side is better. The "

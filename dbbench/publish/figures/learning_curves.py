@@ -21,6 +21,7 @@ METRICS = {"train/error": "training error", "validation/accuracy_percent": "vali
 #: whose intervals are made as the tables make theirs
 JUDGED = {"validation/accuracy_percent": "accuracy_percent"}
 AXES = {"step": "optimizer steps of a process", "layer_evaluations": "layer evaluations, all processes"}
+TITLES = ("(a) by steps", "(b) by layers run forward")
 
 
 def _shown(metrics: dict[str, float], blocks: int) -> dict[str, float]:
@@ -66,13 +67,14 @@ def _panel(axes: Axes, rows: pd.DataFrame, x: str, metric: str) -> None:
 def _cut(axes: Axes, rows: pd.DataFrame) -> None:
     """End the axis of the error where the first tenth of the training lies: what follows it is what arms differ in."""
     late = rows[rows["step"] >= 0.1 * rows.groupby("arm")["step"].transform("max")]
-    if len(late) and rows["value"].min() >= 0:
-        axes.set_ylim(0.95 * late["value"].min(), 1.05 * late["value"].max())
+    means = late.groupby(["arm", "step"])["value"].mean()
+    if len(means) and rows["value"].min() >= 0:
+        axes.set_ylim(0.95 * means.min(), 1.05 * means.max())
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """A row of panels per metric, a column per axis, one legend."""
-    from dbbench.publish.style import PAGE, canvas, provenance
+    from dbbench.publish.style import PAGE, canvas, legend_above, provenance
 
     metrics = [m for m in METRICS if (rows["metric"] == m).any()]
     figure = canvas(PAGE, 2.2 * max(1, len(metrics)) + 0.7, provenance(rows))
@@ -84,18 +86,19 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         line[0].set_ylabel(METRICS[metric])
         if metric == "train/error":
             _cut(line[0], rows[rows["metric"] == metric])
+    for axes, title in zip(panels[0], TITLES, strict=True):
+        axes.set_title(title)
     for axes, title in zip(panels[-1], AXES.values(), strict=True):
         axes.set_xlabel(title)
         axes.set_xlim(left=0)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    fits = max(map(len, labels), default=0) <= 40  # three labels beside one another on a page
-    figure.legend(handles, labels, loc="outside upper center", ncols=3 if fits else 2)
+    legend_above(figure, panels[0][0], 3)
     return figure
 
 
 FIGURE = Figure(
     data,
     draw,
+    title="How every arm learns, by steps and by layers run forward",
     caption=(
         "How every arm learns: training error (from a tenth of the training on) and validation accuracy; means over seeds "
         "with 95 % intervals. Left against the optimizer steps of one process, right against the layers run forward by all "

@@ -17,6 +17,7 @@ FIGURE = levels_figure(
     Levels(
         "weighted_loss", "skip_only", "D = c_skip z", "weighted test loss", points, runs=different_runs_of, logarithmic=True
     ),
+    title="Weighted loss of every block over noise, inside and outside its range",
     caption=(
         "w(sigma) times the mean squared error of one call of each block at fixed noise levels, over all test images; dots "
         "mark the levels a block owns; curves far above the reference leave the axis. Means over seeds with 95 % intervals. "

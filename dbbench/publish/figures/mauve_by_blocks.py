@@ -52,6 +52,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="MAUVE of generated text, by number of blocks",
     caption=(
         "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from the "
         "paper's, so only the order of the block counts compares. Line: mean over seeds; ticks: seeds; dotted: unigram "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
-from dbbench.publish.profiles import LABELS, swept
+from dbbench.publish.profiles import LABELS, RIVALS, swept
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -37,7 +37,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     absent = [text for way, text in WAYS.items() if way not in shown]
     figure = canvas(PAGE, 2.9, f"scale {rows['scale'].iloc[0]}  |  {rows['dataset'].iloc[0]}  |  {rows['device'].iloc[0]}")
     axes = figure.subplots()
-    width = 0.8 / len(shown)
+    width, named = 0.8 / len(shown), {**LABELS, **RIVALS}
     for i, ((way, text), colour) in enumerate(zip(shown.items(), part_colours(len(shown)), strict=True)):
         at = [x + (i - (len(shown) - 1) / 2) * width for x in range(len(rows))]
         ratio = rows[way] / rows["fake_bytes"]
@@ -47,7 +47,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     axes.axhline(1, color=QUIET, linewidth=0.8, zorder=0)
     axes.margins(y=0.15)
     axes.set_xticks(
-        range(len(rows)), [f"{LABELS[a]}\n{b / 1e6:.4g} MB" for a, b in zip(rows["arm"], rows["fake_bytes"], strict=True)]
+        range(len(rows)), [f"{named[a]}\n{b / 1e6:.4g} MB" for a, b in zip(rows["arm"], rows["fake_bytes"], strict=True)]
     )
     axes.tick_params(axis="x", labelsize=5.5)
     missing = f" (not measured: {'; '.join(absent)})" if absent else ""
@@ -60,6 +60,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Peak memory of a training step, counted and executed",
     caption=(
         "Whether ways to know the peak of one training step agree: by the closed form, counted on fake tensors, counted on a "
         "step really executed in a fresh process, and as the rise of that process's resident memory; all over the count on "

@@ -8,6 +8,7 @@ FIGURE = swept_figure(
     "batch_size",
     "batch_size",
     "samples in a batch",
+    title="Peak memory of a training step, by batch size",
     caption=(
         "Peak memory of one training step against the batch size (B = 3). At large batches activations dominate and the "
         "reduction approaches its limit; at small ones weights and optimiser state determine it."

@@ -91,6 +91,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Peak memory of a training step, by number of blocks, and what it is made of",
     caption=(
         "Peak memory of one training step against the number of blocks B at a fixed number of layers, by category. Right: "
         "the same peaks against B, beside the end-to-end peak, its Bth part, and its rival: end to end with activation "

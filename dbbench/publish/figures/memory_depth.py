@@ -8,6 +8,7 @@ FIGURE = swept_figure(
     "depth",
     "layers",
     "layers L, four per block",
+    title="Peak memory of a training step, by depth",
     caption=(
         "Peak memory of one training step against the number of layers, at four layers a block. A process that holds one "
         "block needs the same at every depth; end to end grows with it, and so does the joint process, by the optimiser "

@@ -50,6 +50,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     from dbbench.metrics import metric_of
     from dbbench.publish.cells import dataset_title
     from dbbench.publish.roles import role
+    from dbbench.publish.style import prefixed
 
     largest = rows["peak_bytes"].max()
     for row in rows.to_dict("records"):
@@ -75,7 +76,7 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_ylabel(f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}, {better}", fontsize=6.5)
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = rows["flops"].min(), rows["flops"].max()
-    axes.set_xticks([low, high], [f"{low:.2g}", f"{high:.2g}"])
+    axes.set_xticks([low, high], [prefixed(low), prefixed(high)])
     axes.margins(0.15)
     axes.grid(True)
 
@@ -117,6 +118,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Quality against the operations of the whole training",
     caption=(
         "What each way of training reached against the operations of its whole training (FLOP, forward and backward), with "
         "95 % intervals over seeds. The area of a marker is the peak memory of one training step of one process, within a "

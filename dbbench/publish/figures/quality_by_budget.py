@@ -71,15 +71,10 @@ def _look(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return looks
 
 
-def _short(value: float) -> str:
-    """Two digits with the prefix of the unit: 3.6 k."""
-    from matplotlib.ticker import EngFormatter
-
-    return str(EngFormatter()(float(f"{value:.2g}")))
-
-
 def _panel(axes: Axes, rows: pd.DataFrame, budget: str, looks: dict[str, tuple[str, str]]) -> None:
     from matplotlib.ticker import NullLocator
+
+    from dbbench.publish.style import prefixed
 
     for row in rows[rows[budget].notna()].to_dict("records"):
         colour, marker = looks[row["arm"]]
@@ -92,7 +87,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, budget: str, looks: dict[str, tuple[s
     low, high = rows[budget].min(), rows[budget].max()
     if not math.isnan(low):
         ends = sorted({low, high})
-        axes.set_xticks(ends, [_short(value) for value in ends])
+        axes.set_xticks(ends, [prefixed(value) for value in ends])
     axes.margins(0.15)
     axes.grid(True)
 
@@ -128,6 +123,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Accuracy against each budget of the training",
     caption=(
         "Accuracy of every method against each budget of its training, with 95 % intervals over seeds: optimizer steps, "
         "samples seen and layer evaluations of all processes of a run together, operations (FLOP) of all its steps, "

@@ -91,6 +91,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Generated continuations beside the real ones",
     caption=(
         "The same prompts (grey) as the data goes on and as continued by every arm with its own decoder, seed 0, not "
         "selected. At laptop scale networks of this size produce words without coherent meaning."

@@ -74,6 +74,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Time of a training step",
     caption=(
         "Time of a training step end to end, of one block, and of all B blocks, over the median end-to-end step of the same "
         "job. Dots are turns (the parts take turns within a job), bars medians; stars the paper's ratios, on its own "

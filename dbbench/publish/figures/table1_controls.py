@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from dbbench.cards import CARDS
@@ -113,7 +114,7 @@ def _handles(rows: pd.DataFrame) -> list[Line2D]:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """A row per cell, in the order of the table; the axis begins where cells that have learned lie."""
     from dbbench.publish.roles import role
-    from dbbench.publish.style import PAGE, QUIET, canvas, provenance
+    from dbbench.publish.style import PAGE, QUIET, canvas, legend_of, provenance
 
     cells = list(dict.fromkeys(rows["cell"]))
     left, chance = _left(rows), float(rows["chance"].iloc[0])
@@ -126,21 +127,23 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         _reference(axes, float(baseline["value"].mean()), "end to end", role("end_to_end").colour)
     if chance > left:
         _reference(axes, chance, "chance", QUIET)
-    labels = [rows.loc[rows["cell"] == c, "label"].iloc[0] for c in cells]
-    axes.set_yticks(range(len(cells)), labels)
+    labels = [fill(rows.loc[rows["cell"] == c, "label"].iloc[0], 54) for c in cells]
+    axes.set_yticks(range(len(cells)), labels, fontsize=6, linespacing=0.95)
     axes.tick_params(axis="y", length=0)
     beyond = f" (chance: {chance:g}, arrows lie to the left of the axis)" if chance <= left else ""
     axes.set(ylim=(len(cells) - 0.4, -0.6), xlabel=f"percent of the test samples{beyond}")
     axes.set_xlim(left, min(100, axes.get_xlim()[1]))  # a t interval of few seeds may leave the scale
     axes.grid(True, axis="x")
     axes.spines["left"].set_visible(False)
-    figure.legend(handles=_handles(rows), loc="outside upper center", ncols=3)
+    handles = _handles(rows)
+    legend_of(figure, handles, [str(handle.get_label()) for handle in handles], 3)
     return figure
 
 
 FIGURE = Figure(
     data,
     draw,
+    title="Accuracy of every arm, every reading of its weights, and every control",
     caption=(
         "How far every arm and control is from end to end (dashed), on one axis: marks are means over seeds (number at the "
         "right), bars their 95 % t interval (cut at 0 and 100), ticks the seeds. Hollow marks are other evaluations of the "

@@ -66,6 +66,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 FIGURE = Figure(
     data,
     draw,
+    title="Quality of generated text, by Euler steps of a token",
     caption=(
         "Texts generated with different numbers of Euler steps per token, greedy at the end. A text that repeats itself has "
         "a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram samples. "
