@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import random
 from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 
 from dbbench.config import Configuration, overlay
 from dbbench.data.prepare import prepare
@@ -19,6 +22,10 @@ from dbbench.tracking.store import MARKER
 
 torch.set_num_threads(1)
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests have stores of their own
+
+# the same examples each time, and however long they take on a busy machine
+settings.register_profile("reproducible", max_examples=60, deadline=None, derandomize=True)
+settings.load_profile("reproducible")
 
 SMALL: dict[str, Any] = {
     "data": {"name": "digits", "validation": 197},
@@ -59,26 +66,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Every worker has the same order: that of the seed. Tests of a file stay together, for it has fixtures of its own."""
-    seed = config.getoption("shuffle")
-    if seed is None:
-        return
+    """Files of the workflow first, whose jobs need all cores and would be waited for at the end; then those of most tests.
+
+    Or at random, in the same order for every worker: that of the seed. Tests of a file stay together, for it has fixtures of
+    its own.
+    """
     files: dict[Path, list[pytest.Item]] = defaultdict(list)
     for item in items:
         files[item.path].append(item)
-    draw, groups = random.Random(seed), list(files.values())
-    draw.shuffle(groups)
-    for group in groups:
-        draw.shuffle(group)
+    groups = sorted(files.values(), key=lambda group: (group[0].path.parent.name != "workflow", -len(group)))
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        draw = random.Random(seed)
+        draw.shuffle(groups)
+        for group in groups:
+            draw.shuffle(group)
     items[:] = [item for group in groups for item in group]
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a data set by its name, prepared once. Tests read it and leave it as it is."""
+    root = tmp_path_factory.mktemp("data")
+
+    @cache
+    def made(name: str) -> Path:
+        prepare(name, root / name)
+        return root / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def digits(data_of: Callable[[str], Path]) -> Path:
     """The prepared digits."""
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    prepare("digits", folder)
-    return folder
+    return data_of("digits")
 
 
 @pytest.fixture(scope="session")

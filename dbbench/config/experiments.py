@@ -157,6 +157,8 @@ class Experiment(Strict):
     claims: tuple[Claim, ...] = ()
     figures: tuple[str, ...] = ()
     figures_at: dict[ScaleName, tuple[str, ...]] = Field(default_factory=dict, description="further figures of some scales")
+    notes: tuple[str, ...] = Field((), description="sentences below the table, such as what was left out")
+    notes_at: dict[ScaleName, tuple[str, ...]] = Field(default_factory=dict, description="further notes of some scales")
     minimum: bool = Field(
         False, description="a column with the minimum over the first three seeds, the paper's rule for distances"
     )

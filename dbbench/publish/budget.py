@@ -29,10 +29,10 @@ COLUMNS = (
 )
 NUMBERS = (*COLUMNS[8:20],)
 ABOUT = (
-    "Steps, samples and layer evaluations are of all processes of a run together, operations (FLOPs) of all its steps, "
-    "forward and backward, under the math kernel of attention. Peak: the tensors of the heaviest training step of one "
-    "process, counted. Seconds are of this machine, the mean over seeds; of isolated blocks, which train side by side, the "
-    "longest."
+    "Steps, samples and layer evaluations are of all processes of a run together; a layer evaluation is one layer run forward "
+    "for a step, be it trained there or run for the layers behind it. Operations (FLOPs) are of all steps, forward and "
+    "backward, under the math kernel of attention. Peak: the tensors of the heaviest training step of one process, counted. "
+    "Seconds are of this machine, the mean over seeds; of isolated blocks, which train side by side, the longest."
 )
 
 

@@ -71,6 +71,7 @@ def notes(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> list[str]:
         lines.append(f"Published: {SOURCE}, measured on {at} by its authors. Ours: the data and scale named above.")
     if papers and not SCALES[plan.scale].comparable_to_paper:
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
+    lines += [*asked.notes, *asked.notes_at.get(plan.scale, ())]
     lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(rows).items()]
     lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.not_run]
     lines += shared_numbers(plan, experiment, cells)

@@ -275,6 +275,10 @@ def test_the_readable_table_names_what_its_numbers_are(plan, project, table):
     text = (project / "results/laptop/tables/table1.md").read_text()
     for part in ("Scale laptop", "MNIST-1D", "seeds 3", "commit synthetic", "measured on CIFAR-100", "Evaluator a: argmax"):
         assert part in text
+    table1 = plan.experiments["table1"]
+    assert table1.notes
+    assert table1.notes_at["laptop"]
+    assert all(f"\n- {note}\n" in text for note in (*table1.notes, *table1.notes_at["laptop"]))
     for claim in plan.experiments["table1"].claims:
         assert f"**{claim.claim} " in text
     widths = {line.count(" | ") for line in text.splitlines() if line.startswith("| ") and "`" in line}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from dbbench.cards import CARDS
 from dbbench.config import DataConfig
-from dbbench.data.prepare import load_arrays, prepare
+from dbbench.data.prepare import load_arrays
 from dbbench.data.sequences import load
 from dbbench.data.sources import hops
 from dbbench.data.sources import markov_copies as language
@@ -20,9 +21,9 @@ GENERATED = [name for name, card in CARDS.items() if card.kind == "sequences"]
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_generated_sets_are_what_the_card_says(name: str, tmp_path: Path) -> None:
-    prepare(name, tmp_path)
-    arrays, about = load_arrays(tmp_path)
+def test_generated_sets_are_what_the_card_says(name: str, data_of: Callable[[str], Path]) -> None:
+    folder = data_of(name)
+    arrays, about = load_arrays(folder)
     card = CARDS[name]
     assert about["sha256"] == card.sha256 != ""
     for part, size in card.sizes.items():
@@ -31,7 +32,7 @@ def test_generated_sets_are_what_the_card_says(name: str, tmp_path: Path) -> Non
             assert tokens.shape == (size, card.length)
             assert tokens.min() >= 0
             assert tokens.max() < card.classes
-    data = load(tmp_path, DataConfig(name=name, validation=100))
+    data = load(folder, DataConfig(name=name, validation=100))
     batch = data.batch(0, 4, 0)
     assert batch.inputs.shape == batch.labels.shape == (4, card.length)
     assert batch.inputs.dtype == torch.int64

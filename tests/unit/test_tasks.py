@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from dbbench.batch import Batch
 from dbbench.cards import CARDS
 from dbbench.config import Configuration, Reading
 from dbbench.data import load
-from dbbench.data.prepare import prepare
 from dbbench.data.sources import hops, markov_copies
 from dbbench.evaluation import Evaluation, Job
 from dbbench.evaluation.ar import evaluate
@@ -46,11 +46,12 @@ BLOCKS = {"name": "diffusion_blocks", "blocks": 2, "gamma": 0.0, "weighting": "n
 
 @pytest.mark.parametrize("method", [{"name": "end_to_end"}, BLOCKS], ids=["end_to_end", "blocks"])
 @pytest.mark.parametrize("name", ["hops", "markov_copies"])
-def test_an_evaluation_writes_the_readings_that_planning_knows(name: str, method: dict[str, Any], tmp_path: Path) -> None:
-    prepare(name, tmp_path)
+def test_an_evaluation_writes_the_readings_that_planning_knows(
+    name: str, method: dict[str, Any], data_of: Callable[[str], Path], tmp_path: Path
+) -> None:
     configuration = tiny(name, method)
     network = materialise(build(configuration), 0).eval()
-    result = evaluate(Job(configuration, [network], load(tmp_path, configuration), "smoke", 0, tmp_path, CPU))
+    result = evaluate(Job(configuration, [network], load(data_of(name), configuration), "smoke", 0, tmp_path, CPU))
     found = [Reading(row.metric, row.variant, row.split) for row in result.rows]
     assert sorted(found) == sorted(configuration.readings())
     assert all(np.isfinite(row.value) for row in result.rows)

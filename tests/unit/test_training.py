@@ -344,12 +344,11 @@ def _smoke_arms() -> list[Any]:
 
 
 @pytest.mark.parametrize("configuration", _smoke_arms())
-def test_every_configuration_steps_and_every_parameter_learns(configuration: Configuration, tmp_path: Path) -> None:
+def test_every_configuration_steps_and_every_parameter_learns(
+    configuration: Configuration, data_of: Callable[[str], Path]
+) -> None:
     """A few steps of each process of each configuration change every trainable parameter of its layers and ends."""
-    from dbbench.data.prepare import prepare
-
-    prepare(configuration.data.name, tmp_path)
-    data = load(tmp_path, configuration)
+    data = load(data_of(configuration.data.name), configuration)
     for block in range(len(configuration.parts)) if configuration.isolated else [None]:
         made = trainer(configuration, block=block)
         before = {n: p.detach().clone() for n, p in made.network.named_parameters()}
