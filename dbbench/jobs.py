@@ -32,7 +32,15 @@ def train_tracked(
         configuration=configuration.model_dump(mode="json"),
     )
     with LiveLog(folder, identity) as live:
-        train(configuration, scale, seed, folder, data_folder, block=block, offer=live.offer, cost=cost_of(scale))
+        cost, offer = cost_of(scale), live.offer
+        train(configuration, scale, seed, folder, data_folder, block=block, offer=offer, cost=cost, parts=forecast_parts)
+
+
+def forecast_parts(configuration: Configuration) -> int:
+    """The micro-batches that the GPU at hand makes necessary."""
+    from dbbench.profiling.forecast import parts_here
+
+    return parts_here(configuration)
 
 
 def cost_of(scale: str) -> Callable[[Configuration, int | None], Cost]:

@@ -9,6 +9,7 @@ data set, the process itself, workspaces inside a kernel, and the rounding of th
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,11 @@ class PhasedTrainer(Trainer):
         """The loss of the batch."""
         self._enter("forward")
         return super().forward(batch, step)
+
+    def forward_part(self, parts: Iterator[Step]) -> Step | None:
+        """The loss of a part of the batch."""
+        self._enter("forward")
+        return super().forward_part(parts)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients."""
