@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from dbbench.config import Configuration
-from dbbench.errors import UserError
 from dbbench.profiling.forecast import parts_here
 from dbbench.profiling.step import changed, prepare, random_batch
 from dbbench.profiling.tracker import profile
@@ -99,6 +98,7 @@ def test_what_cannot_be_cut_so_is_refused(parts: object, says: str) -> None:
 
 
 def test_losses_over_the_whole_batch_are_refused() -> None:
-    masked = {"architecture": "mdm", "layers": 2, **TOKENS}
-    with pytest.raises(UserError, match="mdm by end_to_end takes whole batches"):
-        changed(configuration("ar", micro_batches=2), data={"name": "cpython"}, model={"__replace__": True, **masked})
+    asked = configuration("ar", micro_batches=2).model_dump(mode="json", exclude={"evaluation"})
+    asked |= {"data": {"name": "cpython", "window": 8}, "model": {"architecture": "mdm", "layers": 2, **TOKENS}}
+    with pytest.raises(ValueError, match="mdm by end_to_end takes whole batches"):
+        Configuration.model_validate(asked)
