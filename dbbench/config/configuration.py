@@ -61,7 +61,7 @@ class Configuration(Strict):
             raise ValueError(
                 f"training.micro_batches {parts}: {self.architecture} by {self.method.name} takes whole batches: 1"
             )
-        if parts != "auto" and parts > self.training.batch_size:
+        if isinstance(parts, int) and parts > self.training.batch_size:
             raise ValueError(f"training.micro_batches {parts} exceeds batch_size {self.training.batch_size}")
 
     @model_validator(mode="after")

@@ -97,7 +97,7 @@ def cost_of(configuration: Configuration, step: Step, seeds: int, device: Accele
     training, processes = configuration.training, len(configuration.parts) or 1
     steps, samples = configuration.steps_per_process * processes, test_samples(configuration)
     asked = training.micro_batches
-    parts = micro_batches(step, training.batch_size, 1e9 * device.gigabytes) if asked == "auto" else asked
+    parts = asked if isinstance(asked, int) else micro_batches(step, training.batch_size, 1e9 * device.gigabytes)
     size = ceil(training.batch_size / parts)
     seconds = device.seconds(step.flops, step.kernels * parts, training.precision, utilisation)
     needed = passes(configuration.evaluation, configuration, samples)

@@ -124,7 +124,7 @@ def prepare(
     network = fake_network(configuration, own, device) if fake else make_network(configuration, 0, own, device)
     method = build_method(configuration, own)
     asked, steps = configuration.training.micro_batches, configuration.steps_per_process
-    parts = 1 if asked == "auto" else asked  # the whole step, from which a forecast says how many parts are needed
+    parts = asked if isinstance(asked, int) else 1  # the whole step, from which a forecast says how many parts are needed
     trainer = trainer_class(network.train(), method, configuration.training, steps, 0, device, parts)
     if not fake and trainer_class is Trainer:
         trainer = make_trainer(trainer)

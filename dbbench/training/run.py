@@ -146,7 +146,7 @@ def _train(
 def micro_batches(configuration: Configuration, parts: Callable[[Configuration], int] | None) -> int:
     """The parts of a batch that go through the network one by one: as configured, or as `parts` says."""
     asked = configuration.training.micro_batches
-    if asked != "auto":
+    if isinstance(asked, int):
         return asked
     return 1 if parts is None else parts(configuration)
 
