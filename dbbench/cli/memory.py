@@ -50,7 +50,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def memory(args: argparse.Namespace) -> None:
-    """Count the memory of one training step on fake tensors: any experiment, or your own network; no GPU."""
+    """Count the memory of a training step, without a GPU."""
     own = args.experiment is None
     wrong = [name for name in (OF_AN_ARM if own else OF_A_NETWORK) if getattr(args, name) is not None]
     if wrong:
