@@ -88,16 +88,19 @@ class Described:
         """
         from dbbench.config import Configuration, validated
 
-        model = {"architecture": self.family, "layers": self.layers, "width": self.width, "heads": self.heads}
-        more = {"patch": (self.patch, self.patch)} if self.channels else {}
-        more |= {} if self.condition_width is None else {"condition_width": self.condition_width}
+        model: dict[str, object] = {"architecture": self.family, "mlp_width": self.mlp_width}
+        model |= {"layers": self.layers, "width": self.width, "heads": self.heads}
+        if self.channels:
+            model["patch"] = (self.patch, self.patch)
+        if self.condition_width is not None:
+            model["condition_width"] = self.condition_width
         method: dict[str, object] = {"name": "end_to_end", "weighting": FAMILIES[self.family]}
         if residency is not None:
             method |= {"name": "diffusion_blocks", "blocks": self.blocks, "residency": residency}
         training = {"batch_size": self.batch_size, "steps": 1, "learning_rate": 1e-3, "checkpointing": checkpointing}
         asked = {
             "data": {"name": DATA, "window": 0 if self.channels else self.tokens},
-            "model": {**model, "mlp_width": self.mlp_width, **more},
+            "model": model,
             "method": method,
             "training": {**training, **self.training},
             "profile": {"kind": "memory"},

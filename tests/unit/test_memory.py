@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -235,6 +235,7 @@ def test_a_step_asked_for_twice_is_counted_once(monkeypatch: pytest.MonkeyPatch)
     assert counted == [64, 128, 1]
 
 
+@settings(deadline=None)
 @given(
     moments=st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 50)), min_size=1, max_size=4),
     budgets=st.lists(st.integers(1, 60_000), min_size=1, max_size=4),
