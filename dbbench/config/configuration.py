@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
@@ -19,9 +19,6 @@ from dbbench.config.settings import DataConfig, TrainingConfig
 from dbbench.config.texts import TextEvaluation
 from dbbench.errors import UserError
 from dbbench.partition import NoiseProcess, Partition
-
-if TYPE_CHECKING:
-    from pydantic.main import IncEx
 
 
 class Configuration(Strict):
@@ -216,8 +213,9 @@ class Configuration(Strict):
         """Readable fields and a hash of what determines the weights; how they are evaluated is not part of it."""
         fields = [self.architecture, self.method.name, *self.method.name_fields(self.model.layers)]
         # a training gives the same numbers in however many parts of a batch; a profile does not
-        trained: IncEx = {"evaluation": True, "profile": True, "training": {"micro_batches"}}
-        outside: IncEx = {"evaluation"} if self.profile else trained
-        fields += [self.data.name, digest(self.model_dump(mode="json", exclude=outside))[:8]]
+        settings = self.model_dump(mode="json", exclude={"evaluation"} if self.profile else {"evaluation", "profile"})
+        if not self.profile:
+            settings["training"].pop("micro_batches", None)
+        fields += [self.data.name, digest(settings)[:8]]
         fields += [self.profile.kind] if self.profile else []
         return "-".join(fields)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -174,6 +176,7 @@ def test_checkpointing_changes_no_gradient(method: dict[str, object]) -> None:
             torch.testing.assert_close(gradient, other, msg=name)
 
 
+@cache
 def architectures() -> dict[str, Configuration]:
     """A blockwise configuration of each architecture that an experiment has at scale smoke."""
     names = [p.stem for p in sorted((config_root() / "experiments").glob("*.yaml"))]

@@ -19,39 +19,54 @@ from dbbench.masking import MASK
 from dbbench.methods._local import LocalMethod
 from dbbench.methods.diffusion_blocks import DiffusionBlocks
 from dbbench.models import count_parameters
+from dbbench.models.noprop import NoProp
+from dbbench.models.recurrent import draw_recurrence
 from dbbench.noise import LogNormal, euler_step
 from dbbench.profiling.step import Prepared, fakes, prepare
+from dbbench.seeding import derive
 
 CPU = torch.device("cpu")
 
 
 @cache
 def networks() -> dict[str, Configuration]:
-    """Trained configurations of scale paper by architecture, data, and whether blocks train alone; all with DBBENCH_ALL."""
-    found: dict[str, Configuration] = {}
-    for configuration in load_plan(load_suite({"scale": "paper"})).configurations.values():
+    """Of the paper's tables one configuration end to end of each architecture and data set, one of each other method."""
+    tables = [name for name in load_plan(load_suite({"scale": "paper"})).experiments if name.startswith("table")]
+    found: dict[object, Configuration] = {}
+    for configuration in load_plan(load_suite({"scale": "paper", "experiments": tables})).configurations.values():
+        whole = configuration.method.name == "end_to_end"
+        key = (configuration.architecture, configuration.data.name if whole else configuration.method.name)
         if configuration.profile is None:
-            how = configuration.method.name if configuration.architecture == "noprop" else configuration.blockwise
-            key = (
-                configuration.name
-                if os.environ.get("DBBENCH_ALL")
-                else (configuration.architecture, configuration.data.name, how)
-            )
-            found.setdefault(str(key), configuration)
+            found.setdefault(configuration.name if os.environ.get("DBBENCH_ALL") else key, configuration)
     return {configuration.name: configuration for configuration in found.values()}
 
 
+def few_runs(configuration: Configuration) -> int:
+    """A step that runs a recurrence seldom: how often says nothing of its size."""
+    mean, kept = configuration.model.mean_recurrence, configuration.model.backpropagated
+    draws = (draw_recurrence(mean, kept, torch.Generator().manual_seed(derive(0, "dropout", step))) for step in range(50))
+    runs = [sum(drawn) for drawn in draws]
+    return runs.index(min(runs))
+
+
 def infer(prepared: Prepared) -> Tensor:
-    """What a step of inference makes: z after an Euler step, logits at a mask level, or the scores of a classifier."""
+    """What a step of inference makes: z after an Euler step, logits at a mask level, or what a classifier makes of images."""
     method, network, inputs = prepared.trainer.method, prepared.trainer.network, prepared.batch.inputs
-    if isinstance(method, LocalMethod):
-        return method.readouts(network, inputs)[-1]  # type: ignore[arg-type]
+    if isinstance(
+        method, LocalMethod
+    ):  # the tokens after the last group; Forward-Forward's goodness takes a pass for each label
+        return list(method.outputs(network, inputs))[-1]  # type: ignore[arg-type]
+    if (
+        isinstance(network, NoProp)
+        and prepared.configuration.method.name != "end_to_end"
+        and not prepared.configuration.denoises
+    ):
+        z, time = torch.randn(len(inputs), prepared.configuration.model.width), torch.rand(len(inputs))
+        name = prepared.configuration.method.name
+        if name == "noprop_fm":
+            return network.velocity(inputs, z, time)
+        return network.predict(inputs, z, 0, time if name == "noprop_ct" else None).logits
     if not isinstance(method, DiffusionBlocks):
-        if prepared.configuration.model.denoises_labels and prepared.configuration.blockwise:
-            z, time = torch.randn(len(inputs), prepared.configuration.model.width), torch.rand(len(inputs))
-            timed = prepared.configuration.method.name in ("noprop_ct", "noprop_fm")
-            out: Tensor = network.predict(inputs, z, 0, time if timed else None).logits  # type: ignore[operator]
-            return out
         logits: Tensor = network(inputs)
         return logits
     layers, y = method.partition[prepared.block or 0].layers, network.target(prepared.batch)
@@ -69,10 +84,12 @@ def infer(prepared: Prepared) -> Tensor:
 @pytest.mark.parametrize("name", networks())
 def test_it_is_built_trains_a_step_and_infers_a_step_at_its_true_size(name: str) -> None:
     configuration = networks()[name]
+    step = few_runs(configuration) if configuration.model.repeated_layers else None
     with fakes(True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
         prepared = prepare(configuration, device=CPU, fake=True)
         network = prepared.trainer.network
+        prepared.step = prepared.step if step is None else step
         loss = prepared.run()
         trained = sum(p.numel() for p in network.parameters() if p.grad is not None)
         with torch.no_grad():
