@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -13,3 +14,9 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     labels: Tensor
+
+
+def cut(batch: Batch, parts: int) -> Iterator[Batch]:
+    """The batch in parts of equal size, or nearly."""
+    for inputs, labels in zip(batch.inputs.tensor_split(parts), batch.labels.tensor_split(parts), strict=True):
+        yield Batch(inputs, labels)

@@ -89,16 +89,20 @@ def planned_hash(*entries: str) -> str:
 
 def reachable(*entries: str) -> list[str]:
     """The modules of the package that `entries` import, directly or not, and they themselves, sorted."""
-    found: set[str] = set()
+    found: list[str] = []
+    seen: set[str] = set()
     todo = list(entries)
     for module in entries:
         if plugins.file(module) is None:
             raise FileNotFoundError(f"no module {module}")
     while todo:
         module = todo.pop()
-        if module in found or module in OUTSIDE or plugins.file(module) is None:
+        if module in seen:
             continue
-        found.add(module)
+        seen.add(module)
+        if module in OUTSIDE or plugins.file(module) is None:
+            continue
+        found.append(module)
         if module != JOINS:
             todo.extend(_parsed(module).imported)
     return sorted(found)

@@ -24,7 +24,15 @@ def train_tracked(
         UserError: unusable data, output or block; TrainingDivergedError: a loss that is not finite.
     """
     with LiveLog(folder, identity_of(configuration, scale, seed, block)) as live:
-        train(configuration, scale, seed, folder, data_folder, block=block, offer=live.offer, cost=cost_of(scale))
+        cost, offer = cost_of(scale), live.offer
+        train(configuration, scale, seed, folder, data_folder, block=block, offer=offer, cost=cost, parts=forecast_parts)
+
+
+def forecast_parts(configuration: Configuration) -> int:
+    """The micro-batches that the GPU at hand makes necessary."""
+    from dbbench.profiling.forecast import parts_here
+
+    return parts_here(configuration)
 
 
 def cost_of(scale: str) -> Callable[[Configuration, int | None], Cost]:

@@ -13,6 +13,7 @@ Looking a name up imports nothing, so Snakemake plans and hashes code without lo
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Iterator
 from functools import cache
@@ -94,7 +95,8 @@ def file(dotted: str) -> Path | None:
     """The file of a module of dbbench or of a registered package; None if it is of neither."""
     for package, folder in packages().items():
         if dotted == package or dotted.startswith(f"{package}."):
-            base = folder.joinpath(*dotted.removeprefix(package).split(".")[1:])
-            candidates = (base / "__init__.py", base.parent / f"{base.name}.py")
-            return next((c for c in candidates if c.is_file()), None)
+            # asked for tens of thousands of names when the workflow is planned: not by way of Path
+            base = os.path.join(folder, *dotted.removeprefix(package).split(".")[1:])
+            candidates = (os.path.join(base, "__init__.py"), f"{base}.py")
+            return next((Path(c) for c in candidates if os.path.isfile(c)), None)
     return None

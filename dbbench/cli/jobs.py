@@ -94,6 +94,7 @@ def train(args: argparse.Namespace) -> None:
 def judge_model(args: argparse.Namespace) -> None:
     """Train the network that judges the texts of a configuration."""
     from dbbench.config import JUDGE_MODEL_SEED, find_configuration
+    from dbbench.jobs import forecast_parts
     from dbbench.runs.places import data_folder, judge_model_folder
     from dbbench.training.run import train as run
 
@@ -101,7 +102,8 @@ def judge_model(args: argparse.Namespace) -> None:
     if configuration.judge_model is None:
         raise UserError(f"{configuration.name} generates no text and has no judge model")
     judge = configuration.judge_model
-    run(judge, args.scale, JUDGE_MODEL_SEED, judge_model_folder(args.scale, judge.name), data_folder(configuration.data.name))
+    folder, source = judge_model_folder(args.scale, judge.name), data_folder(configuration.data.name)
+    run(judge, args.scale, JUDGE_MODEL_SEED, folder, source, parts=forecast_parts)
 
 
 def assemble(args: argparse.Namespace) -> None:

@@ -46,6 +46,7 @@ class Configuration(Strict):
             _ = self.groups
         except UserError as error:
             raise ValueError(str(error)) from None
+        self._check_parts()
         if self.train_samples is None and self.training.steps is None:
             raise ValueError(f"training.steps is needed: the size of {self.data.name} is not known beforehand")
         if self.train_samples is not None and self.train_samples < 1:
@@ -53,6 +54,15 @@ class Configuration(Strict):
         if self.train_samples is not None and self.training.batch_size > self.train_samples:
             raise ValueError(f"batch_size {self.training.batch_size} exceeds the {self.train_samples} training samples")
         return self
+
+    def _check_parts(self) -> None:
+        parts = self.training.micro_batches
+        if parts != 1 and not (self.method.in_parts and self.model.in_parts):
+            raise ValueError(
+                f"training.micro_batches {parts}: {self.architecture} by {self.method.name} takes whole batches: 1"
+            )
+        if isinstance(parts, int) and parts > self.training.batch_size:
+            raise ValueError(f"training.micro_batches {parts} exceeds batch_size {self.training.batch_size}")
 
     @model_validator(mode="after")
     def _patches_tile_the_image(self) -> Configuration:
@@ -202,7 +212,10 @@ class Configuration(Strict):
     def name(self) -> str:
         """Readable fields and a hash of what determines the weights; how they are evaluated is not part of it."""
         fields = [self.architecture, self.method.name, *self.method.name_fields(self.model.layers)]
-        outside = {"evaluation"} if self.profile else {"evaluation", "profile"}
-        fields += [self.data.name, digest(self.model_dump(mode="json", exclude=outside))[:8]]
+        # a training gives the same numbers in however many parts of a batch; a profile does not
+        settings = self.model_dump(mode="json", exclude={"evaluation"} if self.profile else {"evaluation", "profile"})
+        if not self.profile:
+            settings["training"].pop("micro_batches", None)
+        fields += [self.data.name, digest(settings)[:8]]
         fields += [self.profile.kind] if self.profile else []
         return "-".join(fields)

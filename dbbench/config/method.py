@@ -32,6 +32,8 @@ class MethodSettings(Strict):
     blockwise: ClassVar[bool] = False
     #: whether the network learns to denoise, whatever its architecture
     denoises: ClassVar[bool] = False
+    #: whether the loss of a step can be computed part by part of its batch
+    in_parts: ClassVar[bool] = False
     #: values of fields without default, where a command names the method and nothing else
     example: ClassVar[Mapping[str, object]] = {}
 

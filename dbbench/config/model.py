@@ -20,6 +20,8 @@ class ModelSettings(Strict):
     architecture: str
     #: whether it denoises under either method; its end-to-end baseline is then DiffusionBlocks with one block
     denoises: ClassVar[bool] = False
+    #: whether the error of a sample does not depend on the others of its batch
+    in_parts: ClassVar[bool] = True
     #: whether its target is the image and its input the class, not the other way round
     generates: ClassVar[bool] = False
     #: whether its layers can be run group by group, with detached features between groups (`models.local.LocalNetwork`)

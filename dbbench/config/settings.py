@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -52,6 +52,12 @@ class TrainingConfig(Strict):
         None, gt=0, description="moving average of the weights: the mean age of what it averages, as a share of the run"
     )
     precision: Literal["float32", "bfloat16"] = "float32"
+    micro_batches: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        1,
+        description="parts of a batch that go through the network one by one, their gradients added up: the same numbers in "
+        "less memory; auto: as many as the memory of the GPU at hand makes necessary",
+        exclude_if=lambda parts: parts == 1,
+    )
     checkpointing: bool = Field(False, description="run layers again in the backward pass instead of keeping activations")
     optimizer: Literal["fused", "foreach", "loop"] = Field("fused", description="implementation of AdamW")
     attention: Literal["auto", "math", "flash", "efficient"] = Field("auto", description="kernel of the attention")

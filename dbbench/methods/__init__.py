@@ -5,6 +5,7 @@ A method module offers `build(configuration, block)`, which returns a `Method`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torch import Tensor
@@ -34,6 +35,14 @@ class Method(Protocol):
 
     def validate(self, network: Network, batch: Batch) -> dict[str, float]:
         """Numbers for the learning curves, the same draws each time."""
+        ...
+
+
+class InParts(Protocol):
+    """A method whose step can be taken part by part of its batch (`MethodSettings.in_parts`)."""
+
+    def step_in_parts(self, network: Network, batch: Batch, step: int, seed: int, parts: int) -> Iterator[Step]:
+        """Steps whose losses and numbers add up to those of `Method.step`, with the same draws."""
         ...
 
 

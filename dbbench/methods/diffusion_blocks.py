@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dbbench.batch import Batch
+from dbbench.batch import Batch, cut
 from dbbench.config.samplers import Sampler, SamplerConfig
 from dbbench.errors import UserError
 from dbbench.methods import Step
@@ -47,6 +47,11 @@ def weighted(loss_N: Tensor, w_N: Tensor, kind: str) -> Tensor:
     if kind == "batch_mean":
         return loss_N.mean() * w_N.mean()
     return (loss_N * w_N).mean()
+
+
+def told(loss: Tensor, error: Tensor, block: int) -> Step:
+    """A step of a block, with its weighted and its unweighted loss to log."""
+    return Step(loss, {f"train/loss_block{block}": loss.detach(), f"train/error_block{block}": error.detach()}, block)
 
 
 class DiffusionBlocks:
@@ -77,6 +82,25 @@ class DiffusionBlocks:
     def step(self, network: Network, batch: Batch, step: int, seed: int) -> Step:
         """Noise the targets of the batch to levels of one block and return that block's loss."""
         index = self.choose_block(step, seed)
+        batch, u, noise = self.drawn(network, batch, step, seed)
+        return told(*self.loss(network, batch, index, u, noise), index)
+
+    def step_in_parts(self, network: Network, batch: Batch, step: int, seed: int, parts: int) -> Iterator[Step]:
+        """The share of each part in `step`, with the draws of the whole batch."""
+        index = self.choose_block(step, seed)
+        batch, u_N, g = self.drawn(network, batch, step, seed)
+        with torch.no_grad():
+            noise = self.process.draw(network.target(batch), g)
+        weights = self.process.weight(self.levels(u_N, index, noise.dtype), noise).tensor_split(parts)
+        for part, u, eps, w in zip(cut(batch, parts), u_N.tensor_split(parts), noise.tensor_split(parts), weights, strict=True):
+            share = torch.as_tensor(len(u) / len(u_N), device=w.device)
+            if self.config.weighting == "batch_mean":  # the mean weight of the batch, not of the part
+                share = share * torch.cat(weights).mean() / w.mean()
+            loss, error = self.loss(network, part, index, u, eps)
+            yield told(share * loss, error * (len(u) / len(u_N)), index)
+
+    def drawn(self, network: Network, batch: Batch, step: int, seed: int) -> tuple[Batch, Tensor, torch.Generator]:
+        """The batch with its dropped conditions, positions [N] of its noise levels, and the generator of its noise."""
         device = batch.inputs.device
         stream = ("step", step) if self.only is None else ("block", self.only, "step", step)
         u = self.process.positions(len(batch.inputs), generator(seed, "level", *stream, device=device))
@@ -85,9 +109,12 @@ class DiffusionBlocks:
             chance = torch.rand(len(u), device=device, generator=generator(seed, "drop", *stream, device=device))
             dropped = chance < self.config.condition_dropout
             batch = batch._replace(inputs=network.without_condition(batch.inputs, dropped))
-        loss, error = self.loss(network, batch, index, u, noise)
-        metrics = {f"train/loss_block{index}": loss.detach(), f"train/error_block{index}": error.detach()}
-        return Step(loss, metrics, index)
+        return batch, u, noise
+
+    def levels(self, u_N: Tensor, index: int, dtype: torch.dtype) -> Tensor:
+        """The noise levels [N] at positions of the widened range of block `index`."""
+        block = self.partition[index]
+        return torch.as_tensor(self.process.sample(u_N, block.train_low, block.train_high)).to(dtype)
 
     def loss(
         self, network: Network, batch: Batch, index: int, u_N: Tensor, noise: torch.Generator | Tensor
@@ -101,8 +128,7 @@ class DiffusionBlocks:
         block = self.partition[index]
         y = network.target(batch)
         noise = noise if isinstance(noise, Tensor) else self.process.draw(y, noise)
-        level_N = self.process.sample(u_N, block.train_low, block.train_high)
-        level_N = level_N.to(y.dtype if y.is_floating_point() else torch.get_default_dtype())
+        level_N = self.levels(u_N, index, y.dtype if y.is_floating_point() else torch.get_default_dtype())
         z = self.process.corrupt(y, level_N, noise)
         output = network.denoise(batch.inputs, z, level_N, block.layers)
         error_N = network.error(output, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dbbench.methods import Step
@@ -19,6 +20,12 @@ class EndToEnd:
         """The mean loss of the batch."""
         loss = network.loss(batch).mean()
         return Step(loss, {"train/loss": loss.detach()}, None)
+
+    def step_in_parts(self, network: Network, batch: Batch, step: int, seed: int, parts: int) -> Iterator[Step]:
+        """The share of each part in the mean loss of the batch."""
+        for loss_N in network.losses_in_parts(batch, parts):
+            loss = loss_N.sum() / len(batch.inputs)
+            yield Step(loss, {"train/loss": loss.detach()}, None)
 
     def kind_of_step(self, step: int, seed: int) -> int:
         """All steps are alike."""

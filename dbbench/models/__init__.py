@@ -8,14 +8,14 @@ Shapes: N batch, ... the shape of one target. L layers, B blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from dbbench import plugins
-from dbbench.batch import Batch
+from dbbench.batch import Batch, cut
 from dbbench.seeding import generator
 from dbbench.startup import Unfilled, allocate
 
@@ -62,6 +62,10 @@ class Network(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """End to end: the loss of each sample, [N]."""
         raise NotImplementedError
+
+    def losses_in_parts(self, batch: Batch, parts: int) -> Iterator[Tensor]:
+        """End to end: the losses of `loss`, part by part of the batch; what a step draws once is drawn for all parts."""
+        yield from map(self.loss, cut(batch, parts))
 
     def scores(self, prediction: Any, batch: Batch) -> dict[str, Tensor]:
         """What learning curves show of a prediction beside its loss, each [N]."""

@@ -12,14 +12,14 @@ Shapes: N batch, S tokens, d width, V vocabulary, w condition width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dbbench.batch import Batch
+from dbbench.batch import Batch, cut
 from dbbench.cards import CARDS
 from dbbench.config.architectures.recurrent import RecurrentConfig
 from dbbench.models import Fill, TokenCounts
@@ -151,10 +151,12 @@ class RecurrentDepth(TokenTargets):
 
     # --- end to end ---
 
-    def recurrent(self, tokens_NS: Tensor, runs: Recurrence, g: torch.Generator | None = None) -> Tensor:
-        """Logits [N, S, V] of each token from those before it, after the runs of the core."""
+    def recurrent(
+        self, tokens_NS: Tensor, runs: Recurrence, g: torch.Generator | None = None, first: Tensor | None = None
+    ) -> Tensor:
+        """Logits [N, S, V] of each token from those before it, after the runs of the core on the first states [N, S, d]."""
         text = self.run("prelude", self.begun(tokens_NS[:, :-1]), Cache())
-        state = self.first_state(text.shape, text.device, g).to(text.dtype)
+        state = (self.first_state(text.shape, text.device, g) if first is None else first).to(text.dtype)
         with torch.no_grad():
             for _ in range(runs.without_gradient):
                 state = self.core(state, text, Cache())
@@ -177,6 +179,13 @@ class RecurrentDepth(TokenTargets):
             return token_error(self(batch.inputs), batch.labels).mean(1)
         runs = draw_recurrence(self.config.mean_recurrence, self.config.backpropagated)
         return token_error(self.recurrent(batch.inputs, runs), batch.labels).mean(1)
+
+    def losses_in_parts(self, batch: Batch, parts: int) -> Iterator[Tensor]:
+        """As `loss`, with the draws of the whole batch."""
+        runs = draw_recurrence(self.config.mean_recurrence, self.config.backpropagated)
+        states = self.first_state(torch.Size([*batch.inputs.shape, self.config.width]), batch.inputs.device)
+        for part, first in zip(cut(batch, parts), states.tensor_split(parts), strict=True):
+            yield token_error(self.recurrent(part.inputs, runs, first=first), part.labels).mean(1)
 
     # --- blockwise ---
 

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 #: settings that change how long or on which draws a training runs, and nothing of what a step takes
 ELSEWHERE = {
-    "training": {"epochs", "steps", "learning_rate", "schedule", "minimum_learning_rate", "warmup_fraction", "betas"}
+    "training": {
+        "micro_batches",
+        "epochs",
+        "steps",
+        "learning_rate",
+        "schedule",
+        "minimum_learning_rate",
+        "warmup_fraction",
+        "betas",
+    }
     | {"weight_decay", "log_every", "validate_every", "checkpoint_every"},
     "method": {"gamma", "strategy", "updates_times", "sigma_min", "sigma_max", "p_mean", "p_std", "sigma_data", "target_norm"},
     "data": {"validation", "limit", "augment", "target_std"},
@@ -159,12 +168,14 @@ def with_layers(configuration: Configuration, layers: int) -> Configuration:
     blocks = min(2, len(configuration.groups))
     # as a profile, whose evaluation may speak of blocks that are not there
     model, method = {"layers": layers * blocks}, configuration.method.divided(blocks)
-    return changed(configuration, model=model, method=method, profile={"kind": "memory"})
+    return changed(configuration, model=model, method=method, training={"micro_batches": 1}, profile={"kind": "memory"})
 
 
 def counted_for(configuration: Configuration) -> list[Configuration]:
-    """What is counted for a configuration: itself, or two with few layers."""
-    return [with_layers(configuration, n) for n in FEW_LAYERS] if linear_in_layers(configuration) else [configuration]
+    """What is counted for a configuration: itself, or two with few layers; whole batches."""
+    if linear_in_layers(configuration):
+        return [with_layers(configuration, n) for n in FEW_LAYERS]
+    return [changed(configuration, training={"micro_batches": 1})]
 
 
 def step_of(configuration: Configuration, counted: Sequence[Step]) -> Step:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dbbench.cards import CARDS, TEST_TOKENS
 from dbbench.config.images import ImagesEvaluation
+from dbbench.devices import choose_device
 from dbbench.profiling.accelerators import Accelerator
 from dbbench.profiling.counted import Step, counted_steps
 from dbbench.profiling.passes import passes
@@ -75,11 +76,28 @@ def micro_batches(step: Step, batch_size: int, available_bytes: float) -> int:
     return next(fitting, batch_size)
 
 
+def parts_here(configuration: Configuration, root: Path = HERE) -> int:
+    """The micro-batches with which a step of the configuration fits the memory of the GPU at hand; 1 without one.
+
+    Raises:
+        UserError: as `forecast`.
+    """
+    import torch
+
+    device = choose_device()
+    if device.type != "cuda":
+        return 1
+    (step,) = counted_steps([configuration], counted_folder(root)).values()
+    available = torch.cuda.get_device_properties(device).total_memory
+    return micro_batches(step, configuration.training.batch_size, available)
+
+
 def cost_of(configuration: Configuration, step: Step, seeds: int, device: Accelerator, utilisation: float) -> Cost:
     """The forecast of a configuration's runs with so many seeds."""
     training, processes = configuration.training, len(configuration.parts) or 1
     steps, samples = configuration.steps_per_process * processes, test_samples(configuration)
-    parts = micro_batches(step, training.batch_size, 1e9 * device.gigabytes)
+    asked = training.micro_batches
+    parts = asked if isinstance(asked, int) else micro_batches(step, training.batch_size, 1e9 * device.gigabytes)
     size = ceil(training.batch_size / parts)
     seconds = device.seconds(step.flops, step.kernels * parts, training.precision, utilisation)
     needed = passes(configuration.evaluation, configuration, samples)
@@ -173,12 +191,12 @@ class Forecast:
         return found
 
     def too_large(self) -> list[str]:
-        """The configurations that no micro-batch brings below the device's memory."""
+        """The configurations that do not fit the device's memory, in micro-batches where they have them."""
         limit = 1e9 * self.device.gigabytes
         return [name for name, c in self.costs.items() if max(c.peak_bytes, c.evaluation_peak_bytes) > limit]
 
     def cut(self) -> list[str]:
-        """The configurations that fit the device's memory in micro-batches alone, which training does not take yet."""
+        """The configurations whose batches are cut into micro-batches."""
         return [name for name, c in self.costs.items() if c.micro_batches > 1]
 
     def as_dict(self) -> dict[str, object]:
@@ -243,9 +261,7 @@ def render(found: Forecast, limit: float | None = None) -> str:
     if found.too_large():
         text.append(f"too large for {found.device.name}: {', '.join(found.too_large())}")
     if found.cut():
-        text.append(
-            f"fit {found.device.name} in micro-batches alone, which training does not take yet: {', '.join(found.cut())}"
-        )
+        text.append(f"fit {found.device.name} in micro-batches: {', '.join(found.cut())}")
     if limit is not None:
         text.append(f"{limit:g} h are enough for: {', '.join(found.fitting(limit)) or 'none of them'}")
     return "\n".join(text)

@@ -1,9 +1,9 @@
-"""The largest batch whose training step fits a budget of memory, by bisection on fake profiles."""
+"""The largest batch whose training step fits a budget of memory, from two fake profiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dbbench.errors import UserError
@@ -11,31 +11,6 @@ from dbbench.profiling.tracker import Profile, profile
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
-
-
-def largest(fits: Callable[[int], bool], guess: int, limit: int = 1 << 28) -> int:
-    """The largest n with fits(n), for a property that holds up to some n and not beyond; 0 if it does not hold for 1.
-
-    The search leaves `guess` in growing strides until it has the border between two numbers, then bisects.
-
-    Raises:
-        UserError: if it still holds at `limit`.
-    """
-    low, high, stride = 0, max(1, min(guess, limit)), 1
-    if fits(high):
-        low = high
-        while fits(high := low + stride):
-            low, stride = high, 2 * stride
-            if low >= limit:
-                raise UserError(f"a batch of {low} still fits: the budget is no bound")
-    else:
-        while high - stride > 0 and not fits(high - stride):
-            high, stride = high - stride, 2 * stride
-        low = max(0, high - stride)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 class Profiles:
@@ -52,60 +27,50 @@ class Profiles:
         return self._known[step]
 
 
-class LargestBatch:
-    """Largest batches of a configuration that fit budgets, by bisection on fake profiles.
+def resized(configuration: Configuration, size: int) -> Configuration:
+    """The configuration with another batch size, not validated anew: a batch may be larger than a small data set."""
+    training = configuration.training.model_copy(update={"batch_size": size})
+    return configuration.model_copy(update={"training": training})
 
-    At each moment of a step the tensors held are constant or proportional to the batch, so the peak, the largest of these
-    sums, is convex in the batch: where three profiled batches lie on one straight line, so do all between them, and those
-    need no profile of their own.
+
+class LargestBatch:
+    """The peak of a step at any batch size, and so the largest batch that fits a budget.
+
+    Each tensor of a step is constant or proportional to the batch, so what is held after an operation is a + b n bytes at a
+    batch of n. Two profiles tell a and b of every operation; the peak is the largest of these lines.
 
     Args:
-        swept: batch sizes that are profiled anyway; the line through the two largest says where to look first.
+        swept: batch sizes that are profiled anyway; the two largest are compared.
+
+    Raises:
+        UserError: the step takes other operations at one batch size than at the other.
     """
 
     def __init__(self, configuration: Configuration, profiles: Profiles, swept: Sequence[int] = ()) -> None:
         self.configuration, self.profiles = configuration, profiles
-        sizes = sorted({configuration.training.batch_size, *swept})[-2:]
-        self.known = {size: self._profiled(size) for size in (sizes if len(sizes) > 1 else (sizes[0], 2 * sizes[0]))}
-        self.straight = range(0)  # from one known batch to another, with all between on one line
+        size = max(2, configuration.training.batch_size)
+        sizes = sorted({size, *swept})[-2:]
+        low, high = sizes if len(sizes) > 1 else (size, 2 * size)
+        small, large = (profiles.of(resized(configuration, n)).moments for n in (low, high))
+        steps = {(a, (b - a) // (high - low)) for a, b in zip(small, large, strict=False)}
+        self.lines = {(a - each * low, each) for a, each in steps}
+        if len(small) != len(large) or any((b - a) % (high - low) for a, b in zip(small, large, strict=True)):
+            raise UserError(f"a step of {configuration.name} takes other operations at batch {low} than at {high}")
 
     def peak(self, size: int) -> int:
         """Peak bytes at a batch size."""
-        if size in self.straight:
-            return self._line(self.straight[0], self.straight[-1], size)
-        if size not in self.known:
-            self.known[size] = self._profiled(size)
-            a, b, c = sorted(self.known)[-3:]
-            if (self.known[b] - self.known[a]) * (c - b) == (self.known[c] - self.known[b]) * (b - a):
-                self.straight = range(a, c + 1)
-        return self.known[size]
+        return max(fixed + each * size for fixed, each in self.lines)
 
     def within(self, budgets_bytes: Sequence[int]) -> list[int]:
-        """For each budget the largest batch whose step stays within it.
+        """For each budget the largest batch whose step stays within it; 0 where a step of one sample does not."""
+        return [self._largest(budget) for budget in budgets_bytes]
 
-        The largest budget comes first: what is profiled far out settles, on a straight line, what the smaller ones ask.
-        """
-        found = {}
-        for budget in sorted(set(budgets_bytes), reverse=True):
-            self.peak(self._guess(budget))  # a point near the border makes a better guess
-            found[budget] = largest(partial(self._fits, budget), self._guess(budget))
-        return [found[budget] for budget in budgets_bytes]
+    def _largest(self, budget: int) -> int:
+        fits = all(fixed <= budget for fixed, each in self.lines if not each)
+        found = min((budget - fixed) // each for fixed, each in self.lines if each) if fits else 0
+        return found if found > 1 else int(self.one_sample.peak_bytes <= budget)
 
-    def _fits(self, budget_bytes: int, size: int) -> bool:
-        return self.peak(size) <= budget_bytes
-
-    def _profiled(self, size: int) -> int:
-        # not validated anew: a batch may be larger than a small data set
-        training = self.configuration.training.model_copy(update={"batch_size": size})
-        return self.profiles.of(self.configuration.model_copy(update={"training": training})).peak_bytes
-
-    def _line(self, low: int, high: int, size: int) -> int:
-        """The line through two known batches, rounded down (whole bytes where it is known to be straight)."""
-        a, b = self.known[low], self.known[high]
-        return a + (b - a) * (size - low) // (high - low)
-
-    def _guess(self, budget_bytes: int) -> int:
-        """Where the line through the two largest known batches meets the budget."""
-        low, high = sorted(self.known)[-2:]
-        a, b = self.known[low], self.known[high]
-        return max(1, low + (budget_bytes - a) * (high - low) // (b - a)) if b > a else high
+    @cached_property
+    def one_sample(self) -> Profile:
+        """The profile of a step of one sample, which the lines may miss by some bytes."""
+        return self.profiles.of(resized(self.configuration, 1))

@@ -99,7 +99,7 @@ def budgets(configuration: Configuration, profiles: Profiles, result: Evaluation
     asked = configuration.profile.budgets_gb
     rows = [list(found) for found in zip(asked, search.within([g * 10**9 for g in asked]), strict=True)]
     for gigabytes, size in rows:
-        result.add("largest_batch", size, f"{gigabytes}GB", "train", "bisection on fake tensors (CPU kernels)")
+        result.add("largest_batch", size, f"{gigabytes}GB", "train", "from two counts on fake tensors (CPU kernels)")
     result.curve("largest_batch", ["budget_gb", "batch_size"], rows)
 
 

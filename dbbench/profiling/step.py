@@ -123,7 +123,9 @@ def prepare(
     own = block if configuration.isolated else None
     network = fake_network(configuration, own, device) if fake else make_network(configuration, 0, own, device)
     method = build_method(configuration, own)
-    trainer = trainer_class(network.train(), method, configuration.training, configuration.steps_per_process, 0, device)
+    asked, steps = configuration.training.micro_batches, configuration.steps_per_process
+    parts = asked if isinstance(asked, int) else 1  # the whole step, from which a forecast says how many parts are needed
+    trainer = trainer_class(network.train(), method, configuration.training, steps, 0, device, parts)
     if not fake and trainer_class is Trainer:
         trainer = make_trainer(trainer)
     prime_optimizer(trainer)

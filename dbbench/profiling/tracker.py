@@ -9,7 +9,8 @@ data set, the process itself, workspaces inside a kernel, and the rounding of th
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,6 +73,7 @@ class StepTracker(MemTracker):
         self._mod_tracker: Any = Outside()
         self.phase = PHASES[0]
         self.peaks: dict[str, dict[Any, int]] = {}
+        self.moments: list[int] = []
         self.track_external(trainer.network, trainer.optimizer)
         for parameter in trainer.network.parameters():
             if parameter.requires_grad:  # MemTracker's own hooks do not spare the frozen ones
@@ -95,6 +97,7 @@ class StepTracker(MemTracker):
 
     def _update_peak_stats(self, peak_state: Any) -> None:
         held = next(iter(self._curr_mem_snap.values()))
+        self.moments.append(held["Total"])
         if held["Total"] > self.peaks.get(self.phase, {"Total": 0})["Total"]:
             self.peaks[self.phase] = dict(held)
 
@@ -123,6 +126,11 @@ class PhasedTrainer(Trainer):
         self._enter("forward")
         return super().forward(batch, step)
 
+    def forward_part(self, parts: Iterator[Step]) -> Step | None:
+        """The loss of a part of the batch."""
+        self._enter("forward")
+        return super().forward_part(parts)
+
     def backward(self, loss: Tensor) -> None:
         """Gradients."""
         self._enter("backward")
@@ -136,11 +144,12 @@ class PhasedTrainer(Trainer):
 
 @dataclass(frozen=True)
 class Profile:
-    """The peak of one step in bytes, by category, and the peak of each phase."""
+    """The peak of one step in bytes, by category, and the peak of each phase; `moments`: what is held after each operation."""
 
     peak_bytes: int
     by_category: dict[str, int]
     by_phase: dict[str, int]
+    moments: tuple[int, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -166,7 +175,8 @@ def track(prepared: Prepared) -> Profile:
         raise UserError(f"the step holds tensors on several devices: {', '.join(map(str, tracker._curr_mem_snap))}")
     highest = max(tracker.peaks.values(), key=lambda held: held["Total"])
     categories = {name: highest[kind] for name, kind in CATEGORIES.items()}
-    return Profile(highest["Total"], categories, {phase: tracker.peaks[phase]["Total"] for phase in PHASES})
+    phases = {phase: tracker.peaks[phase]["Total"] for phase in PHASES}
+    return Profile(highest["Total"], categories, phases, tuple(tracker.moments))
 
 
 def profile(configuration: Configuration, *, fake: bool = True, device: str = "cpu", block: int | None = None) -> Profile:

@@ -28,12 +28,13 @@ class Line(Part):
 
 
 class Progress(Part):
-    """How far a run under way is; `started` is in seconds since 1970."""
+    """How far a run under way is; `started` is in seconds since 1970, `seconds` how long all its processes have trained."""
 
     step: int
     steps: int
     started: float
     loss: float
+    seconds: float = 0.0
 
 
 def append(path: Path, step: int, metrics: Metrics) -> None:
@@ -111,7 +112,12 @@ def read_progress(folder: Path) -> Progress:
     Raises:
         UserError: it is not under way, or its file is malformed.
     """
-    return read(Progress, folder / STATE / PROGRESS)
+    return progress_in(folder / STATE)
+
+
+def progress_in(state: Path) -> Progress:
+    """As `read_progress`, of the folder that holds what is under way."""
+    return read(Progress, state / PROGRESS)
 
 
 def _parsed(path: Path) -> tuple[list[Line], UserError | None]:

@@ -134,6 +134,7 @@ class Trained(Run):
     train_seconds: float
     samples_seen: int
     layer_evaluations: int
+    micro_batches: int | None = None  # where batches were cut
     weights_sha256: str | None = None
     metrics_sha256: str | None = None  # of metrics.jsonl beside it; joined blocks have none of their own
     cost: Cost | None = None

@@ -125,6 +125,7 @@ def records(trainer: Trainer) -> bool:
         and hasattr(trainer.method, "kind_of_step")
         and trainer.network.fixed_kernels
         and not trainer.config.checkpointing
+        and trainer.micro_batches == 1
     )
 
 

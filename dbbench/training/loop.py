@@ -7,9 +7,10 @@ continues from its checkpoint to the same bytes.
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,15 +24,27 @@ from torch.utils.checkpoint import checkpoint
 
 from dbbench.batch import Batch
 from dbbench.errors import UserError
+from dbbench.methods import Step
 from dbbench.models import Network
-from dbbench.runs.metrics import METRICS, Metrics, Progress, append, read_metrics, resume, write_progress
+from dbbench.processes import told_to_end
+from dbbench.runs.metrics import (
+    METRICS,
+    PROGRESS,
+    Metrics,
+    Progress,
+    append,
+    progress_in,
+    read_metrics,
+    resume,
+    write_progress,
+)
 from dbbench.seeding import derive
 from dbbench.training.checkpoint import content_digest, load_tensors, save_tensors
 from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_rate, make_optimizer
 
 if TYPE_CHECKING:
     from dbbench.config import TrainingConfig
-    from dbbench.methods import Method, Step
+    from dbbench.methods import InParts, Method
 
 CHECKPOINT = "checkpoint.safetensors"
 ATTENTION = {
@@ -55,6 +68,7 @@ class Trainer:
     steps: int
     seed: int
     device: torch.device
+    micro_batches: int = 1
     optimizer: torch.optim.AdamW = field(init=False)
     average: MovingAverage | None = field(init=False)
 
@@ -72,9 +86,27 @@ class Trainer:
         global_generator(self.device).manual_seed(derive(self.seed, "dropout", step))
         self.set_learning_rate(step)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.micro_batches > 1:
+            return self.accumulate(batch, step), self.update(step)
         outcome = self.forward(batch, step)
         self.backward(outcome.loss)
         return outcome, self.update(step)
+
+    def accumulate(self, batch: Batch, step: int) -> Step:
+        """Forward and backward part by part of the batch; the sum of what the method said, the sum of gradients in place."""
+        method: InParts = self.method  # type: ignore[assignment]  # the configuration has seen to it
+        parts = method.step_in_parts(self.network, batch, step, self.seed, self.micro_batches)
+        found: list[Step] = []
+        while (part := self.forward_part(parts)) is not None:
+            self.backward(part.loss)
+            found.append(part._replace(loss=part.loss.detach()))
+        metrics = {name: torch.stack([part.metrics[name] for part in found]).sum() for name in found[0].metrics}
+        return Step(torch.stack([part.loss for part in found]).sum(), metrics, found[0].block)
+
+    def forward_part(self, parts: Iterator[Step]) -> Step | None:
+        """What the method says of the next part; None after the last."""
+        with attention_kernel(self.config), torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocasts):
+            return next(parts, None)
 
     def forward(self, batch: Batch, step: int) -> Step:
         """What the method says of the batch."""
@@ -130,20 +162,23 @@ class Record:
 
     def __init__(self, state: Path, steps: int, offer: Callable[[int, Metrics], None]) -> None:
         self.state, self.path, self.steps, self.offer = state, state / METRICS, steps, offer
-        self.started, self.first_step = time.time(), 0
+        self.started, self.first_step, self.earlier_seconds = time.time(), 0, 0.0
 
     def resume(self, step: int) -> None:
-        """Drop the lines after `step`."""
+        """Drop the lines after `step`; the time that earlier processes have trained counts."""
         resume(self.path, step)
         self.first_step = step
+        if step and (self.state / PROGRESS).exists():
+            self.earlier_seconds = progress_in(self.state).seconds
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Append one line and say on stderr how far the run is."""
         append(self.path, step, metrics)
         self.offer(step, metrics)
         loss = metrics["train/loss"]
-        write_progress(self.state, Progress(step=step, steps=self.steps, started=self.started, loss=loss))
         elapsed = time.time() - self.started
+        seconds = self.earlier_seconds + elapsed
+        write_progress(self.state, Progress(step=step, steps=self.steps, started=self.started, loss=loss, seconds=seconds))
         left = elapsed / max(1, step - self.first_step) * (self.steps - step)
         print(f"step {step}/{self.steps}  loss {loss:.4g}  {elapsed:.0f} s, {left:.0f} s left", file=sys.stderr, flush=True)
 
@@ -156,8 +191,13 @@ def fit(
     *,
     validate: Callable[[Network], Metrics] | None = None,
     offer: Callable[[int, Metrics], None] = lambda step, metrics: None,
-) -> None:
+) -> float:
     """Train to the last step, from the checkpoint in `state` if it belongs to the same run.
+
+    Told to end by SIGTERM it goes on to the next line of metrics, saves a checkpoint and leaves.
+
+    Returns:
+        Seconds that earlier processes have trained this run.
 
     Args:
         batch: the batch of a step.
@@ -168,6 +208,7 @@ def fit(
 
     Raises:
         TrainingDivergedError: on a loss that is not finite, with its step and block.
+        SystemExit: after a SIGTERM.
     """
     config, steps = trainer.config, trainer.steps
     state.mkdir(parents=True, exist_ok=True)
@@ -176,20 +217,26 @@ def fit(
     record.resume(first)
     trainer.network.train()
     pending: list[tuple[int, Step, Tensor]] = []
-    for step in range(first, steps):
-        outcome, norm = trainer.train_step(batch(step), step)
-        pending.append((step, outcome._replace(loss=outcome.loss.detach()), norm))
-        done = step + 1
-        if done % config.log_every == 0 or done == steps:
-            metrics = summarise(pending)
-            pending.clear()
-            metrics["learning_rate"] = learning_rate(config, step, steps)
-            if validate is not None and config.validate_every and (done % config.validate_every == 0 or done == steps):
-                metrics |= run_validation(trainer.network, validate)
-            record.add(done, metrics)
-        # a multiple of log_every: nothing is pending that a resumed run would miss
-        if done % config.checkpoint_every == 0 and done < steps:
-            save_checkpoint(trainer, state, identity, done)
+    with told_to_end() as told:
+        for step in range(first, steps):
+            outcome, norm = trainer.train_step(batch(step), step)
+            pending.append((step, outcome._replace(loss=outcome.loss.detach()), norm))
+            done = step + 1
+            if done % config.log_every == 0 or done == steps:
+                metrics = summarise(pending)
+                pending.clear()
+                metrics["learning_rate"] = learning_rate(config, step, steps)
+                if validate is not None and config.validate_every and (done % config.validate_every == 0 or done == steps):
+                    metrics |= run_validation(trainer.network, validate)
+                record.add(done, metrics)
+            # a multiple of log_every: nothing is pending that a resumed run would miss
+            ends = told() and not pending
+            if (done % config.checkpoint_every == 0 or ends) and done < steps:
+                save_checkpoint(trainer, state, identity, done)
+                if ends:
+                    print(f"told to end: step {done} is saved", file=sys.stderr)
+                    sys.exit(128 + signal.SIGTERM)
+    return record.earlier_seconds
 
 
 def run_validation(network: Network, validate: Callable[[Network], Metrics]) -> Metrics:

@@ -63,6 +63,7 @@ def train(
     block: int | None = None,
     offer: Callable[[int, Metrics], None] = lambda step, metrics: None,
     cost: Callable[[Configuration, int | None], Cost] | None = None,
+    parts: Callable[[Configuration], int] | None = None,
 ) -> None:
     """Train and write model.safetensors, metrics.jsonl and run.json into `folder`.
 
@@ -70,6 +71,7 @@ def train(
         block: the block of an isolated run; None trains the whole network.
         offer: is called with each line of metrics.
         cost: counts what a step of the process costs; asked after the training, since it fills memory of its own.
+        parts: says into how many micro-batches a batch is cut where the configuration says `auto`; default: none.
 
     Raises:
         UserError: unusable data, output or block; TrainingDivergedError: a loss that is not finite.
@@ -77,7 +79,7 @@ def train(
     if configuration.isolated != (block is not None):
         raise UserError(f"{configuration.name}: an isolated run trains by block, a joint one as a whole")
     with only_writer(folder / STATE):
-        _train(configuration, scale, seed, folder, data_folder, block, offer, cost)
+        _train(configuration, scale, seed, folder, data_folder, block, offer, cost, micro_batches(configuration, parts))
 
 
 def _train(
@@ -89,6 +91,7 @@ def _train(
     block: int | None,
     offer: Callable[[int, Metrics], None],
     cost: Callable[[Configuration, int | None], Cost] | None,
+    parts: int,
 ) -> None:
     started, clock = now(), time.perf_counter()
     code, described = planned_hash(*training_entries(configuration)), describe(configuration, scale, seed, block)
@@ -101,11 +104,11 @@ def _train(
         network.from_data(data)
     method = build_method(configuration, block)
     steps, size = configuration.steps_per_process, configuration.training.batch_size
-    trainer = make_trainer(Trainer(network, method, configuration.training, steps, seed, device))
+    trainer = make_trainer(Trainer(network, method, configuration.training, steps, seed, device, parts))
     frozen = sorted(n for n, p in network.named_parameters() if not p.requires_grad)
     about = {"name": configuration.name, "seed": seed, "block": block, "frozen": frozen}
     begun = time.perf_counter()
-    fit(
+    earlier = fit(
         trainer,
         lambda step: data.batch(step, size, seed, stream),
         folder / STATE,
@@ -127,9 +130,10 @@ def _train(
         started=started,
         ended=now(),
         startup_seconds=round(begun - clock, 3),
-        train_seconds=round(ended - begun, 3),
+        train_seconds=round(earlier + ended - begun, 3),
         steps=steps,
         samples_seen=steps * size,
+        micro_batches=parts if parts > 1 else None,
         layer_evaluations=round(steps * layers),
         peak_rss_bytes=peak_rss_bytes(),
         weights_sha256=file_sha256(folder / WEIGHTS),
@@ -138,6 +142,14 @@ def _train(
     )
     write_run(folder, record)
     shutil.rmtree(folder / STATE)
+
+
+def micro_batches(configuration: Configuration, parts: Callable[[Configuration], int] | None) -> int:
+    """The parts of a batch that go through the network one by one: as configured, or as `parts` says."""
+    asked = configuration.training.micro_batches
+    if isinstance(asked, int):
+        return asked
+    return 1 if parts is None else parts(configuration)
 
 
 def validation(method: Method, data: Data, configuration: Configuration) -> Callable[[Network], Metrics] | None:
@@ -179,6 +191,7 @@ def assemble_run(configuration: Configuration, scale: str, seed: int, folder: Pa
         startup_seconds=max(r.startup_seconds for r in records),
         train_seconds=max(r.train_seconds for r in records),
         train_seconds_total=round(sum(r.train_seconds for r in records), 3),
+        micro_batches=first.micro_batches,
         steps=sum(r.steps for r in records),
         samples_seen=sum(r.samples_seen for r in records),
         layer_evaluations=sum(r.layer_evaluations for r in records),

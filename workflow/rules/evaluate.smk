@@ -51,6 +51,6 @@ rule evaluate:
     params:
         code=evaluation_code,
         scale=SCALE,
-        settings=lambda w: digest(RUNS[w.configuration].evaluation.model_dump(mode="json")),
+        settings=evaluation_settings,
     shell:
         "DBBENCH_CODE={params.code} dbbench evaluate --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"

@@ -34,6 +34,7 @@ class MDMConfig(ModelSettings):
     )
 
     denoises: ClassVar[bool] = True
+    in_parts: ClassVar[bool] = False  # the loss is over the masked tokens of the batch
 
     @model_validator(mode="after")
     def _fits(self) -> MDMConfig:

@@ -34,6 +34,7 @@ class NoPropConfig(ModelSettings):
     time_scale: float = Field(1000.0, gt=0, description="the time counts times this (ours; D25)")
 
     denoises_labels: ClassVar[bool] = True
+    in_parts: ClassVar[bool] = False  # batch normalisation
 
     @property
     def width(self) -> int:

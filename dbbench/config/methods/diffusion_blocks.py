@@ -27,6 +27,7 @@ class DiffusionBlocksConfig(DenoisingConfig):
 
     blockwise: ClassVar[bool] = True
     denoises: ClassVar[bool] = True
+    in_parts: ClassVar[bool] = True
     example: ClassVar[Mapping[str, object]] = {"blocks": 3}
 
     def groups(self, layers: int) -> list[tuple[int, ...]]:

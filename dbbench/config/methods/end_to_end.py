@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ class EndToEndConfig(DenoisingConfig):
     updates_times: int = Field(1, ge=1, description="optimizer steps as a multiple of the baseline's")
     blocks: int = Field(1, ge=1, le=1)
     residency: Literal["joint"] = "joint"
+
+    in_parts: ClassVar[bool] = True
 
     def groups(self, layers: int) -> list[tuple[int, ...]]:
         """All layers that the network has: L / shallow_of."""
