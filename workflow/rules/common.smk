@@ -1,5 +1,16 @@
 # Helpers of the rules: what a job reads, and the hash of the code it runs. A job refuses to run another code than it was planned
 # with: `DBBENCH_CODE` says which (dbbench/codehash.py).
+# megabytes of a job that computes with a network, and minutes of a training: at scales that need a GPU, else seconds of work
+HEAVY, LONG = (16000, 1440) if GPUS else (4000, 60)
+# On a cluster, a training of seconds and its evaluation are one job with others like them; the blocks of an isolated run never are.
+SHORT = None if GPUS else "short"
+
+
+def memory(megabytes):
+    """What a job asks for: as much again each time it is tried again, since a cluster may have ended it for that."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
 def training_code(wildcards):
     """The hash of the modules a training job runs: it reruns when they change, and only then."""
     return code_hash(*training_entries(RUNS[wildcards.configuration]))

@@ -15,8 +15,8 @@ rule judge_model:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=lambda w: code_hash(*training_entries(JUDGE_MODELS[w.judge_model])),
@@ -44,8 +44,10 @@ rule evaluate:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        SHORT
     resources:
-        mem_mb=4000,
+        mem_mb=memory(HEAVY),
         runtime=240,
         gpu=GPUS,
     params:

@@ -15,7 +15,7 @@ rule features:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(HEAVY),
         runtime=240,
         gpu=GPUS,
     params:
@@ -44,9 +44,11 @@ rule evaluate_images:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        SHORT
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=evaluation_code,

@@ -12,8 +12,10 @@ rule cells:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        "publish"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=OF_ONE,
@@ -39,8 +41,10 @@ rule table:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        "publish"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=OF_ONE,
@@ -67,8 +71,10 @@ rule figure:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        "publish"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=lambda w: f"{OF_ONE} --experiments {owner(PLAN, w.name)}",
@@ -91,8 +97,10 @@ rule verdicts:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        "publish"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=PLANNED,
@@ -115,8 +123,10 @@ rule budget:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        "publish"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=PLANNED,
@@ -140,8 +150,10 @@ rule report:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        "publish"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=PLANNED,
@@ -167,7 +179,7 @@ rule sync:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=30,
     params:
         planned=PLANNED,

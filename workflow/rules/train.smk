@@ -15,9 +15,11 @@ rule train:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        SHORT
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=training_code,
@@ -45,8 +47,8 @@ rule train_block:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=training_code,
@@ -73,8 +75,10 @@ rule assemble:
     conda:
         "../envs/dbbench.yaml"
     threads: 1
+    group:
+        SHORT
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=10,
     params:
         scale=SCALE,
