@@ -1,7 +1,7 @@
 """Proves profiles/kubernetes without a cluster: moto's S3, and a stand-in for the interface of Kubernetes that runs pods here.
 
     python -m pip install -c constraints.txt -e '.[kubernetes,test]' && python -m pip install 'moto[server]==5.2.5'
-    python tests/cluster/pods.py FOLDER --experiments figure4
+    python tests/cluster/pods.py FOLDER --experiments small table3
 
 A pod is a process in an empty folder of its own with nothing of the project but what the image has (the package) and what it
 fetches from S3; so a file that a rule reads without naming it is missing there. The workflow is the profile's, with the MLflow
@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
-from kill_harness import PROJECT, contents, differences, environment, project, start
-from services import daemon, free_ports, in_store, reachable, tracking_server, wait_for
+from kill_harness import PROJECT, contents, differences, environment, start
+from services import daemon, free_ports, in_store, reachable, small, tracking_server, wait_for
 
 NEEDED = ("snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_s3", "moto", "flask")
 KEYS = {"SNAKEMAKE_STORAGE_S3_ACCESS_KEY": "test", "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "test"}
@@ -184,9 +184,12 @@ def submit(folder: Path, log: Path, *arguments: str) -> int:
 
 
 def checkout(folder: Path) -> Path:
-    """The project as a clone has it, which the executor packs for the pods."""
+    """The project as a clone has it, with the experiment `small`; the executor packs it for the pods."""
+    small(folder)
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True)
-    names = [n for n in files.stdout.splitlines() if not n.startswith(("results/", "docs/", "tests/", "paper_figures/"))]
+    names = [
+        n for n in files.stdout.splitlines() if not n.startswith(("results/", "docs/", "tests/", "paper_figures/", "config/"))
+    ]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((PROJECT / name).read_bytes())
@@ -199,7 +202,7 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     """Everything; `problems` is empty where all is as it should be."""
     whole, arrived = folder / "whole", folder / "arrived"
     folder.mkdir(parents=True)
-    if start(project(whole), experiments, 2).wait():
+    if start(small(whole), experiments, 2).wait():
         raise SystemExit(f"the run on this machine failed: {whole / 'snakemake.log'}")
     asked = f"experiments=[{','.join(experiments)}]"
     begun = time.monotonic()
@@ -230,7 +233,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="does not exist yet")
-    parser.add_argument("--experiments", nargs="+", default=["figure4"])
+    parser.add_argument("--experiments", nargs="+", default=["small"])
     args = parser.parse_args()
     lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if lacking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,11 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from kill_harness import project
 
-#: trainings long enough to be cancelled midway, with checkpoints to go on from
-LONGER = (
-    ("steps: 60, learning_rate: 3.0e-3", "steps: 1200, learning_rate: 3.0e-3"),
-    ("checkpoint_every: 60}", "checkpoint_every: 200}"),
-)
+#: trainings long enough to be cancelled midway; they keep a checkpoint every 60 steps
+STEPS = ("steps: 60, learning_rate: 3.0e-3", "steps: 600, learning_rate: 3.0e-3")
+SMALL = Path(__file__).with_name("small.yaml")
 
 
 def free_ports(count: int) -> list[int]:
@@ -83,13 +82,13 @@ def in_store(address: str) -> dict[str, int]:
     return {state: states.count(state) for state in sorted(set(states))}
 
 
-def longer(folder: Path) -> Path:
-    """A project whose trainings last long enough to be cancelled midway."""
-    path = project(folder) / "config" / "architectures" / "vit.yaml"
+def small(folder: Path) -> Path:
+    """A project with the experiment `small`, whose trainings last long enough to be cancelled midway."""
+    config = project(folder) / "config"
+    shutil.copy(SMALL, config / "experiments")
+    path = config / "architectures" / "vit.yaml"
     text = path.read_text()
-    for old, new in LONGER:
-        if old not in text:
-            raise SystemExit(f"{path}: no longer has {old!r}")
-        text = text.replace(old, new, 1)
-    path.write_text(text)
+    if STEPS[0] not in text:
+        raise SystemExit(f"{path}: no longer has {STEPS[0]!r}")
+    path.write_text(text.replace(*STEPS, 1))
     return folder

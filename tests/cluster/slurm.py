@@ -2,7 +2,7 @@
 
     apt-get install --no-install-recommends slurm-wlm munge
     python -m pip install -c constraints.txt -e '.[slurm,test]'
-    python tests/cluster/slurm.py FOLDER --experiments table1 figure4
+    python tests/cluster/slurm.py FOLDER --experiments small table1
 
 It starts munge, slurmctld and slurmd from FOLDER, with accounting switched off, and an MLflow server, and then
 - runs the workflow on this machine without a stop: what is compared;
@@ -34,8 +34,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
-from kill_harness import PROJECT, contents, differences, environment, jobs, project, start
-from services import daemon, free_ports, in_store, longer, tracking_server, wait_for
+from kill_harness import PROJECT, contents, differences, environment, jobs, start
+from services import daemon, free_ports, in_store, small, tracking_server, wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 #: what the profile allows a SLURM job
@@ -215,14 +215,14 @@ def blocks_apart(folder: Path, jobs_seen: dict[str, str]) -> dict[str, object]:
     }
 
 
-def asks_for_gpus(folder: Path, experiment: str) -> list[dict[str, str]]:
+def asks_for_gpus(folder: Path) -> list[dict[str, str]]:
     """What the trainings of scale gpu ask of SLURM. They wait, as the node is drained, and are taken back."""
     ask("scontrol", "update", f"NodeName={ask('sinfo', '-h', '-o', '%n').strip()}", "State=DRAIN", "Reason=test")
-    data = project(folder) / "results" / "data" / "cifar100"
+    data = small(folder) / "results" / "data" / "cifar100"
     data.mkdir(parents=True)
     for name in ("arrays.safetensors", "card.json"):
         (data / name).touch()  # only its name counts here: nothing runs
-    workflow = submit(folder, "scale=gpu", f"experiments=[{experiment}]", "seeds={gpu: 1}")
+    workflow = submit(folder, "scale=gpu", "experiments=[small]", "seeds={gpu: 1}")
     waiting: list[dict[str, str]] = []
 
     def waits() -> bool:
@@ -242,12 +242,12 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     """Everything; `problems` is empty where all is as it should be."""
     whole, made = folder / "whole", folder / "slurm"
     begun = time.monotonic()
-    if start(longer(whole), experiments, 2).wait():
+    if start(small(whole), experiments, 2).wait():
         raise SystemExit(f"the run without a stop failed: {whole / 'snakemake.log'}")
     seconds_here = time.monotonic() - begun
     with tracking_server(folder) as address:
         begun = time.monotonic()
-        workflow = submit(longer(made), "scale=smoke", f"experiments=[{','.join(experiments)}]", f"tracking_uri={address}")
+        workflow = submit(small(made), "scale=smoke", f"experiments=[{','.join(experiments)}]", f"tracking_uri={address}")
         cancelled, run = cancel_midway(workflow, made)
         status = workflow.wait()
         seconds = time.monotonic() - begun
@@ -256,7 +256,7 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     asked = {job: asked_for(ended[job]) for job in seen if job in ended}
     again = [job for job, place in seen.items() if place == seen[cancelled] and job != cancelled]
     blocks = blocks_apart(made, seen)
-    gpus = asks_for_gpus(folder / "gpu", experiments[0])
+    gpus = asks_for_gpus(folder / "gpu")
     continued = "continuing after step" in (made / run / "train.log").read_text()
     checks = {
         "the workflow ended well": status == 0,
@@ -287,7 +287,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="does not exist yet")
-    parser.add_argument("--experiments", nargs="+", default=["table1"])
+    parser.add_argument("--experiments", nargs="+", default=["small"])
     args = parser.parse_args()
     lacking = missing()
     if lacking:

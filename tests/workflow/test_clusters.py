@@ -61,7 +61,7 @@ def clone(tmp_path: Path) -> Path:
 def start(profile: str, clone: Path, environment: dict[str, str], *arguments: str) -> str:
     """What Snakemake says; the job fails, and with it the workflow."""
     command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", "--verbose", *arguments, target()]
-    command += ["--config", "experiments=[memory]", "tracking_uri=http://127.0.0.1:9"]
+    command += ["--config", "scale=gpu", "experiments=[memory]", "tracking_uri=http://127.0.0.1:9"]
     seen = {**os.environ, "PYTHONPATH": str(clone), **environment}
     done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stdout + done.stderr

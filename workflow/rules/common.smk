@@ -21,12 +21,37 @@ def cost_code(wildcards):
     return code_hash("dbbench.profiling.cost", *training_entries(RUNS[wildcards.configuration]))
 
 
+def fetched(*paths):
+    """Files that a command reads beside those that its rule names: a bucket (profiles/kubernetes) hands over what is named only."""
+    return [str(path) for path in paths] if STORE.default_storage_provider else []
+
+
+def card_of(name):
+    return fetched(f"results/data/{name}/card.json")
+
+
+def logs_of(configuration, seed):
+    """What a run leaves for those who publish: its records and curves, no weights."""
+    folder = f"results/{SCALE}/runs/{configuration.name}/seed{seed}"
+    blocks = [f"{folder}/block{b}" for b in range(len(configuration.parts))] or [folder]
+    trained = [] if configuration.profile else blocks
+    return [f"{folder}/run.json", f"{folder}/evaluation.json"] + [
+        f"{b}/{f}" for b in trained for f in ("run.json", "metrics.jsonl")
+    ]
+
+
+# what publishing reads beside its inputs
+LOGS = [path for e in ASKED.experiments for _, c, seed in ASKED.runs_of(e) for path in logs_of(c, seed)]
+BESIDE = fetched(*dict.fromkeys(LOGS), *{path for c in RUNS.values() for path in card_of(c.data.name)})
+
+
 def card(wildcards):
     return CARDS[RUNS[wildcards.configuration].data.name].identity
 
 
 def training_data(wildcards):
-    return f"results/data/{RUNS[wildcards.configuration].data.name}/arrays.safetensors"
+    name = RUNS[wildcards.configuration].data.name
+    return [f"results/data/{name}/arrays.safetensors", *card_of(name)]
 
 
 def block_files(wildcards):
@@ -45,7 +70,7 @@ def profile_code(wildcards):
 def features_of(wildcards):
     """The feature extractor of a run that generates images, and what it makes of the real ones."""
     folder = f"{FEATURES}/{RUNS[wildcards.configuration].features_name}"
-    return [f"{folder}/features.safetensors", f"{folder}/run.json"]
+    return [f"{folder}/features.safetensors", f"{folder}/run.json", *fetched(f"{folder}/model.safetensors")]
 
 
 def folders(experiment):
@@ -63,7 +88,10 @@ JUDGE_MODELS = {c.judge_model.name: c.judge_model for c in RUNS.values() if c.ju
 
 def judge_model_weights(wildcards):
     judge_model = RUNS[wildcards.configuration].judge_model
-    return [] if judge_model is None else f"results/{SCALE}/judge_models/{judge_model.name}/model.safetensors"
+    if judge_model is None:
+        return []
+    folder = f"results/{SCALE}/judge_models/{judge_model.name}"
+    return [f"{folder}/model.safetensors", *fetched(f"{folder}/run.json")]
 
 
 def shown(path, caption, **where):

@@ -1,6 +1,7 @@
 rule judge_model:
     input:
         data=lambda w: f"results/data/{JUDGE_MODELS[w.judge_model].data.name}/arrays.safetensors",
+        card=lambda w: card_of(JUDGE_MODELS[w.judge_model].data.name),
     output:
         f"results/{SCALE}/judge_models/{{judge_model}}/model.safetensors",
         f"results/{SCALE}/judge_models/{{judge_model}}/metrics.jsonl",
@@ -41,11 +42,11 @@ rule evaluate:
         f"{RUN}/evaluate.benchmark.tsv"
     wildcard_constraints:
         configuration="|".join(n for n, c in RUNS.items() if not c.generates) or "none",
+    group:
+        SHORT
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        SHORT
     resources:
         mem_mb=memory(HEAVY),
         runtime=240,

@@ -1,3 +1,7 @@
+# of figures, what the report shows and the store keeps
+DRAWINGS = fetched(*(f"paper_figures/{SCALE}/{name}.{kind}" for name in DRAWN for kind in ("svg", "csv")))
+
+
 rule cells:
     input:
         lambda w: evaluations(w.name),
@@ -9,11 +13,11 @@ rule cells:
         f"results/{SCALE}/cells/{{name}}.benchmark.tsv"
     wildcard_constraints:
         name="|".join(ASKED.experiments),
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        "publish"
     resources:
         mem_mb=memory(2000),
         runtime=10,
@@ -28,6 +32,7 @@ rule cells:
 rule table:
     input:
         f"results/{SCALE}/cells/{{name}}.csv",
+        BESIDE,
     output:
         shown(f"results/{SCALE}/tables/{{name}}.csv", "table", category="Tables", labels={"table": "{name}", "as": "csv"}),
         shown(f"results/{SCALE}/tables/{{name}}.md", "table", category="Tables", labels={"table": "{name}", "as": "md"}),
@@ -38,11 +43,11 @@ rule table:
         f"results/{SCALE}/tables/{{name}}.benchmark.tsv"
     wildcard_constraints:
         name="|".join(ASKED.experiments),
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        "publish"
     resources:
         mem_mb=memory(2000),
         runtime=10,
@@ -58,6 +63,7 @@ rule table:
 rule figure:
     input:
         lambda w: figure_inputs(alone(PLAN, owner(PLAN, w.name)), w.name),
+        BESIDE,
     output:
         shown(f"paper_figures/{SCALE}/{{name}}.pdf", "figure", category="Figures", labels={"figure": "{name}", "as": "pdf"}),
         shown(f"paper_figures/{SCALE}/{{name}}.png", "figure", category="Figures", labels={"figure": "{name}", "as": "png"}),
@@ -68,11 +74,11 @@ rule figure:
         f"paper_figures/{SCALE}/logs/{{name}}.benchmark.tsv"
     wildcard_constraints:
         name="|".join(DRAWN) or "none",
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        "publish"
     resources:
         mem_mb=memory(2000),
         runtime=10,
@@ -87,6 +93,7 @@ rule figure:
 rule verdicts:
     input:
         ALL_CELLS,
+        BESIDE,
     output:
         shown(f"results/{SCALE}/verdicts.csv", "verdicts", category="Findings", labels={"what": "verdicts", "as": "csv"}),
         shown(f"results/{SCALE}/verdicts.md", "verdicts", category="Findings", labels={"what": "verdicts", "as": "md"}),
@@ -94,11 +101,11 @@ rule verdicts:
         f"results/{SCALE}/verdicts.log",
     benchmark:
         f"results/{SCALE}/verdicts.benchmark.tsv"
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        "publish"
     resources:
         mem_mb=memory(2000),
         runtime=10,
@@ -113,6 +120,7 @@ rule verdicts:
 rule budget:
     input:
         ALL_CELLS,
+        BESIDE,
     output:
         shown(f"results/{SCALE}/budget.csv", "budget", category="Findings", labels={"what": "budget", "as": "csv"}),
         shown(f"results/{SCALE}/budget.md", "budget", category="Findings", labels={"what": "budget", "as": "md"}),
@@ -120,11 +128,11 @@ rule budget:
         f"results/{SCALE}/budget.log",
     benchmark:
         f"results/{SCALE}/budget.benchmark.tsv"
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        "publish"
     resources:
         mem_mb=memory(2000),
         runtime=10,
@@ -141,17 +149,19 @@ rule report:
         ALL_FIGURES,
         f"results/{SCALE}/verdicts.csv",
         f"results/{SCALE}/budget.csv",
+        BESIDE,
+        DRAWINGS,
     output:
         shown(f"results/{SCALE}/report.html", "report", category="Findings", labels={"what": "report", "as": "html"}),
     log:
         f"results/{SCALE}/report.log",
     benchmark:
         f"results/{SCALE}/report.benchmark.tsv"
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        "publish"
     resources:
         mem_mb=memory(2000),
         runtime=10,
@@ -169,6 +179,8 @@ rule sync:
         f"results/{SCALE}/verdicts.csv",
         f"results/{SCALE}/report.html",
         ancient("results/tracking.json"),
+        BESIDE,
+        DRAWINGS,
     output:
         f"results/{SCALE}/tracking_synced.json",
     log:

@@ -12,11 +12,11 @@ rule train:
         f"{RUN}/train.benchmark.tsv"
     wildcard_constraints:
         configuration="|".join(n for n, c in RUNS.items() if not c.isolated) or "none",
+    group:
+        SHORT
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        SHORT
     resources:
         mem_mb=memory(HEAVY),
         runtime=LONG,
@@ -72,11 +72,11 @@ rule assemble:
         f"{RUN}/assemble.benchmark.tsv"
     wildcard_constraints:
         configuration="|".join(n for n, c in RUNS.items() if c.isolated) or "none",
+    group:
+        SHORT
     conda:
         "../envs/dbbench.yaml"
     threads: 1
-    group:
-        SHORT
     resources:
         mem_mb=memory(4000),
         runtime=10,
