@@ -63,7 +63,7 @@ def start(profile: str, clone: Path, environment: dict[str, str], *arguments: st
     command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", "--verbose", *arguments, target()]
     command += ["--config", "scale=gpu", "experiments=[memory]", "tracking_uri=http://127.0.0.1:9"]
     seen = {**os.environ, "PYTHONPATH": str(clone), **environment}
-    done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr.replace("WorkflowError", ""), done.stderr
     return done.stdout + done.stderr
