@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,25 +15,70 @@ from typing import Any
 from dbbench.errors import UserError
 from dbbench.processes import temporary_prefix
 
+#: what a disk refuses, and what the user can do
+CURES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "make the file system writable",
+    errno.EACCES: "make the folder writable",
+    errno.EPERM: "make the folder writable",
+    errno.EIO: "look at the disk",
+}
+
+
+def refused_by_disk(error: BaseException, path: object = None) -> str | None:
+    """One line for a write that the disk refuses, with what to do; None for another error.
+
+    Args:
+        path: the file, where the error does not name it.
+    """
+    # safetensors tells the number in its text
+    number = error.errno if isinstance(error, OSError) else _told(str(error))
+    if number not in CURES:
+        return None
+    where = path or getattr(error, "filename", None) or "a file"
+    return f"cannot write {where}: {os.strerror(number)}; {CURES[number]}, then give the same command again"
+
+
+def _told(text: str) -> int | None:
+    found = re.search(r"\(os error (\d+)\)", text)
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What a full or read-only disk does to the body is one line that names `path`.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (said := refused_by_disk(error, path)) is None:
+            raise
+        raise UserError(said) from None
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` with the same ending, renamed to it if the body succeeds, removed if not.
 
     Raises:
-        UserError: if the folder cannot be written.
+        UserError: if the folder cannot be written, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=path.suffix)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise UserError(refused_by_disk(error, path) or f"cannot write {path}: {error.strerror}") from None
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with writing(path):
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from dbbench import __version__
 from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
 from dbbench.errors import UserError
+from dbbench.files import refused_by_disk
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
 
@@ -47,4 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except OSError as error:  # what no writer of ours has told
+        if (said := refused_by_disk(error)) is None:
+            raise
+        print(f"dbbench: {said}", file=sys.stderr)
+        return 2
     return 0

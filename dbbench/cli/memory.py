@@ -26,7 +26,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def memory(args: argparse.Namespace) -> None:
-    """Count the memory of one training step on fake tensors: any experiment, any scale, no GPU."""
+    """Count the memory of a training step, without a GPU."""
     from dbbench.profiling.ask import asked_configuration, render
     from dbbench.profiling.tracker import profile as count
 

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from dbbench.cards import Card
 from dbbench.errors import UserError
+from dbbench.files import writing
 
 if TYPE_CHECKING:
     import requests
@@ -140,7 +141,7 @@ class Resuming:
             else:
                 answer.raise_for_status()
                 begun = begun if answer.status_code == requests.codes.partial_content else 0
-                with self.part.open("ab" if begun else "wb") as file:
+                with writing(self.part), self.part.open("ab" if begun else "wb") as file:
                     self._gather(answer, file, begun)
         self.part.replace(output)
 

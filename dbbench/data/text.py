@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dbbench.cards import CARDS, Card
 from dbbench.data.prepare import CardFile, check_digest, read_card
 from dbbench.errors import UserError
-from dbbench.files import replacing, write_json
+from dbbench.files import replacing, write_json, writing
 from dbbench.processes import temporary_prefix
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
 def encode_to_file(tokenizer: Tokenizer, texts: Iterable[str], path: Path, at_once: int = 10_000) -> Tokens:
     """As `encode`, for texts that do not fit into memory: the tokens are written to `path` and memory-mapped."""
     kind = encode(tokenizer, []).dtype
-    with path.open("wb") as file:
+    with writing(path), path.open("wb") as file:
         for some in batched(texts, at_once):
             file.write(encode(tokenizer, some).tobytes())
     return np.memmap(path, dtype=kind, mode="r") if path.stat().st_size else np.zeros(0, kind)

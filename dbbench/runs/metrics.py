@@ -7,15 +7,14 @@ it. In a file of a finished run, and anywhere but at the end, it is an error tha
 from __future__ import annotations
 
 import json
+import math
 import sys
 from itertools import zip_longest
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from dbbench.errors import UserError
-from dbbench.files import write_text
-from dbbench.runs.strict import Part, fitted, one_line, read, write
+from dbbench.files import write_text, writing
+from dbbench.runs.strict import Part, fitted, read, write
 
 METRICS, PROGRESS, STATE = "metrics.jsonl", "progress.json", "state"
 Metrics = dict[str, float]
@@ -41,13 +40,13 @@ def append(path: Path, step: int, metrics: Metrics) -> None:
     """Add a line.
 
     Raises:
-        UserError: a number is not finite.
+        UserError: a number is not finite, or the disk is full.
     """
-    try:
-        line = Line(step=step, metrics=metrics)
-    except ValidationError as error:
-        raise UserError(f"step {step}: {one_line(error)}; lower the learning rate or check the data") from None
-    with path.open("a") as file:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(f"the {name} is {value} at step {step}; lower the learning rate or check the data")
+    line = Line(step=step, metrics=metrics)
+    with writing(path), path.open("a") as file:
         file.write(json.dumps(line.model_dump()) + "\n")
 
 

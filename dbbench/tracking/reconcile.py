@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from dbbench.runs.records import Dataset
 from dbbench.tracking.overview import network_records, report_records, run_records
 from dbbench.tracking.page import VIEWS, saved_view
 from dbbench.tracking.records import TABLE, Points, Record, dataset_source, table_records
-from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, connect, experiment_id, reported, store_uri
+from dbbench.tracking.store import JUDGES, RUN_TAG, TABLES, Client, connect, experiment_id, rebuild, reported, store_uri
 
 ARTIFACTS_TAG = "dbbench.artifacts"
 NOTE = "mlflow.note.content"  # a tag of runs and experiments
@@ -35,14 +36,18 @@ def sync(plan: Plan, root: Path | None = None) -> dict[str, Any]:
 
     Returns:
         Counts (`runs`, `created`, `completed`, `replaced`, `unchanged`, `points`, `points_written`, `artifacts_written`,
-        `only_in_store`) and `differs`: a line for each thing that could not be brought in line.
+        `only_in_store`) and `differs`: a line for each thing that could not be brought in line. `rebuilt` says what was wrong
+        with a store that had to be made anew.
 
     Raises:
         UserError: no store, or it fails; what was sent until then stays, and the next sync completes it.
     """
     root = root or Path()
+    if (rebuilt := rebuild(root)) is not None:
+        print(rebuilt, file=sys.stderr)
     with reported(store_uri(root, plan.tracking_uri)):
-        return _Sync(connect(root, plan.tracking_uri), plan, root).run()
+        counts = _Sync(connect(root, plan.tracking_uri), plan, root).run()
+    return counts if rebuilt is None else {**counts, "rebuilt": rebuilt}
 
 
 @dataclass

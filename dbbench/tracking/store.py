@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ HOW_TO_CREATE = "create it with `dbbench store`"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 RUN_TAG = "dbbench.run"
+PATIENCE_S = 30.0  # for a database that another process has locked
+LOCKED = "{}: locked by another process; end it (a viewer, a copy?), then `dbbench sync`"
+SQLITE_JOURNALS = ("-journal", "-wal", "-shm")
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the page shows what is for language agents
 
 Client = Any  # mlflow.MlflowClient, which is not imported here
@@ -87,7 +91,7 @@ def resolved(uri: str, root: Path) -> str:
     """The address with a SQLite file's path made absolute, after a look at the file.
 
     Raises:
-        UserError: the file is missing, or is something else than an MLflow store.
+        UserError: the file is missing, locked, or something else than an MLflow store.
     """
     file = sqlite_file(uri, root)
     if file is None:
@@ -95,13 +99,63 @@ def resolved(uri: str, root: Path) -> str:
     if not file.exists():
         raise UserError(f"no tracking store at {file}: {HOW_TO_CREATE}")
     try:
-        with closing(sqlite3.connect(f"file:{file.resolve()}?mode=ro", uri=True)) as database:
-            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = _tables(file)
     except sqlite3.DatabaseError as error:
         raise UserError(f"{file}: not a tracking store ({error}); move it away and {HOW_TO_CREATE}") from None
     if "experiments" not in tables:
         raise UserError(f"{file}: a database, but not an MLflow store; move it away and {HOW_TO_CREATE}")
     return f"sqlite:///{file.resolve()}"
+
+
+def _tables(file: Path, *, whole: bool = False) -> set[str]:
+    """The tables of a SQLite file, whose pages are all looked at where `whole`.
+
+    Raises:
+        UserError: another process has locked it for longer than `PATIENCE_S`.
+        sqlite3.DatabaseError: it is no database, or a damaged one.
+    """
+    try:
+        # not read-only: what a killed process has half written is rolled back
+        with closing(sqlite3.connect(f"file:{file.resolve()}?mode=rw", uri=True, timeout=PATIENCE_S)) as database:
+            if whole and (said := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(said)
+            return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname not in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+            raise
+        raise UserError(LOCKED.format(file)) from None
+
+
+def rebuild(root: Path) -> str | None:
+    """Make a SQLite store anew that was there and is deleted or damaged; what is damaged is moved aside.
+
+    Returns:
+        What was found and done, in one line; None where nothing had to be.
+
+    Raises:
+        UserError: it is locked, or a database of something else.
+    """
+    uri = marked_uri(root) if (root / MARKER).exists() else None
+    file = None if uri is None else sqlite_file(uri, root)
+    if file is None or (problem := _damage(file)) is None:
+        return None
+    aside = f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    moved = f"; it is kept as {aside}" if file.exists() else ""
+    for ending in ("", *SQLITE_JOURNALS):
+        if (part := file.with_name(file.name + ending)).exists():
+            part.replace(file.with_name(aside + ending))
+    create_store(uri, root)
+    return f"{file} {problem}: made anew from the files of the runs{moved}; other scales: `dbbench sync --scale SCALE`"
+
+
+def _damage(file: Path) -> str | None:
+    """Why a store has to be made anew; None where it is whole, or a database of something else."""
+    if not file.exists():
+        return "was deleted"
+    try:
+        return None if _tables(file, whole=True) else "was empty"
+    except sqlite3.DatabaseError as error:
+        return f"was damaged ({' '.join(str(error).split())})"
 
 
 def marked_uri(root: Path) -> str:
@@ -179,5 +233,7 @@ def reported(uri: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if "database is locked" in str(error):
+            raise UserError(LOCKED.format(uri)) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"tracking store {uri}: {first}") from None

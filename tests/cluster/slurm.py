@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from kill_harness import PROJECT, contents, differences, environment, jobs, start
 from services import daemon, free_ports, in_store, small, tracking_server, wait_for
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
 #: what the profile allows a SLURM job
 CORES = 4
 
@@ -104,6 +104,12 @@ def cluster(folder: Path, cpus: int, memory_mb: int) -> Iterator[None]:
     (folder / "slurm.conf").write_text(SLURM_CONF.format(folder=folder, **values))
     (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File=/dev/null\n")
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    # the plugin starts srun without any variable of SLURM
+    srun = folder / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+    srun.chmod(0o755)
+    os.environ["PATH"] = f"{srun.parent}{os.pathsep}{os.environ['PATH']}"
     munged = ["munged", "--foreground", "--force", f"--key-file={key}"]
     munged += [
         f"--{name}={folder / 'munge' / name.partition('-')[0]}" for name in ("socket", "pid-file", "log-file", "seed-file")

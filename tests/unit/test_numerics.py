@@ -62,9 +62,9 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before_it(
         monkeypatch.setattr(
             loop,
             "run_validation",
-            lambda *a: validated(*a) | ({"validation/x": bad.item()} if calls else calls.append(1) or {}),
+            lambda *a: validated(*a) | ({"validation/error_block1": bad.item()} if calls else calls.append(1) or {}),
         )
-        told = r"step 8: metrics\.validation/x"
+        told = rf"the validation/error_block1 is {bad.item()} at step 8; lower the learning rate"
     else:
         monkeypatch.setattr(Trainer, "train_step", poisoned)
         told = rf"the {what} of block \d is -?(nan|inf) at step 5"
@@ -125,6 +125,24 @@ def test_samples_of_one_class_give_finite_losses(over: dict[str, Any], n: int) -
 def test_a_single_layer_can_be_one_block() -> None:
     made = trainer(small({"model": {"layers": 1}, "method": {"name": "diffusion_blocks", "blocks": 1}}))
     assert math.isfinite(made.train_step(digit_batch(2), 0)[0].loss.item())
+
+
+@pytest.mark.parametrize("method", [{"name": "end_to_end"}, {"name": "diffusion_blocks", "blocks": 2}], ids=lambda m: m["name"])
+@pytest.mark.parametrize("architecture", ["ar", "mdm"])
+def test_windows_of_one_token_train(architecture: str, method: dict[str, Any]) -> None:
+    sizes = {"architecture": architecture, "width": 16, "layers": 2, "heads": 2, "mlp_width": 32}
+    weighting = {"weighting": "none"} if architecture == "ar" and "blocks" in method else {}
+    settings = {
+        "data": {"name": "cpython_bpe" if architecture == "ar" else "cpython", "window": 1},
+        "model": {**sizes, "initialisation": "xavier", "gates": "one"},
+        "method": {**method, **weighting},
+        "training": {"batch_size": 3, "steps": 10, "learning_rate": 1e-3},
+    }
+    made, tokens = trainer(Configuration.model_validate(settings)), torch.zeros(3, 1, dtype=torch.long)
+    for step in range(4):
+        outcome, norm = made.train_step(Batch(tokens, tokens), step)
+        assert math.isfinite(outcome.loss.item())
+        assert math.isfinite(norm.item())
 
 
 # --- the ends of the noise ----------------------------------------------------------------------------------------------

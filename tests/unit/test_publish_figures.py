@@ -19,6 +19,7 @@ from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
 from dbbench.publish.figures.bits_by_time import differences
+from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.report import inline, write_report
 from dbbench.publish.tables import write_table
 from dbbench.publish.vectors import shortened
@@ -314,6 +315,13 @@ def test_bits_by_time_shows_differences_of_the_same_seed():
     assert set(apart["arm"]) == {"db"}
     assert apart["density"].tolist() == pytest.approx([-0.5] * 4)
     assert apart.groupby("seed")["below"].last().tolist() == pytest.approx([-0.5, -0.5])
+
+
+def test_bits_by_time_is_drawn_where_end_to_end_was_not_run():
+    about = {"arm": "db", "label": "db", "role": "joint", "seed": 0, "block": 0, "scale": "smoke", "dataset": "d", "run": "r"}
+    rows = [{**about, "t_low": low, "t_high": low + 0.5, "bits": 1.0, "edges": "0.5"} for low in (0.0, 0.5)]
+    axes = draw_bits_by_time(pd.DataFrame(rows)).axes[0]
+    assert [line.get_label() for line in axes.lines if not line.get_label().startswith("_")] == ["end to end, N steps"]
 
 
 def test_notes_are_escaped():

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.runs.places import run_folder
 from dbbench.runs.records import Features, Identity, write_run
-from dbbench.tracking import create_store, sync
+from dbbench.tracking import create_store, store, sync
 from dbbench.tracking.records import flattened, milliseconds
-from dbbench.tracking.store import ARTIFACTS, MARKER, RUN_TAG, connect
+from dbbench.tracking.store import ARTIFACTS, MARKER, RUN_TAG, connect, rebuild, store_uri
 
 POINTS = 4
 COSTS = {"cost/parameters", "cost/peak_rss_bytes", "cost/train_seconds"}
@@ -285,10 +286,95 @@ def test_a_store_moved_with_its_project_gets_no_artifacts_in_the_old_place(proje
     assert not (project / ARTIFACTS).exists()
 
 
-def test_a_missing_store_says_how_to_create_one(project: Path, plan: Plan, tmp_path: Path) -> None:
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def damage(file: Path) -> None:
+    """Overwrite all but the first page."""
+    size = file.stat().st_size
+    with file.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(b"damaged " * ((size - 4096) // 8))
+
+
+def no_database(file: Path) -> None:
+    file.write_text("no database " * 100)
+
+
+def empty(file: Path) -> None:
+    """As MLflow leaves a store that was deleted while it had it open."""
+    file.write_bytes(b"")
+
+
+@pytest.fixture
+def copied(synced: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project to spoil; a new store is a copy of an empty one, which MLflow takes seconds to make."""
+    shutil.copytree(synced, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / ARTIFACTS)
+
+    def create(uri: str, root: Path) -> None:
+        make_project(root, empty_store, make_plan())
+
+    monkeypatch.setattr(store, "create_store", create)
+    return tmp_path
+
+
+@pytest.mark.parametrize("spoil", [delete, damage, no_database, empty], ids=lambda f: f.__name__)
+def test_a_store_that_is_lost_is_made_anew_and_the_old_one_moved_aside(spoil: Callable[[Path], None], copied: Path) -> None:
+    file = copied / "results/mlflow.db"
+    spoil(file)
+    spoilt = [file.read_bytes()] if file.exists() else []
+    said = rebuild(copied)
+    assert said is not None
+    assert said.startswith(f"{file} was ")
+    assert "made anew from the files of the runs" in said
+    assert [p.read_bytes() for p in file.parent.glob("mlflow.db.damaged-*")] == spoilt
+    assert rebuild(copied) is None
+
+
+def test_a_sync_fills_a_store_that_was_damaged(
+    copied: Path, synced: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(copied / "results/mlflow.db")
+    counts = sync(plan, copied)
+    assert counts["rebuilt"] in capsys.readouterr().err
+    assert counts["differs"] == []
+    assert counts["created"] == counts["runs"] > 0
+    assert {k: r.data.metrics for k, r in runs(copied).items()} == {k: r.data.metrics for k, r in runs(synced).items()}
+
+
+def test_a_write_that_a_kill_has_cut_off_is_rolled_back(synced: Path, plan: Plan, tmp_path: Path) -> None:
+    shutil.copytree(synced, tmp_path, dirs_exist_ok=True)
+    code = (
+        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None); d.execute('PRAGMA cache_size = 1')\n"
+        "d.execute('BEGIN'); d.execute(\"UPDATE metrics SET value = 0\"); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "results/mlflow.db")], check=False)
+    assert (tmp_path / "results/mlflow.db-journal").exists()
+    assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/results/mlflow.db"
+    assert rebuild(tmp_path) is None
+    assert content(tmp_path) == content(synced)
+
+
+def test_a_locked_store_is_one_line_and_loses_nothing(synced: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PATIENCE_S", 0.1)
+    before, file = content(synced), synced / "results/mlflow.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match=r"mlflow\.db: locked by another process; end it"):
+            sync(plan, synced)
+    with closing(sqlite3.connect(file, isolation_level=None)) as database, closing(sqlite3.connect(file, timeout=0.1)) as other:
+        database.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match="the store: locked by another process; end it"), store.reported("the store"):
+            other.execute("DELETE FROM metrics")
+    assert content(synced) == before
+
+
+def test_a_missing_store_says_how_to_create_one(project: Path, plan: Plan) -> None:
     (project / "results/mlflow.db").unlink()
     with pytest.raises(UserError, match="create it with"):
-        sync(plan, project)
+        connect(project)
     (project / MARKER).unlink()
     with pytest.raises(UserError, match="create it with"):
         sync(plan, project)

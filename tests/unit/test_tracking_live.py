@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def stored(root: Path, seed: int) -> list[Any]:
     return list(client.search_runs([experiment], f"tags.`{RUN_TAG}` = 'smoke/{NAME}/seed{seed}'"))
 
 
+def logged(root: Path, seed: int) -> list[Any]:
+    """As `stored`, once every metric has arrived."""
+    return [run for run in stored(root, seed) if set(run.data.metrics) == set(METRICS)]
+
+
 def eventually(what: Callable[[], Any]) -> Any:
     """What becomes true in the end; the helper process has its own pace, on a busy machine a very slow one."""
     for _ in range(3000):
@@ -55,25 +61,31 @@ def eventually(what: Callable[[], Any]) -> Any:
     raise AssertionError("it did not happen")
 
 
-def test_a_run_under_way_is_seen_and_the_sync_completes_it(root: Path) -> None:
-    folder = run_folder("smoke", NAME, 0, root)
-    write(folder / "state/metrics.jsonl", metric_lines(0, 2))
-    with LiveLog(folder, identity(0), delay_s=0) as live:
-        live.offer(50, {})
-        [run] = eventually(lambda: [r for r in stored(root, 0) if r.data.metrics])
+def test_runs_under_way_are_seen_at_once_and_the_sync_completes_them(root: Path) -> None:
+    """Two trainings that log to one SQLite file: every point arrives, and once."""
+    seeds = (0, 4)
+    folders = {seed: run_folder("smoke", NAME, seed, root) for seed in seeds}
+    with ExitStack() as training:
+        for seed, folder in folders.items():
+            write(folder / "state/metrics.jsonl", metric_lines(seed, 2))
+            training.enter_context(LiveLog(folder, identity(seed), delay_s=0)).offer(50, {})
+        under_way = {
+            s: eventually(lambda s=s: [r for r in stored(root, s) if set(r.data.metrics) == set(METRICS)]) for s in seeds
+        }
+    for [run] in under_way.values():
         assert run.info.status == "RUNNING"
         assert run.data.params["method.name"] == CONFIGURATION.method.name
-        assert set(run.data.metrics) == set(METRICS)
-    # the run ends, and starts and ends once more as a resumed one would
-    write_run(folder, CONFIGURATION, "smoke", 0, None, 5)
-    counts = sync(PLAN, root)
-    [done] = stored(root, 0)
-    assert done.info.run_id == run.info.run_id
-    assert done.info.status == "FINISHED"
-    assert counts["differs"] == []
-    history = connect(root).get_metric_history(done.info.run_id, "train/loss")
-    expected = [(x["step"], x["metrics"]["train/loss"]) for x in map(json.loads, metric_lines(0, 5).splitlines())]
-    assert sorted((m.step, m.value) for m in history) == expected
+    # the runs end, and start and end once more as resumed ones would
+    for seed, folder in folders.items():
+        write_run(folder, CONFIGURATION, "smoke", seed, None, 5)
+    assert sync(PLAN, root)["differs"] == []
+    for seed, [run] in under_way.items():
+        [done] = stored(root, seed)
+        assert done.info.run_id == run.info.run_id
+        assert done.info.status == "FINISHED"
+        history = connect(root).get_metric_history(done.info.run_id, "train/loss")
+        expected = [(x["step"], x["metrics"]["train/loss"]) for x in map(json.loads, metric_lines(seed, 5).splitlines())]
+        assert sorted((m.step, m.value) for m in history) == expected
 
 
 def test_a_resumed_run_goes_on_in_the_same_run_without_repeating_points(

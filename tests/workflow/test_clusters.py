@@ -60,12 +60,11 @@ def clone(tmp_path: Path) -> Path:
 
 def start(profile: str, clone: Path, environment: dict[str, str], *arguments: str) -> str:
     """What Snakemake says; the job fails, and with it the workflow."""
-    command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", "--verbose", *arguments, target()]
+    command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", *arguments, target()]
     command += ["--config", "scale=gpu", "experiments=[memory]", "tracking_uri=http://127.0.0.1:9"]
     seen = {**os.environ, "PYTHONPATH": str(clone), **environment}
-    done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr.replace("WorkflowError", ""), done.stderr
     return done.stdout + done.stderr
 
 
@@ -135,8 +134,8 @@ class Services(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self.sent()
-        self.objects.pop(self.path.partition("?")[0], None)
-        self.answer(200, b'{"status": "Success"}')
+        of_s3 = self.objects.pop(self.path.partition("?")[0], None) is not None
+        self.answer(*((204,) if of_s3 else (200, b'{"status": "Success"}')))
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

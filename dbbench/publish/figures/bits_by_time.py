@@ -38,6 +38,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     apart = differences(rows)
     for arm, look in looks(rows[rows["role"] != WHOLE]).items():
         mine = apart[apart["arm"] == arm]
+        if mine.empty:  # end to end was not run at this scale
+            continue
         band(density, over_seeds(mine, "t", "density"), look.colour, mine["label"].iloc[0], look.marker, look.dash)
         band(below, over_seeds(mine, "t_high", "below"), look.colour, mine["label"].iloc[0], look.marker, look.dash)
     edges = sorted({float(e) for text in rows["edges"] for e in str(text).split()})
