@@ -1,20 +1,29 @@
-# The suite with everything it needs. CPU:
-#     docker build -t dbbench --build-arg TORCH_INDEX=ADDRESS .
-#     docker run --rm -v "$PWD/results:/dbbench/results" -v "$PWD/paper_figures:/dbbench/paper_figures" dbbench --cores 8 all
-# where ADDRESS is the package index of PyTorch's CPU builds, which PyTorch's page on installation names; without it, pip takes what it
-# finds, which may be several gigabytes of CUDA. One GPU: the index of the CUDA build for the driver at hand, and
-#     docker run --rm --gpus 1 ... dbbench --profile profiles/gpu all
-# Pods of profiles/kubernetes run the same image; they install Snakemake's plugin for S3, at the version pinned here.
-FROM python:3.11-slim
-ARG TORCH_INDEX=
+# The suite with everything it needs, at the pinned versions. Without a GPU:
+#     docker build -t dbbench .
+# For NVIDIA GPUs (the builds of PyPI bring CUDA's libraries; the host needs the driver and NVIDIA's container toolkit):
+#     docker build -t dbbench:cuda --build-arg TORCH=cuda .
+# How to run them, also with Apptainer and on a cluster: docs/containers.md.
+ARG TORCH=cpu
+
+FROM python:3.11-slim AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 WORKDIR /dbbench
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY constraints.txt ./
+
+FROM base AS torch-cpu
+RUN pip install --no-deps --index-url https://download.pytorch.org/whl/cpu $(grep -E '^torch(vision)?==' constraints.txt)
+
+FROM base AS torch-cuda
+RUN pip install -c constraints.txt $(grep -E '^torch(vision)?==' constraints.txt)
+
+FROM torch-${TORCH}
+COPY pyproject.toml README.md LICENSE ./
 COPY dbbench dbbench
 COPY snakemake_logger_plugin_dbbench snakemake_logger_plugin_dbbench
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)" && pip install -c constraints.txt -e .
+RUN pip install -c constraints.txt -e .
 COPY . .
+# a pod of profiles/kubernetes installs Snakemake's plugin for S3 when it starts
 ENV PIP_CONSTRAINT=/dbbench/constraints.txt
 ENTRYPOINT ["snakemake"]
 CMD ["--cores", "all", "all"]

@@ -152,7 +152,9 @@ def test_versions_agree() -> None:
     headings = re.findall(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == dbbench.__version__
     assert citation["cff-version"] == "1.2.0"
-    assert "2506.14202" in citation["references"][0]["url"]
+    assert "2506.14202" in citation["preferred-citation"]["url"]
+    assert citation["license"] == PYPROJECT["license"]
+    assert citation["authors"]
 
 
 def pins(lines: list[str]) -> dict[str, str]:
@@ -192,6 +194,39 @@ def test_the_code_is_of_every_supported_python() -> None:
         imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
         assert not {name.partition(".")[0] for name in imported} & GONE, path
+
+
+# --- the image ---------------------------------------------------------------------------------------------------------
+
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+
+
+def test_the_image_copies_what_is_there() -> None:
+    sources = [name for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]]
+    left_out = {line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("!")}
+    assert sources[-1] == "."
+    assert [name for name in sources if not (ROOT / name).exists() or name in left_out] == []
+    before = DOCKERFILE.split("pip install -c constraints.txt -e .")[0]
+    packages = [*ROOT.glob("*/__init__.py"), ROOT / PYPROJECT["readme"], ROOT / "constraints.txt", ROOT / "pyproject.toml"]
+    needed = {path.parent.name if path.name == "__init__.py" else path.name for path in packages} - {"tests", "docs"}
+    assert needed <= {name for line in re.findall(r"^COPY (.+)$", before, re.MULTILINE) for name in line.split()[:-1]}
+
+
+def test_the_image_installs_pinned_packages_alone() -> None:
+    installs = re.findall(r"pip install [^&\n]+", DOCKERFILE)
+    assert installs
+    assert all("constraints.txt" in command for command in installs)
+
+
+def test_the_image_has_a_base_for_cpu_and_for_cuda() -> None:
+    stages = dict(reversed(pair) for pair in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    last = re.findall(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert last == ["torch-${TORCH}"]
+    asked = re.findall(r"--build-arg TORCH=(\w+)", DOCKERFILE + (ROOT / "docs" / "containers.md").read_text())
+    default = re.findall(r"^ARG TORCH=(\w+)$", DOCKERFILE, re.MULTILINE)
+    assert {f"torch-{base}" for base in (*asked, *default)} == {name for name in stages if name.startswith("torch-")}
+    assert SpecifierSet(PYPROJECT["requires-python"]).contains(re.sub(r"python:([\d.]+)-slim", r"\1", stages["base"]))
 
 
 # --- profiles ----------------------------------------------------------------------------------------------------------
