@@ -25,9 +25,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
-from kill_harness import PROJECT, contents, differences, environment, start
-from services import daemon, free_ports, in_store, reachable, small, tracking_server, wait_for
+from services import compared, daemon, free_ports, in_store, reachable, small, tracking_server, wait_for
+
+from dbbench.certificate.trials import SUITE, Asked, environment, finish
 
 NEEDED = ("snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_s3", "moto", "flask")
 KEYS = {"SNAKEMAKE_STORAGE_S3_ACCESS_KEY": "test", "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "test"}
@@ -70,7 +70,7 @@ class Cluster(ThreadingHTTPServer):
         }
         path = f"{self.folder / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {k: os.environ[k] for k in ("DBBENCH_DATA", "OMP_NUM_THREADS") if k in os.environ}
-        return {**kept, **given, "PATH": path, "PYTHONPATH": str(PROJECT), "HOME": str(self.folder)}
+        return {**kept, **given, "PATH": path, "PYTHONPATH": str(SUITE), "HOME": str(self.folder)}
 
     def state(self, name: str) -> dict[str, int]:
         """What Kubernetes says of a job."""
@@ -186,13 +186,13 @@ def submit(folder: Path, log: Path, *arguments: str) -> int:
 def checkout(folder: Path) -> Path:
     """The project as a clone has it, with the experiment `small`; the executor packs it for the pods."""
     small(folder)
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True)
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=SUITE, capture_output=True, text=True)
     names = [
         n for n in files.stdout.splitlines() if not n.startswith(("results/", "docs/", "tests/", "paper_figures/", "config/"))
     ]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes((PROJECT / name).read_bytes())
+        (folder / name).write_bytes((SUITE / name).read_bytes())
     for command in (["init", "-q"], ["add", "-A"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
@@ -202,8 +202,7 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     """Everything; `problems` is empty where all is as it should be."""
     whole, arrived = folder / "whole", folder / "arrived"
     folder.mkdir(parents=True)
-    if start(small(whole), experiments, 2).wait():
-        raise SystemExit(f"the run on this machine failed: {whole / 'snakemake.log'}")
+    finish(small(whole), Asked("smoke", tuple(experiments)), 2)
     asked = f"experiments=[{','.join(experiments)}]"
     begun = time.monotonic()
     with object_store(folder) as store:
@@ -213,17 +212,18 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
             runs = in_store(tracking)
         seconds = time.monotonic() - begun
         files = download(store, arrived)
+    compared_files, different = compared(whole, arrived)
     checks = {
         "the workflow ended well": status == 0,
-        "the same bytes": differences(whole, arrived) == [],
+        "the same bytes": different == [],
         "all runs are in the store": set(runs) == {"FINISHED"},
     }
     return {
         "problems": [name for name, holds in checks.items() if not holds],
         "pods": len(stand_in.pods),
         "files_in_s3": files,
-        "compared": len(contents(whole)),
-        "different": differences(whole, arrived),
+        "compared": compared_files,
+        "different": different,
         "runs_in_store": runs,
         "seconds": round(seconds),
     }

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
-from kill_harness import project
+from dbbench.certificate.equality import contents, differences
+from dbbench.certificate.trials import prepare
 
 #: trainings long enough to be cancelled midway; they keep a checkpoint every 60 steps
 STEPS = ("steps: 60, learning_rate: 3.0e-3", "steps: 600, learning_rate: 3.0e-3")
@@ -84,7 +84,7 @@ def in_store(address: str) -> dict[str, int]:
 
 def small(folder: Path) -> Path:
     """A project with the experiment `small`, whose trainings last long enough to be cancelled midway."""
-    config = project(folder) / "config"
+    config = prepare(folder) / "config"
     shutil.copy(SMALL, config / "experiments")
     path = config / "architectures" / "vit.yaml"
     text = path.read_text()
@@ -92,3 +92,12 @@ def small(folder: Path) -> Path:
         raise SystemExit(f"{path}: no longer has {STEPS[0]!r}")
     path.write_text(text.replace(*STEPS, 1))
     return folder
+
+
+def compared(one: Path, other: Path) -> tuple[int, list[str]]:
+    """How many files of two runs were compared, and the names of those that differ or are in one only."""
+    both = [
+        {f"{kind}: {name}": d for kind, found in contents(f, "smoke").items() for name, d in found.items()}
+        for f in (one, other)
+    ]
+    return len(both[0]), differences(*both)

@@ -33,9 +33,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
-from kill_harness import PROJECT, contents, differences, environment, jobs, start
-from services import daemon, free_ports, in_store, small, tracking_server, wait_for
+from services import compared, daemon, free_ports, in_store, small, tracking_server, wait_for
+
+from dbbench.certificate.trials import SUITE, Asked, environment, finish, jobs
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
 #: what the profile allows a SLURM job
@@ -131,11 +131,11 @@ def cluster(folder: Path, cpus: int, memory_mb: int) -> Iterator[None]:
 
 def submit(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The one command, through the profile."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder)]
-    command += ["--profile", str(PROJECT / "profiles" / "slurm"), "--slurm-keep-successful-logs", "all", "--config", *arguments]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SUITE / "Snakefile"), "--directory", str(folder)]
+    command += ["--profile", str(SUITE / "profiles" / "slurm"), "--slurm-keep-successful-logs", "all", "--config", *arguments]
     with (folder / "snakemake.log").open("a") as log:
         return subprocess.Popen(
-            command, cwd=PROJECT, env=environment(), stdout=log, stderr=log, text=True, start_new_session=True
+            command, cwd=SUITE, env=environment(), stdout=log, stderr=log, text=True, start_new_session=True
         )
 
 
@@ -247,10 +247,7 @@ def asks_for_gpus(folder: Path) -> list[dict[str, str]]:
 def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     """Everything; `problems` is empty where all is as it should be."""
     whole, made = folder / "whole", folder / "slurm"
-    begun = time.monotonic()
-    if start(small(whole), experiments, 2).wait():
-        raise SystemExit(f"the run without a stop failed: {whole / 'snakemake.log'}")
-    seconds_here = time.monotonic() - begun
+    seconds_here = finish(small(whole), Asked("smoke", tuple(experiments)), 2)
     with tracking_server(folder) as address:
         begun = time.monotonic()
         workflow = submit(small(made), "scale=smoke", f"experiments=[{','.join(experiments)}]", f"tracking_uri={address}")
@@ -264,9 +261,10 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     blocks = blocks_apart(made, seen)
     gpus = asks_for_gpus(folder / "gpu")
     continued = "continuing after step" in (made / run / "train.log").read_text()
+    files, different = compared(whole, made)
     checks = {
         "the workflow ended well": status == 0,
-        "the same bytes": differences(whole, made) == [],
+        "the same bytes": different == [],
         "the cancelled job was repeated": len(again) == 1,
         "it went on from a checkpoint": continued,
         "with more memory": all(asked[job][1] > asked[cancelled][1] for job in again),
@@ -278,8 +276,8 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     return {
         "problems": [name for name, holds in checks.items() if not holds],
         "slurm_jobs": len(seen),
-        "compared": len(contents(whole)),
-        "different": differences(whole, made),
+        "compared": files,
+        "different": different,
         "cancelled": {"job": cancelled, "run": run, "again": again},
         "most_asked": {"cpus": max(c for c, _ in asked.values()), "memory_mb": max(m for _, m in asked.values())},
         "blocks": blocks,
