@@ -25,5 +25,7 @@ COPY dbbench dbbench
 COPY snakemake_logger_plugin_dbbench snakemake_logger_plugin_dbbench
 RUN pip install -c constraints.txt -e .
 COPY . .
+# a pod of profiles/kubernetes installs Snakemake's plugin for S3 when it starts
+ENV PIP_CONSTRAINT=/dbbench/constraints.txt
 ENTRYPOINT ["snakemake"]
 CMD ["--cores", "all", "all"]

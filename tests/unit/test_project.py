@@ -232,20 +232,25 @@ def test_the_image_has_a_base_for_cpu_and_for_cuda() -> None:
 # --- profiles ----------------------------------------------------------------------------------------------------------
 
 
-def rules() -> set[str]:
-    """The names of the workflow's rules."""
-    sources = [ROOT / "workflow" / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
-    return {name for p in sources for name in re.findall(r"^(?:rule|checkpoint) (\w+):", p.read_text(), re.MULTILINE)}
+def groups() -> set[str]:
+    """The groups that the workflow's rules name."""
+    sources = [p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
+    named = {name for text in sources for name in re.findall(r"^    group:\n        (\S+)", text, re.MULTILINE)}
+    constants = dict(re.findall(r'^(\w+) = None if GPUS else ("\w+")', "\n".join(sources), re.MULTILINE))
+    return {constants.get(name, name).strip('"') for name in named}
 
 
 @pytest.mark.parametrize("name", ["default", "gpu", "slurm", "kubernetes"])
 def test_profiles_have_known_keys_and_rules(name: str) -> None:
     from snakemake.cli import get_argument_parser
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
     profile = c.read_yaml(ROOT / "profiles" / name / "config.yaml")
-    options = {option for action in get_argument_parser()._actions for option in action.option_strings}
+    parser = get_argument_parser()
+    ExecutorPluginRegistry().register_cli_args(parser)  # the options of the plugins' settings
+    options = {option for action in parser._actions for option in action.option_strings}
     assert [key for key in profile if f"--{key}" not in options] == []
-    assert {*profile.get("set-resources", {}), *profile.get("groups", {})} <= rules()
+    assert {*profile.get("group-components", {})} <= groups()
     assert profile.get("config", {}).get("scale", "laptop") in c.SCALES
 
 

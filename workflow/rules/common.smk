@@ -1,5 +1,17 @@
 # Helpers of the rules: what a job reads, and the hash of the code it runs. A job refuses to run another code than it was planned
 # with: `DBBENCH_CODE` says which (dbbench/codehash.py).
+
+# megabytes of a job that computes with a network, and minutes of a training: at scales that need a GPU, else seconds of work
+HEAVY, LONG = (16000, 1440) if GPUS else (4000, 60)
+# On a cluster, a training of seconds and its evaluation are one job with others like them; the blocks of an isolated run never are.
+SHORT = None if GPUS else "short"
+
+
+def memory(megabytes):
+    """What a job asks for: as much again each time it is tried again, since a cluster may have ended it for that."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
 def once(compute):
     """What `compute` says of a configuration's name, as a function of wildcards: computed once for all its seeds and blocks."""
     known = cache(compute)
@@ -23,9 +35,34 @@ def card(name):
     return CARDS[RUNS[name].data.name].identity
 
 
+def fetched(*paths):
+    """Files that a command reads beside those that its rule names: a bucket (profiles/kubernetes) hands over what is named only."""
+    return [str(path) for path in paths] if STORE.default_storage_provider else []
+
+
+def card_of(name):
+    return fetched(f"results/data/{name}/card.json")
+
+
+def logs_of(configuration, seed):
+    """What a run leaves for those who publish: its records and curves, no weights."""
+    folder = f"results/{SCALE}/runs/{configuration.name}/seed{seed}"
+    blocks = [f"{folder}/block{b}" for b in range(len(configuration.parts))] or [folder]
+    trained = [] if configuration.profile else blocks
+    return [f"{folder}/run.json", f"{folder}/evaluation.json"] + [
+        f"{b}/{f}" for b in trained for f in ("run.json", "metrics.jsonl")
+    ]
+
+
+# what publishing reads beside its inputs
+LOGS = [path for e in ASKED.experiments for _, c, seed in ASKED.runs_of(e) for path in logs_of(c, seed)]
+BESIDE = fetched(*dict.fromkeys(LOGS), *{path for c in RUNS.values() for path in card_of(c.data.name)})
+
+
 @once
 def training_data(name):
-    return f"results/data/{RUNS[name].data.name}/arrays.safetensors"
+    data = RUNS[name].data.name
+    return [f"results/data/{data}/arrays.safetensors", *card_of(data)]
 
 
 def block_files(wildcards):
@@ -52,7 +89,7 @@ def profile_code(name):
 def features_of(name):
     """The feature extractor of a run that generates images, and what it makes of the real ones."""
     folder = f"{FEATURES}/{RUNS[name].features_name}"
-    return [f"{folder}/features.safetensors", f"{folder}/run.json"]
+    return [f"{folder}/features.safetensors", f"{folder}/run.json", *fetched(f"{folder}/model.safetensors")]
 
 
 def folders(experiment):
@@ -71,7 +108,10 @@ JUDGE_MODELS = {c.judge_model.name: c.judge_model for c in RUNS.values() if c.ju
 @once
 def judge_model_weights(name):
     judge_model = RUNS[name].judge_model
-    return [] if judge_model is None else f"results/{SCALE}/judge_models/{judge_model.name}/model.safetensors"
+    if judge_model is None:
+        return []
+    folder = f"results/{SCALE}/judge_models/{judge_model.name}"
+    return [f"{folder}/model.safetensors", *fetched(f"{folder}/run.json")]
 
 
 def shown(path, caption, **where):

@@ -14,7 +14,7 @@ rule data:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=60,
     params:
         code=lambda w: code_hash(*data_entries(w.name)),
@@ -34,7 +34,7 @@ rule tracking_store:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     shell:
         f"dbbench store {STORE_ADDRESS} 2> {{log}}"

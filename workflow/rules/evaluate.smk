@@ -1,6 +1,7 @@
 rule judge_model:
     input:
         data=lambda w: f"results/data/{JUDGE_MODELS[w.judge_model].data.name}/arrays.safetensors",
+        card=lambda w: card_of(JUDGE_MODELS[w.judge_model].data.name),
     output:
         f"results/{SCALE}/judge_models/{{judge_model}}/model.safetensors",
         f"results/{SCALE}/judge_models/{{judge_model}}/metrics.jsonl",
@@ -15,8 +16,8 @@ rule judge_model:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=lambda w: code_hash(*training_entries(JUDGE_MODELS[w.judge_model])),
@@ -41,11 +42,13 @@ rule evaluate:
         f"{RUN}/evaluate.benchmark.tsv"
     wildcard_constraints:
         configuration="|".join(n for n, c in RUNS.items() if not c.generates) or "none",
+    group:
+        SHORT
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(HEAVY),
         runtime=240,
         gpu=GPUS,
     params:

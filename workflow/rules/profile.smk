@@ -13,7 +13,7 @@ rule profile_memory:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(HEAVY),
         runtime=30,
         gpu=GPUS,
     params:
@@ -40,7 +40,7 @@ rule profile_time:
         "../envs/dbbench.yaml"
     threads: CORES
     resources:
-        mem_mb=4000,
+        mem_mb=memory(HEAVY),
         runtime=60,
         gpu=GPUS,
     params:

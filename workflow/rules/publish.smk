@@ -1,3 +1,7 @@
+# of figures, what the report shows and the store keeps
+DRAWINGS = fetched(*(f"paper_figures/{SCALE}/{name}.{kind}" for name in DRAWN for kind in ("svg", "csv")))
+
+
 rule cells:
     input:
         lambda w: evaluations(w.name),
@@ -9,11 +13,13 @@ rule cells:
         f"results/{SCALE}/cells/{{name}}.benchmark.tsv"
     wildcard_constraints:
         name="|".join(ASKED.experiments),
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=OF_ONE,
@@ -26,6 +32,7 @@ rule cells:
 rule table:
     input:
         f"results/{SCALE}/cells/{{name}}.csv",
+        BESIDE,
     output:
         shown(f"results/{SCALE}/tables/{{name}}.csv", "table", category="Tables", labels={"table": "{name}", "as": "csv"}),
         shown(f"results/{SCALE}/tables/{{name}}.md", "table", category="Tables", labels={"table": "{name}", "as": "md"}),
@@ -36,11 +43,13 @@ rule table:
         f"results/{SCALE}/tables/{{name}}.benchmark.tsv"
     wildcard_constraints:
         name="|".join(ASKED.experiments),
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=OF_ONE,
@@ -54,6 +63,7 @@ rule table:
 rule figure:
     input:
         lambda w: figure_inputs(alone(PLAN, owner(PLAN, w.name)), w.name),
+        BESIDE,
     output:
         shown(f"paper_figures/{SCALE}/{{name}}.pdf", "figure", category="Figures", labels={"figure": "{name}", "as": "pdf"}),
         shown(f"paper_figures/{SCALE}/{{name}}.png", "figure", category="Figures", labels={"figure": "{name}", "as": "png"}),
@@ -64,11 +74,13 @@ rule figure:
         f"paper_figures/{SCALE}/logs/{{name}}.benchmark.tsv"
     wildcard_constraints:
         name="|".join(DRAWN) or "none",
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=lambda w: f"{OF_ONE} --experiments {owner(PLAN, w.name)}",
@@ -81,6 +93,7 @@ rule figure:
 rule verdicts:
     input:
         ALL_CELLS,
+        BESIDE,
     output:
         shown(f"results/{SCALE}/verdicts.csv", "verdicts", category="Findings", labels={"what": "verdicts", "as": "csv"}),
         shown(f"results/{SCALE}/verdicts.md", "verdicts", category="Findings", labels={"what": "verdicts", "as": "md"}),
@@ -88,11 +101,13 @@ rule verdicts:
         f"results/{SCALE}/verdicts.log",
     benchmark:
         f"results/{SCALE}/verdicts.benchmark.tsv"
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=PLANNED,
@@ -105,6 +120,7 @@ rule verdicts:
 rule budget:
     input:
         ALL_CELLS,
+        BESIDE,
     output:
         shown(f"results/{SCALE}/budget.csv", "budget", category="Findings", labels={"what": "budget", "as": "csv"}),
         shown(f"results/{SCALE}/budget.md", "budget", category="Findings", labels={"what": "budget", "as": "md"}),
@@ -112,11 +128,13 @@ rule budget:
         f"results/{SCALE}/budget.log",
     benchmark:
         f"results/{SCALE}/budget.benchmark.tsv"
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=PLANNED,
@@ -131,17 +149,21 @@ rule report:
         ALL_FIGURES,
         f"results/{SCALE}/verdicts.csv",
         f"results/{SCALE}/budget.csv",
+        BESIDE,
+        DRAWINGS,
     output:
         shown(f"results/{SCALE}/report.html", "report", category="Findings", labels={"what": "report", "as": "html"}),
     log:
         f"results/{SCALE}/report.log",
     benchmark:
         f"results/{SCALE}/report.benchmark.tsv"
+    group:
+        "publish"
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         planned=PLANNED,
@@ -157,6 +179,8 @@ rule sync:
         f"results/{SCALE}/verdicts.csv",
         f"results/{SCALE}/report.html",
         ancient("results/tracking.json"),
+        BESIDE,
+        DRAWINGS,
     output:
         f"results/{SCALE}/tracking_synced.json",
     log:
@@ -167,7 +191,7 @@ rule sync:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=30,
     params:
         planned=PLANNED,

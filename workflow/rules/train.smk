@@ -12,12 +12,14 @@ rule train:
         f"{RUN}/train.benchmark.tsv"
     wildcard_constraints:
         configuration="|".join(n for n, c in RUNS.items() if not c.isolated) or "none",
+    group:
+        SHORT
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=training_code,
@@ -45,8 +47,8 @@ rule train_block:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=memory(HEAVY),
+        runtime=LONG,
         gpu=GPUS,
     params:
         code=training_code,
@@ -70,11 +72,13 @@ rule assemble:
         f"{RUN}/assemble.benchmark.tsv"
     wildcard_constraints:
         configuration="|".join(n for n, c in RUNS.items() if c.isolated) or "none",
+    group:
+        SHORT
     conda:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=10,
     params:
         scale=SCALE,
