@@ -24,10 +24,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def results(args: argparse.Namespace) -> None:
-    """Print what was found and where the files are."""
-    from dbbench.publish.findings import as_json, find, render
+    """Print what was found and where the files are; where nothing was made, what the reference results say."""
+    from dbbench.publish.findings import as_json, find, kept_findings, render
 
-    print_result(find(planned(args, args.experiment)), False, as_json if args.json else lambda f: render(f, args.experiment))
+    found = find(planned(args, args.experiment))
+    print_result(found, False, as_json if args.json else lambda f: render(f, args.experiment))
+    if not args.json and not found.files:
+        print(f"\n{kept_findings(found.scale)}".rstrip())
 
 
 def why(args: argparse.Namespace) -> None:

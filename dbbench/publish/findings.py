@@ -14,7 +14,7 @@ from dbbench.config import Plan
 from dbbench.judgement.judge import Verdict
 from dbbench.judgement.words import ELSEWHERE
 from dbbench.publish.verdicts import SOURCES, Judged, as_text, judgements, seeds_text, shown, verdicts_of
-from dbbench.runs.places import HERE, scale_folder, table_file, verdicts_file
+from dbbench.runs.places import HERE, REFERENCE, scale_folder, table_file, verdicts_file
 
 #: words in the order in which they are counted
 WORDS = (*("REPRODUCED", "HOLDS", "NO DIFFERENCE", "FAILS", "NOT REPRODUCED", "UNDECIDED", "NOT TESTABLE", "NOT RUN"),)
@@ -22,6 +22,8 @@ WORDS = (*("REPRODUCED", "HOLDS", "NO DIFFERENCE", "FAILS", "NOT REPRODUCED", "U
 WIDTH = 110
 #: a claim judged on another's numbers
 COPY = "SEE"
+#: the findings of the reference results, in their folder
+FINDINGS = "findings.md"
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,16 @@ def render(findings: Findings, experiment: str | None = None) -> str:
     counted = {SOURCES[source]: tally_text(tally) for source, tally in findings.tally.items()}
     lines += ["", *(f"{title}: {text}" for title, text in counted.items()), ""]
     return "\n".join([*lines, *map(str, findings.files)]).rstrip()
+
+
+def kept_findings(scale: str, root: Path = HERE) -> str:
+    """What the reference results of a scale say, for a terminal and where nothing was run; empty without any."""
+    folder = REFERENCE / scale
+    if not (root / folder / FINDINGS).exists():
+        return ""
+    told = [line for line in (root / folder / FINDINGS).read_text().splitlines() if line and line[0] not in "!["]
+    lines = [textwrap.fill(_plain(line).rstrip(), WIDTH, subsequent_indent="  ") for line in told]
+    return "\n".join(["The reference results, which come with the repository:", "", *lines, "", str(folder / "report.html")])
 
 
 def as_json(findings: Findings) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dbbench.config import Plan
 from dbbench.errors import UserError
 from dbbench.files import write_text
-from dbbench.publish.findings import Findings, find, in_order, tally_text
+from dbbench.publish.findings import FINDINGS, Findings, find, in_order, tally_text
 from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
 from dbbench.runs.places import (
@@ -33,7 +33,6 @@ from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
 
 BLOCK = re.compile(r"(<!-- findings of the reference results[^\n]*-->\n).*?(<!-- end of findings -->)", re.DOTALL)
-FINDINGS = "findings.md"
 
 
 def kept_files(plan: Plan) -> Iterator[Path]:

@@ -10,8 +10,9 @@ from publish_fixtures import table1_plan, write_runs
 
 from dbbench.config import load_plan, load_suite
 from dbbench.publish.cells import write_cells
-from dbbench.publish.findings import WORDS, as_json, find, in_order, order_of, render, subject, tallies
+from dbbench.publish.findings import FINDINGS, WORDS, as_json, find, in_order, kept_findings, order_of, render, subject, tallies
 from dbbench.publish.verdicts import write_verdicts
+from dbbench.runs.places import REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,15 @@ def test_nothing_run_is_said(tmp_path: Path) -> None:
     assert found.sentences == ()
     assert set(found.tally["paper"]) == {"NOT RUN"}
     assert found.files == ()
+
+
+def test_the_reference_is_told_where_nothing_was_run(tmp_path: Path) -> None:
+    assert kept_findings("laptop", tmp_path) == ""
+    path = tmp_path / REFERENCE / "laptop" / FINDINGS
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "Scale `laptop`:\n\n- A beats B (C1): **HOLDS**.\n\nClaims: 1 HOLDS.  \n\n![x](y.png)\n\n[Report](report.html).\n"
+    )
+    told = kept_findings("laptop", tmp_path)
+    assert "- A beats B (C1): HOLDS.\nClaims: 1 HOLDS.\n\nresults/reference/laptop/report.html" in told
+    assert "png" not in told

@@ -66,7 +66,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     axes.set_xticks(range(len(PARTS)), [name for name, _, _ in PARTS.values()])
     axes.set(title="time of a training step", xlim=(-0.5, 2.8), ylabel="seconds of a step / end to end")
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[:1], labels[:1], loc="upper left")
+    axes.legend(handles[:1], labels[:1], loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     axes.set_ylim(bottom=0)
     return figure
 
