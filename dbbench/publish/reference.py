@@ -82,7 +82,8 @@ def finished_files(plan: Plan, root: Path = HERE) -> list[Path]:
     files = list(kept_files(plan))
     missing = [path for path in files if not (root / path).exists()]
     if missing:
-        raise UserError(f"{missing[0]}: no such file ({len(missing)} missing); run `snakemake all` first")
+        asked = "run `snakemake all` first, or name what was run by --experiments"
+        raise UserError(f"{missing[0]}: no such file ({len(missing)} missing); {asked}")
     return files
 
 

@@ -84,14 +84,14 @@ def follow(folder: Path, identity: Identity) -> None:
     """
     from dbbench.tracking.reconcile import points_in_store, send
     from dbbench.tracking.records import points_of
-    from dbbench.tracking.store import HOW_TO_CREATE, MARKER, connect, experiment_id
+    from dbbench.tracking.store import HOW_TO_CREATE, MARKER, connect, experiment_id, experiment_of
 
     # the project is where the run lies, not where the command was given
     root = next((p for p in folder.resolve().parents if (p / MARKER).exists()), None)
     if root is None:
         raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
     client = connect(root)
-    run = find_or_create(client, experiment_id(client, identity.architecture, root), identity)
+    run = find_or_create(client, experiment_id(client, experiment_of(identity.architecture), root), identity)
     sent = set(points_in_store(client, run))  # a resumed run repeats steps since its last checkpoint
     going_on = True
     while going_on:

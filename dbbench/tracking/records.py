@@ -20,7 +20,7 @@ from dbbench.runs.metrics import Line
 from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_logged, read_run
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
 from dbbench.tracking.shown import shown_files
-from dbbench.tracking.store import TABLES
+from dbbench.tracking.store import TABLES, experiment_of
 
 COST = "cost/"  # metrics of what a run takes, not of what it learns
 TABLE = "table."  # tags: the tables that a run is behind
@@ -150,7 +150,7 @@ def run_record(folder: Path, parent: str | None, plan: Plan) -> Record:
     finals = {} if evaluation is None else evaluation_finals(evaluation)
     return Record(
         key=run.key,
-        experiment=run.architecture,
+        experiment=experiment_of(run.architecture),
         title=f"{titled(plan, run.name)} seed {run.seed}{block} ({run.scale})",
         parent=parent,
         started=milliseconds(run.started),

@@ -58,7 +58,7 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     root = root or Path()
     uri = wanted_address(uri) or DEFAULT_URI
     _name_project(root)
-    names = [*sorted(p.stem for p in (config_root() / "architectures").glob("*.yaml")), TABLES]
+    names = [*configured_architectures(), TABLES]
     file = sqlite_file(uri, root)
     if file is not None and not file.exists():
         # made whole or not at all: a killed job leaves no store without tables
@@ -70,6 +70,19 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     marker = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
     write_json(root / MARKER, marker)
     return marker
+
+
+def configured_architectures() -> list[str]:
+    """The architectures that have a configuration of their own."""
+    return sorted(path.stem for path in (config_root() / "architectures").glob("*.yaml"))
+
+
+def experiment_of(architecture: str) -> str:
+    """The experiment that holds the runs of an architecture: of one that runs another's network in its own way (`local_vit`),
+    that of the other, so that the arms of a table stand in one view."""
+    known = configured_architectures()
+    others = [name for name in known if architecture.endswith(f"_{name}")]
+    return architecture if architecture in known or not others else others[0]
 
 
 def wanted_address(configured: str | None) -> str | None:

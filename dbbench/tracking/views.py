@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dbbench.config import Plan
 from dbbench.tracking.records import COST, LEVEL, TABLE, allowed
+from dbbench.tracking.store import experiment_of
 
 #: tags of experiments in which the page keeps saved views; ours
 VIEWS = "mlflow.sharedViewState.dbbench."
@@ -36,14 +37,14 @@ class View:
         return VIEWS + self.key
 
 
-def views_of(plan: Plan, architecture: str, tables: Iterable[str]) -> Iterator[View]:
-    """Two views for each of the tables: the means of the arms, and the curves of their seeds."""
+def views_of(plan: Plan, experiment: str, tables: Iterable[str]) -> Iterator[View]:
+    """Two views of an experiment of the store for each of the tables: the means of the arms, and the curves of their seeds."""
     order = sorted(plan.experiments, key=lambda name: _rank(plan.experiments[name].title))
     for table in sorted(tables, key=order.index):
         place = -order.index(table)  # the page sorts by time, the newest first
         title = plan.experiments[table].title.partition(":")[0]
         about, runs = f"{title} ({plan.scale})", f"tags.`{TABLE}{table}` = 'yes' and tags.scale = '{plan.scale}'"
-        metrics = metrics_of(plan, architecture, table)
+        metrics = metrics_of(plan, experiment, table)
         yield _view(
             f"{plan.scale}.{table}",
             about,
@@ -72,10 +73,11 @@ def _rank(title: str) -> tuple[int, str]:
     return (int(number[1]) if number else 10**6, title)
 
 
-def metrics_of(plan: Plan, architecture: str, table: str) -> list[str]:
-    """The metrics of the store that a table shows of an architecture, in its order; of many the first."""
+def metrics_of(plan: Plan, experiment: str, table: str) -> list[str]:
+    """The metrics that a table shows of the arms in an experiment of the store, in its order; of many the first."""
     arms = plan.arms[table]
-    cells = (c for c in plan.experiments[table].cells if c.arm in arms and arms[c.arm].architecture == architecture)
+    held = {arm for arm, configuration in arms.items() if experiment_of(configuration.architecture) == experiment}
+    cells = (c for c in plan.experiments[table].cells if c.arm in held)
     return list(dict.fromkeys(allowed(f"{c.split}/{c.metric}/{c.variant}") for c in cells))[:MOST_METRICS]
 
 

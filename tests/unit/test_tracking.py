@@ -36,6 +36,7 @@ from dbbench.tracking.store import (
     RUN_TAG,
     check_wanted,
     connect,
+    experiment_of,
     project_name,
     rebuild,
     store_uri,
@@ -550,3 +551,8 @@ def test_importing_the_package_loads_no_mlflow() -> None:
     code = "import sys, dbbench.tracking as t; t.LiveLog, t.sync; print({'mlflow', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_all_arms_of_a_table_are_in_one_experiment() -> None:
+    assert {experiment_of(name) for name in ("vit", "local_vit")} == {"vit"}
+    assert [experiment_of(name) for name in ("dit", "mdm", "toy")] == ["dit", "mdm", "toy"]
