@@ -63,6 +63,8 @@ def evaluate(job: Job) -> Evaluation:
         if card.known_law:
             continue_sequences(found, batch.labels, card.length // PROMPT_PART)
         continue_texts(job, found, settings.text)
+        if job.configuration.data.validation:
+            found.held_out(job.data.whole("validation"))
     add_ngrams(found.result, job, batch.labels, settings.ngrams)
     return found.result
 
@@ -185,6 +187,17 @@ class EndToEnd:
         self.sums.add("right", logits.argmax(-1) == part.batch.labels)
         self.sums.add("shuffled", token_error(logits, part.other.labels))
         self.task.see(Answer(0, 0, 0.0, logits), part.batch)
+
+    def held_out(self, batch: Batch) -> None:
+        """The same on the validation part, by which settings are chosen (experiments `tuning_*`) and nothing is judged."""
+        sums = Sums()
+        for part in parts_of(batch, self.settings.batch_size):
+            logits = self.network(part.batch.inputs)
+            sums.add("error", token_error(logits, part.batch.labels))
+            sums.add("right", logits.argmax(-1) == part.batch.labels)
+        about = f"{len(batch.labels)} validation windows"
+        self.result.add("cross_entropy", sums.mean("error"), split="validation", evaluator=about)
+        self.result.add("accuracy_percent", sums.percent("right"), split="validation", evaluator=about)
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is top-p 0.95."""
@@ -315,6 +328,17 @@ class Blockwise:
         self.result.curve("step_sweep", SWEEP_COLUMNS, rows)
         found = [[sigma, *(self.sums.mean((column, sigma)) for column in EXACT_COLUMNS[1:])] for sigma in self.levels]
         self.result.curve("exact_error_at_level", EXACT_COLUMNS, found)
+
+    def held_out(self, batch: Batch) -> None:
+        """Block 0 at the highest noise and the end of the chain on the validation part, by which settings are chosen."""
+        sums, g = Sums(), generator(EVALUATION_SEED, "validation")
+        for part in parts_of(batch, self.settings.batch_size):
+            first, *calls = self.chain.walk(part.batch.inputs, normal_parts(g, part.batch.labels, self.width))
+            sums.add("error", token_error(first.output.logits, part.batch.labels))
+            sums.add("right", [first, *calls][-1].output.logits.argmax(-1) == part.batch.labels)
+        about = f"{len(batch.labels)} validation windows"
+        self.result.add("cross_entropy", sums.mean("error"), "block0", "validation", f"block 0 at sigma_max, {about}")
+        self.result.add("accuracy_percent", sums.percent("right"), split="validation", evaluator=about)
 
     def decoders(self) -> dict[str, Generate]:
         """The paper's decoder is greedy at the end of T = B steps; `top_p` ends as the end-to-end network does."""

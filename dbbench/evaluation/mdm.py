@@ -10,21 +10,25 @@ Shapes: W windows, S tokens, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
+from dbbench.batch import Batch
+from dbbench.cards import CARDS
 from dbbench.config.evaluations.mdm import Settings
 from dbbench.data.text import Tokens
 from dbbench.data.tokens import TextData
 from dbbench.evaluation import EVALUATION_SEED, Evaluation, Job
 from dbbench.evaluation.measures import errors_at_levels, other_windows, spread
 from dbbench.evaluation.ngrams import witten_bell
-from dbbench.evaluation.sums import Sums
+from dbbench.evaluation.sums import Sums, parts_of
+from dbbench.evaluation.tasks import Answer, Task
 from dbbench.masking import MASK, MaskSchedule
 from dbbench.models import Network
 from dbbench.models.table_targets import token_error
@@ -33,6 +37,7 @@ from dbbench.seeding import generator
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
+    from dbbench.data import Data
 
 #: logits [W, S, V] of a block for tokens z [W, S] at times [W]
 Predict = Callable[[int, Tensor, Tensor], Tensor]
@@ -132,13 +137,70 @@ def reconstruction(process: MaskSchedule, vocabulary: int) -> float:
 
 def evaluate(job: Job) -> Evaluation:
     """All rows and curves of a run."""
+    if CARDS[job.configuration.data.name].hops:
+        with torch.no_grad():
+            return Lookup(job.configuration, job.networks).evaluate(job.data)
     with torch.no_grad():
         likelihood = Likelihood(job.configuration, job.networks, job.data.whole("test").labels)
         found = likelihood.evaluate()
+        if job.configuration.data.validation:
+            likelihood.held_out(job.data.whole("validation").labels)
     if likelihood.settings.ngrams:
         assert isinstance(job.data, TextData)
         likelihood.ngrams(job.data.parts["train"])
     return found
+
+
+class Lookup:
+    """The answers of a lookup task: all are masked at first, the questions are given.
+
+    The chain has a call for each block, from all masked on. After a call each answer is kept with the probability that it is
+    not masked at the level of the next call, as in the reverse process of MD4; what is kept stays. The draws are the
+    evaluation's own.
+    """
+
+    def __init__(self, configuration: Configuration, networks: list[Network]) -> None:
+        assert isinstance(configuration.process, MaskSchedule)
+        assert isinstance(configuration.evaluation, Settings)
+        self.settings, self.networks, self.process = configuration.evaluation, networks, configuration.process
+        self.partition, self.blockwise = configuration.partition, configuration.blockwise
+        self.card, self.validation = CARDS[configuration.data.name], configuration.data.validation
+
+    def evaluate(self, data: Data) -> Evaluation:
+        """Accuracy of all places at the end, and of answers by hops after each call; of the validation part, too."""
+        test = data.whole("test")
+        batch = Batch(spread(test.inputs, self.settings.windows), spread(test.labels, self.settings.windows))
+        sums, task = self.measured(batch)
+        n, s = batch.labels.shape
+        result = Evaluation(f"{n} test sequences of {s} tokens, all answers masked at first")
+        result.add("accuracy_percent", sums.percent("right"))
+        task.write(result, batch.labels.shape, blockwise=self.blockwise)
+        if self.validation:
+            held_out = self.measured(data.whole("validation"))[0].percent("right")
+            result.add("accuracy_percent", held_out, split="validation", evaluator=f"{self.validation} validation sequences")
+        return result
+
+    def measured(self, batch: Batch) -> tuple[Sums, Task]:
+        """What the calls get right of sequences."""
+        sums, g = Sums(), generator(EVALUATION_SEED, "start")
+        task = Task(self.card, sums)
+        for part in parts_of(batch, self.settings.batch_size):
+            noise = torch.rand(part.batch.labels.shape, generator=g).to(part.batch.labels.device)
+            for step, (block, told) in enumerate(self.calls(part.batch.inputs, noise)):
+                answered = one_hot(told, self.card.classes)
+                task.see(Answer(step, block, self.partition[block].high, answered), part.batch)
+            sums.add("right", told == part.batch.labels)
+        return sums, task
+
+    def calls(self, inputs: Tensor, noise: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The block of each call, and what all places say after it: what was kept before, and its own best answers, [N, S]."""
+        z = torch.full_like(inputs, MASK)
+        for b in self.partition.blocks:
+            t = torch.full((len(inputs),), b.high, device=inputs.device)
+            network = self.networks[b.index if len(self.networks) > 1 else 0]
+            told = network.denoise(inputs, z, t, b.layers).logits.argmax(-1).where(z == MASK, z)
+            yield b.index, told
+            z = self.process.corrupt(told, torch.full_like(t, b.low), noise)
 
 
 class Likelihood:
@@ -206,8 +268,7 @@ class Likelihood:
 
     def main_bound(self) -> None:
         """The bound with its standard error over windows, its parts, and what a uniform model gets from the same masks."""
-        measured = self.bound(self.predict, self.tokens)
-        parts = controlled(measured, self.uniform, self.process, self.vocabulary)
+        measured, parts = self.parts(self.tokens, self.uniform)
         per_window, extra = total_bits(parts), reconstruction(self.process, self.vocabulary)
         self.result.add("bits_per_character", per_window.mean().item() + extra)
         for name, plain in (("without_control", measured), ("uniform_model", self.uniform)):
@@ -221,6 +282,19 @@ class Likelihood:
             self.result.add("bits_per_character", share, f"block{block}")
         rows = [[p.block, p.low, p.high, p.bits.mean().item()] for p in parts]
         self.result.curve("bits_by_stratum", ["block", "t_low", "t_high", "bits"], rows)
+
+    def parts(self, tokens: Tensor, uniform: list[Stratum]) -> tuple[list[Stratum], list[Stratum]]:
+        """The slices of the bound on windows [W, S], as measured and with the noise of the masks taken out."""
+        measured = self.bound(self.predict, tokens)
+        return measured, controlled(measured, uniform, self.process, self.vocabulary)
+
+    def held_out(self, tokens: Tensor) -> None:
+        """The bound on the validation part, by which settings are chosen (experiments `tuning_*`) and nothing is judged."""
+        _, parts = self.parts(tokens, self.bound(self.predict_uniform, tokens))
+        bits = total_bits(parts).mean().item() + reconstruction(self.process, self.vocabulary)
+        self.result.add(
+            "bits_per_character", bits, split="validation", evaluator=f"MD4's bound, {len(tokens)} validation windows"
+        )
 
     @cached_property
     def uniform(self) -> list[Stratum]:

@@ -40,6 +40,8 @@ def evaluate(job: Job) -> Evaluation:
     with torch.no_grad():
         found = kind(configuration, settings, network, windows)
         continue_texts(job, found, settings.text)
+        if configuration.data.validation:
+            found.held_out(job.data.whole("validation").labels)
     add_ngrams(found.result, job, windows, settings.ngrams)
     add_cost(found.result, configuration)
     return found.result
@@ -75,19 +77,28 @@ class Recurrent:
     def __init__(self, configuration: Configuration, settings: Settings, network: RecurrentDepth, windows: Tensor) -> None:
         assert isinstance(configuration.model, RecurrentConfig)
         self.network, self.runs, self.batch_size = network, configuration.model.mean_recurrence, texts_at_a_time(settings)
+        self.windows_at_a_time = settings.batch_size
         w, s = windows.shape
         self.result = Evaluation(f"{w} test windows of {s} tokens, the core run {self.runs} times")
         rows = []
         for runs in sorted({1, 2, 4, 8, self.runs}):
-            g = torch.Generator(windows.device).manual_seed(derive(EVALUATION_SEED, "state"))
-            sums = Sums()
-            for part in windows.split(settings.batch_size):
-                sums.add("error", token_error(network.recurrent(part, Recurrence(runs, 0), g), part))
-            error = sums.mean("error")
+            error = self.error(windows, runs)
             rows.append([runs, error])
             if runs == self.runs:
                 self.result.add("cross_entropy", error)
         self.result.curve("cross_entropy_by_runs", ["runs", "cross_entropy"], rows)
+
+    def error(self, windows: Tensor, runs: int) -> float:
+        """Cross-entropy of windows [W, S] after so many runs of the core."""
+        g, sums = torch.Generator(windows.device).manual_seed(derive(EVALUATION_SEED, "state")), Sums()
+        for part in windows.split(self.windows_at_a_time):
+            sums.add("error", token_error(self.network.recurrent(part, Recurrence(runs, 0), g), part))
+        return sums.mean("error")
+
+    def held_out(self, windows: Tensor) -> None:
+        """The same on the validation part, by which settings are chosen (experiments `tuning_*`) and nothing is judged."""
+        about = f"{len(windows)} validation windows"
+        self.result.add("cross_entropy", self.error(windows, self.runs), split="validation", evaluator=about)
 
     def decoders(self) -> dict[str, Generate]:
         """The decoder of the end-to-end networks of table 4."""
@@ -145,13 +156,23 @@ class Denoising:
         """Errors at the first level and at `levels`, and the tokens at the chain's end, of some windows [n, S]."""
         y = self.network.target(Batch(windows, windows))
 
-        def error(z: Tensor, sigma: float) -> Tensor:
-            return token_error(self.chain.denoise(0, windows, z, sigma).logits, windows)
-
-        self.sums.add("sigma_max", error(self.chain.start(eps), self.chain.process.sigma_max))
+        self.sums.add("sigma_max", self.error(windows, self.chain.start(eps), self.chain.process.sigma_max))
         for sigma in levels:
-            self.sums.add(sigma, error(y + sigma * eps, sigma))
+            self.sums.add(sigma, self.error(windows, y + sigma * eps, sigma))
         self.sums.add("right", last(self.chain.walk(windows, eps)).output.logits.argmax(-1) == windows)
+
+    def error(self, windows: Tensor, z: Tensor, sigma: float) -> Tensor:
+        """Cross-entropy of each token [n, S] of windows whose targets are noised to z."""
+        return token_error(self.chain.denoise(0, windows, z, sigma).logits, windows)
+
+    def held_out(self, windows: Tensor) -> None:
+        """One run at the highest noise on the validation part, by which settings are chosen."""
+        sums, g = Sums(), generator(EVALUATION_SEED, "validation")
+        for part in windows.split(self.settings.batch_size):
+            unit = normal_parts(g, part, self.width)
+            sums.add("error", self.error(part, self.chain.start(unit), self.chain.process.sigma_max))
+        about = f"one run of core and coda at sigma_max, {len(windows)} validation windows"
+        self.result.add("cross_entropy", sums.mean("error"), "sigma_max", "validation", about)
 
     def decoders(self) -> dict[str, Generate]:
         """K Euler steps with the same weights, greedy at the end; also with top-p, and with other numbers of steps."""

@@ -1,7 +1,8 @@
 """Masked diffusion transformer (paper section 4.3; MD4): tokens with some masked in, the law of each masked token out.
 
 Under either method it is a denoiser: end to end it is one block that owns every mask level. A block has its own way from
-tokens to logits: embedding, its layers, head.
+tokens to logits: embedding, its layers, head. Where the data ask and do not only tell (a lookup), the question is given at
+every mask level: each place also sees the token of `inputs` before it, whose answer is to stand there.
 
     dbbench show parameters --experiment table3 --scale paper --method diffusion_blocks
 
@@ -68,14 +69,16 @@ class MDM(Network):
         vocabulary: V, without the mask.
         window: S at most.
         layers: indices of the layers to build.
+        asks: whether `inputs` are questions, of which the tokens are the answers.
     """
 
-    def __init__(self, config: MDMConfig, vocabulary: int, window: int, layers: Sequence[int]) -> None:
+    def __init__(self, config: MDMConfig, vocabulary: int, window: int, layers: Sequence[int], *, asks: bool = False) -> None:
         super().__init__()
         d = config.width
         w = config.condition_width or d
         self.config, self.vocabulary = config, vocabulary
         self.embed = nn.Embedding(vocabulary + 1, d)  # the last row is the mask
+        self.embed_question = nn.Embedding(vocabulary, d) if asks else None
         self.noise_embed = NoiseEmbedding(w, scale=1000.0)
         self.layers = nn.ModuleDict({str(i): MDMLayer(config, window) for i in layers})
         self.norm = nn.LayerNorm(d, elementwise_affine=False)
@@ -90,9 +93,14 @@ class MDM(Network):
         """Nothing to freeze: targets are tokens, which no parameter makes."""
 
     def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: Sequence[int]) -> Unmasked:
-        """One block on tokens z [N, S], some of them MASK, at times t [N] (`sigma` of the interface). `inputs` has no part."""
+        """One block on tokens z [N, S], some of them MASK, at times t [N] (`sigma` of the interface).
+
+        `inputs` [N, S] have a part where they are questions.
+        """
         condition = self.noise_embed(sigma)
         x = self.embed(z.masked_fill(z == MASK, self.vocabulary))
+        if self.embed_question is not None:
+            x = x + self.embed_question(inputs.roll(1, 1))
         for i in layers:
             x = self.layers[str(i)](x, condition)
         shift, scale = self.head_modulation(condition)
@@ -134,4 +142,5 @@ def build(configuration: Configuration, layers: Sequence[int] | None = None) -> 
         CARDS[configuration.data.name].classes,
         configuration.data.tokens,
         range(configuration.trained_layers) if layers is None else layers,
+        asks=CARDS[configuration.data.name].hops > 0,
     )

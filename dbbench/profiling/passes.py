@@ -67,8 +67,10 @@ def _(settings: dit.Settings, configuration: Configuration, samples: int) -> flo
 
 @passes.register(mdm.Settings)
 def _(settings: mdm.Settings, configuration: Configuration, samples: int) -> float:
-    """The strata of the bound, on a quarter again for each control, and the errors at fixed times."""
+    """The strata of the bound, on a quarter again for each control, and the errors at fixed times; of a lookup the chain."""
     blocks = len(configuration.partition)
+    if CARDS[configuration.data.name].hops:
+        return float(samples * blocks)
     controls = 1 + (blocks > 1)
     return samples * (settings.strata * (1 + controls / 4) + blocks * len(settings.times))
 

@@ -16,13 +16,14 @@ from dbbench.cards import CARDS
 from dbbench.config import Configuration, Reading
 from dbbench.data import load
 from dbbench.data.sources import hops, markov_copies
-from dbbench.evaluation import Evaluation, Job
+from dbbench.evaluation import Evaluation, Job, mdm
 from dbbench.evaluation.ar import evaluate
 from dbbench.evaluation.mdm import bound, controlled, total_bits
 from dbbench.evaluation.sums import Sums
 from dbbench.evaluation.tasks import Answer, Task, divergence, law_of
-from dbbench.masking import MaskSchedule
+from dbbench.masking import MASK, MaskSchedule
 from dbbench.models import build, materialise
+from dbbench.models.mdm import Unmasked
 from dbbench.partition import make_partition
 
 CPU = torch.device("cpu")
@@ -80,6 +81,63 @@ def test_right_answers_are_counted_by_hops() -> None:
         **{f"block0_hops{k}": 100.0 for k in range(3)},
     }
     assert len(result.curves["accuracy_by_hops"].rows) == 2 * hops.HOPS
+
+
+def lookup(method: dict[str, Any]) -> Configuration:
+    sizes = {"width": 16, "layers": 2, "heads": 2, "mlp_width": 24, "positions": "rope_mixed", "initialisation": "xavier"}
+    return Configuration.model_validate(
+        {
+            "data": {"name": "hops", "validation": 10},
+            "model": {"architecture": "mdm", **sizes},
+            "method": method,
+            "training": {"batch_size": 3, "steps": 10, "learning_rate": 1e-3},
+            "evaluation": {"batch_size": 4, "windows": 10},
+        }
+    )
+
+
+@pytest.mark.parametrize("method", [{"name": "end_to_end"}, BLOCKS], ids=["end_to_end", "blocks"])
+def test_masked_diffusion_answers_a_lookup(method: dict[str, Any], data_of: Callable[[str], Path], tmp_path: Path) -> None:
+    configuration = lookup(method)
+    network = materialise(build(configuration), 0).eval()
+    result = mdm.evaluate(Job(configuration, [network], load(data_of("hops"), configuration), "smoke", 0, tmp_path, CPU))
+    assert sorted(Reading(r.metric, r.variant, r.split) for r in result.rows) == sorted(configuration.readings())
+    steps = {row[0] for row in result.curves["accuracy_by_hops"].rows}
+    assert steps == set(range(len(configuration.partition))), "a call for each block"
+
+
+class Knows:
+    """In place of a network: block 0 is right of the answers at even places, block 1 of all."""
+
+    def __init__(self, labels: torch.Tensor) -> None:
+        self.labels, self.seen = labels, list[torch.Tensor]()
+
+    def denoise(self, inputs: torch.Tensor, z: torch.Tensor, t: torch.Tensor, layers: tuple[int, ...]) -> Unmasked:
+        self.seen.append(z)
+        wrong = (self.labels + 1) % CARDS["hops"].classes
+        even = torch.arange(z.shape[1]) % 2 == 0
+        told = self.labels if 1 in layers else torch.where(even, self.labels, wrong)
+        return Unmasked(torch.nn.functional.one_hot(told, CARDS["hops"].classes).float(), z)
+
+
+def test_what_a_call_of_the_lookup_has_told_stays() -> None:
+    inputs, labels = (torch.from_numpy(a) for a in hops.draw(30, np.random.default_rng(0)))
+    network: Any = Knows(labels)
+    chain = mdm.Lookup(lookup(BLOCKS), [network])
+    noise = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0))
+    (_, first), (_, second) = chain.calls(inputs, noise)
+    assert (network.seen[0] == MASK).all()
+    even = torch.arange(labels.shape[1]) % 2 == 0
+    assert torch.equal(first == labels, even.expand_as(labels)), "all that block 0 says counts after its call"
+    kept = network.seen[1] != MASK
+    assert kept.double().mean().item() == pytest.approx(0.5, abs=0.05), "half of it is kept at t = 1/2"
+    assert torch.equal(second == labels, even | ~kept), "block 1 corrects what was not kept"
+
+
+def test_only_a_lookup_has_questions() -> None:
+    assert build(lookup(BLOCKS)).embed_question is not None
+    text = lookup(BLOCKS).model_dump(mode="json", exclude={"evaluation"}) | {"data": {"name": "markov_copies"}}
+    assert build(Configuration.model_validate(text)).embed_question is None
 
 
 def test_the_divergence_is_exact() -> None:

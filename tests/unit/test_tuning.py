@@ -8,8 +8,19 @@ import pytest
 
 from dbbench.config import load_plan, load_suite
 
+TABLES = {
+    **{
+        "tuning_vit": "table1",
+        "tuning_dit": "table2",
+        "tuning_noprop": "table6",
+        "tuning_ar": "table4",
+        "tuning_mdm": "table3",
+    },
+    **{"tuning_recurrent": "table5", "tuning_depth": "depth"},
+}
 
-@pytest.mark.parametrize(("tuning", "table"), [("tuning_vit", "table1"), ("tuning_dit", "table2"), ("tuning_noprop", "table6")])
+
+@pytest.mark.parametrize(("tuning", "table"), TABLES.items())
 def test_every_method_of_a_table_has_the_same_rates_tried(tuning: str, table: str) -> None:
     plan = load_plan(load_suite({"scale": "laptop", "experiments": [tuning, table]}))
     tried, shared = defaultdict(list), set()

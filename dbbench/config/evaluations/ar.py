@@ -39,6 +39,9 @@ class Settings(SweptEvaluation, TextEvaluation):
         """What is measured under given text, and of the texts."""
         found = [Reading("accuracy_percent"), Reading("cross_entropy", "shuffled_context"), *self.ngram_readings()]
         found += [*self.text_readings(configuration), *self.task_readings(configuration)]
+        if configuration.data.validation:
+            block = "block0" if configuration.denoises else "default"
+            found += [Reading("cross_entropy", block, "validation"), Reading("accuracy_percent", split="validation")]
         if not configuration.denoises:
             return [*found, Reading("cross_entropy")]
         found += [Reading(m, "block0") for m in ("accuracy_percent", "cross_entropy", "p_true_percent")]

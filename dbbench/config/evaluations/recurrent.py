@@ -28,4 +28,6 @@ class Settings(SweptEvaluation, TextEvaluation):
         own = [Reading("cross_entropy", "sigma_max"), Reading("accuracy_percent")]
         cost = [Reading(m, split="train") for m in ("training_layer_runs", "training_core_runs", "training_tokens")]
         found = own if configuration.denoises else [Reading("cross_entropy")]
+        if configuration.data.validation:
+            found = [*found, found[0]._replace(split="validation")]
         return [*found, *self.ngram_readings(), *self.text_readings(configuration), *cost]
