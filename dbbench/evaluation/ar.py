@@ -38,7 +38,10 @@ from dbbench.models.table_targets import token_error
 from dbbench.seeding import generator
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from dbbench.config import Configuration
+    from dbbench.data import Data
 
 
 def evaluate(job: Job) -> Evaluation:
@@ -75,12 +78,19 @@ def continue_sequences(found: EndToEnd | Blockwise, sequences: Tensor, prompt: i
 def add_ngrams(result: Evaluation, job: Job, windows: Tensor, order: int) -> None:
     """Cross-entropy of n-gram models of 1 to `order` tokens on the same windows, from the same training part."""
     if order:
-        assert isinstance(job.data, TextData)
         vocabulary = CARDS[job.configuration.data.name].classes
-        for n, p in enumerate(witten_bell(job.data.parts["train"], windows.cpu().numpy(), order, vocabulary), start=1):
+        for n, p in enumerate(witten_bell(counted_text(job.data), windows.cpu().numpy(), order, vocabulary), start=1):
             result.add(
                 "cross_entropy", float(-np.log(p).mean()), f"ngram{n}", evaluator=f"Witten-Bell, on {len(windows)} windows"
             )
+
+
+def counted_text(data: Data) -> ArrayLike:
+    """What n-grams are counted in: the training tokens, [T] of a text, [N, S] of sequences."""
+    if isinstance(data, TextData):
+        return data.parts["train"]
+    assert isinstance(data, SequenceData)
+    return data.parts["train"][1].cpu().numpy()
 
 
 #: of a sequence whose law is known, this part is the prompt from which the rest is made

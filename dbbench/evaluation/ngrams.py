@@ -4,17 +4,13 @@ p(w | h) = (c(h w) + T(h) p(w | h')) / (c(h) + T(h)), with T(h) the number of di
 without its first token, and 1 / V below the shortest. As for networks, a context is what stands in the window, no more.
 (Witten and Bell 1991; Chen and Goodman 1999, section 2.5.)
 
-Shapes: W windows, S tokens, V vocabulary.
+Shapes: W windows, S tokens, V vocabulary, N sequences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from dbbench.data.text import Tokens
 
 #: training tokens counted at most, from the first: more would not fit into memory, and say little of the order of the rows
 LIMIT = 1 << 24
@@ -24,11 +20,11 @@ Floats = NDArray[np.float64]
 
 
 class Counts:
-    """Count of each n-gram of `order` tokens in a text."""
+    """Count of each n-gram of `order` tokens in sequences [N, S]; none runs over the end of one."""
 
-    def __init__(self, text: Ints, order: int, vocabulary: int) -> None:
+    def __init__(self, sequences_NS: Ints, order: int, vocabulary: int) -> None:
         self.order, self.vocabulary = order, vocabulary
-        self.codes, self.counts = np.unique(runs(text[None], order, vocabulary)[0], return_counts=True)
+        self.codes, self.counts = np.unique(runs(sequences_NS, order, vocabulary), return_counts=True)
         contexts = self.codes // vocabulary
         self.contexts, first, self.kinds = np.unique(contexts, return_index=True, return_counts=True)
         self.totals = np.add.reduceat(self.counts, first)
@@ -59,13 +55,16 @@ def look_up(keys: Ints, values: Ints, wanted: Ints) -> Ints:
     return found
 
 
-def witten_bell(text: Tokens | Sequence[int], windows_WS: ArrayLike, order: int, vocabulary: int) -> list[Floats]:
+def witten_bell(text: ArrayLike, windows_WS: ArrayLike, order: int, vocabulary: int) -> list[Floats]:
     """The probability of each token of the windows, [W, S], under the models of 1, 2, ... `order` tokens.
 
     Args:
-        text: tokens of the training part, [T], of which the first LIMIT are counted.
+        text: tokens of the training part, [T] of one text or [N, S] of separate sequences; the first LIMIT are counted.
     """
-    tokens, windows = np.asarray(text[:LIMIT], np.int64), np.asarray(windows_WS, np.int64)
+    given = np.atleast_2d(np.asarray(text))
+    # [N, S] -> the sequences, or the part of the one, that hold the first LIMIT tokens
+    tokens = given[: max(1, LIMIT // given.shape[1]), :LIMIT].astype(np.int64)
+    windows = np.asarray(windows_WS, np.int64)
     p = np.full(windows.shape, 1.0 / vocabulary)
     found = []
     for n in range(1, order + 1):

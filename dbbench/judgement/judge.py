@@ -177,10 +177,12 @@ def _judged(claim: Claim, numbers: Numbers, scale: Scale, copy_of: str) -> Verdi
     reason = _untestable(verdict, numbers, scale)
     if reason:
         return replace(verdict, word="NOT TESTABLE", reason=reason)
-    if copy_of:
-        return replace(verdict, word="SEE", copy_of=copy_of, reason=f"the same numbers as {copy_of}, where they are judged")
     if claim.kind == "null":
-        return _null(verdict, numbers)
+        verdict = _null(verdict, numbers)
+    if copy_of:
+        return _copied(verdict, copy_of)
+    if claim.kind == "null":
+        return verdict
     if verdict.estimate is None:
         return _counted(verdict)
     p = verdict.estimate.p_value(verdict.bound) if claim.within is None else words.p_of_range(verdict.estimate, _range(verdict))
@@ -277,8 +279,14 @@ def _null(verdict: Verdict, numbers: Numbers) -> Verdict:
     assert verdict.metric is not None
     found = null_control(numbers.of(verdict.claim.left), numbers.of(verdict.claim.right), verdict.metric)
     said = "nothing is decided" if found.passed else f"equal arms are called different (p = {found.p:.2g})"
-    reason = f"{said}; {100 * found.false_positives:.0f} % of random pairings of the seeds would be decided"
-    return replace(verdict, word="HOLDS" if found.passed else "FAILS", reason=reason, p=found.p, null=found)
+    return replace(verdict, word="HOLDS" if found.passed else "FAILS", reason=f"{said}; {found.told}", p=found.p, null=found)
+
+
+def _copied(verdict: Verdict, copy_of: str) -> Verdict:
+    """A claim on the very same numbers as another, where it is judged; a null control still says its rate."""
+    reason = f"the same numbers as {copy_of}, where they are judged"
+    rate = "" if verdict.null is None else verdict.null.told
+    return replace(verdict, word="SEE", copy_of=copy_of, p=math.nan, reason="; ".join(filter(None, [reason, rate])))
 
 
 def _counted(verdict: Verdict) -> Verdict:

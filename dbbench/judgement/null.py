@@ -29,6 +29,11 @@ class NullControl:
         """Nothing was decided."""
         return self.word not in ("HOLDS", "FAILS")
 
+    @property
+    def told(self) -> str:
+        """The rate of false positives in words."""
+        return f"{100 * self.false_positives:.0f} % of random pairings of the seeds would be decided"
+
 
 def null_control(first: Values, second: Values, metric: Metric) -> NullControl:
     """The verdict on seeds 0..S-1 being better than seeds S..2S-1 of the same arm, and its rate of false positives: the share

@@ -30,15 +30,20 @@ class Findings:
 
     Attributes:
         tally: word -> distinct claims, of the paper and of ours.
-        sentences: one per subject: its first claim that was measured, the paper's before ours.
+        told: one claim per subject: its first that was measured, the paper's before ours.
         files: what to open next, relative to the project; those that are there.
     """
 
     scale: str
     tally: dict[str, dict[str, int]]
-    sentences: tuple[str, ...]
+    told: tuple[Verdict, ...]
     claims: tuple[Verdict, ...]
     files: tuple[Path, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What is told, in words."""
+        return tuple(map(sentence, self.told))
 
 
 def order_of(name: str) -> tuple[int, int, str]:
@@ -94,7 +99,7 @@ def _telling(verdicts: list[Verdict]) -> Verdict | None:
     return None
 
 
-def _sentences(plan: Plan, made: dict[str, Judged]) -> Iterator[str]:
+def _told(plan: Plan, made: dict[str, Judged]) -> Iterator[Verdict]:
     by_subject: dict[str, list[Verdict]] = {}
     for name in in_order(plan):
         if name in made:
@@ -102,7 +107,7 @@ def _sentences(plan: Plan, made: dict[str, Judged]) -> Iterator[str]:
     for verdicts in by_subject.values():
         told = _telling(verdicts)
         if told is not None:
-            yield sentence(told)
+            yield told
 
 
 def find(plan: Plan, root: Path = HERE) -> Findings:
@@ -112,7 +117,7 @@ def find(plan: Plan, root: Path = HERE) -> Findings:
     tables = [table_file(plan.scale, name, "md") for name in in_order(plan) if plan.experiments[name].cells]
     files = [scale_folder(plan.scale) / "report.html", verdicts_file(plan.scale, "md"), *tables]
     there = tuple(path for path in files if (root / path).exists())
-    return Findings(plan.scale, tallies(verdicts), tuple(_sentences(plan, made)), tuple(verdicts), there)
+    return Findings(plan.scale, tallies(verdicts), tuple(_told(plan, made)), tuple(verdicts), there)
 
 
 def render(findings: Findings, experiment: str | None = None) -> str:

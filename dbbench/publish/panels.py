@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dbbench.config import Cell, Experiment
+from dbbench.publish.cells import dataset_title
+from dbbench.publish.frames import unique
 from dbbench.publish.rows import NOT_RUN, Row, metric_text
 from dbbench.published import published
 
-#: an arm, the reading of its weights, and whether it is of other seeds; of a cell that is none of an arm, the cell
-Key = tuple[str, str, bool]
+#: headings of the cells that are not of a grid
+PAPER, OURS = "rows of the paper", "controls and findings of ours"
 
 
 @dataclass
@@ -28,7 +30,6 @@ class Panel:
 
     Attributes:
         columns: the heads.
-        printed: the columns of which the paper has numbers.
     """
 
     heading: str
@@ -36,9 +37,15 @@ class Panel:
     rows: tuple[Entry, ...]
 
     @property
-    def printed(self) -> set[str]:
-        """The columns of which the paper has numbers."""
-        return {column for row in self.rows for column, line in row.cells.items() if line.published}
+    def papers(self) -> dict[str, str]:
+        """The columns of which the paper has numbers -> the data that those are of."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            for column, line in row.cells.items():
+                paper = published(line.cell)
+                if paper is not None and line.published:
+                    found.setdefault(column, []).append(dataset_title(paper.dataset))
+        return {column: ", ".join(unique(titles)) for column, titles in found.items()}
 
 
 def column_of(cell: Cell, line: Row) -> str:
@@ -48,28 +55,49 @@ def column_of(cell: Cell, line: Row) -> str:
     return metric_text(line.metric) + (f", {split}" if split != "test" else "")
 
 
-def _key(cell: Cell) -> Key:
-    """What a row is about. Cells that were not run have no arm: those whose names differ in their last part share a row."""
+def _about(cell: Cell) -> tuple[str | None, bool]:
+    """What a row is about: an arm, and whether it is of other seeds; of a cell that is none of an arm, the cell.
+
+    Cells that were not run have no arm: those whose names differ in their last part share a row.
+    """
     if cell.arm is not None:
-        return cell.arm, cell.variant, cell.other_seeds
-    return (cell.cell.rpartition(".")[0] if cell.not_run else cell.cell), "", False
+        return cell.arm, cell.other_seeds
+    return (cell.cell.rpartition(".")[0] if cell.not_run else cell.cell), False
+
+
+def _shared(cell: Cell, line: Row, row: Entry, names: set[str]) -> set[str]:
+    """What a cell and a row of the same arm are both called, of the parts of a label around its colons; empty: not the same."""
+    if cell.not_run:
+        return names
+    same_metric = any(other.metric == line.metric for other in row.cells.values())
+    if same_metric and line.label.startswith(f"{row.label}, "):  # the same on another part of the data
+        return {row.label}
+    return names & set(line.label.split(": "))
 
 
 def _pivoted(heading: str, cells: Sequence[tuple[Cell, Row]]) -> Panel:
-    """Cells in rows by what they are about and in columns by their metric; a second number in a place begins a row."""
-    rows: dict[Key, Entry] = {}
+    """Cells in rows by what they are about and what they are called, in columns by their metric; a second number in a place
+    begins a row."""
+    rows: dict[tuple[str | None, bool], list[tuple[Entry, set[str]]]] = {}
+    made: list[Entry] = []
     for cell, line in cells:
-        key, column = _key(cell), column_of(cell, line)
-        if key in rows and column in rows[key].cells:
-            key = (cell.cell, "", False)
-        rows.setdefault(key, Entry(line.label, cell.arm or "")).cells[column] = line
-    entries = tuple(Entry(_label(row), row.arm, row.cells) for row in rows.values())
-    return Panel(heading, tuple(dict.fromkeys(c for row in entries for c in row.cells)), entries)
+        column, own = column_of(cell, line), rows.setdefault(_about(cell), [])
+        for i, (row, names) in enumerate(own):
+            shared = _shared(cell, line, row, names)
+            if shared and column not in row.cells:
+                row.cells[column] = line
+                own[i] = row, shared
+                row.label = next((part for part in row.label.split(": ") if part in shared), row.label)
+                break
+        else:
+            made.append(Entry(line.label, cell.arm or "", {column: line}))
+            own.append((made[-1], set(line.label.split(": "))))
+    return Panel(heading, tuple(dict.fromkeys(c for row in made for c in row.cells)), tuple(made))
 
 
-def _label(row: Entry) -> str:
-    """The label of a row: of several cells, that of the first without what it says of its own metric."""
-    return row.label if len(row.cells) == 1 else row.label.split(": ")[0]
+def _metric_named(line: Row) -> str:
+    """The label of a row without columns, with its metric."""
+    return f"{line.label}: {metric_text(line.metric)}" if line.metric else line.label
 
 
 def _of_grid(experiment: Experiment, lines: dict[str, Row]) -> Iterator[Panel]:
@@ -90,8 +118,8 @@ def panels(experiment: Experiment, lines: Sequence[Row]) -> list[Panel]:
     free = [(c, by_cell[c.cell]) for c in experiment.cells if c.cell not in gridded]
     paper = [(c, x) for c, x in free if x.published]
     ours = [(c, x) for c, x in free if x.ours and not x.published]
-    made = [_pivoted("of the paper", paper), _pivoted("controls and findings of ours", ours)]
+    made = [_pivoted(PAPER, paper), _pivoted(OURS, ours)]
     made += _of_grid(experiment, by_cell)
     left = [x for x in lines if not x.ours and not x.published]
-    made.append(Panel(NOT_RUN, (), tuple(Entry(x.label, "", {"": x}) for x in left)))
+    made.append(Panel(NOT_RUN, (), tuple(Entry(_metric_named(x), "", {"": x}) for x in left)))
     return [panel for panel in made if panel.rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -15,10 +16,11 @@ from markupsafe import Markup, escape
 from dbbench.config import SCALES, Plan
 from dbbench.errors import UserError
 from dbbench.files import write_text
+from dbbench.judgement.judge import Verdict
 from dbbench.publish import budget
-from dbbench.publish.cells import dataset_title
 from dbbench.publish.figures import get_figure
-from dbbench.publish.findings import WORDS, Findings, find, in_order
+from dbbench.publish.figures.forest import REACH
+from dbbench.publish.findings import WORDS, Findings, find, in_order, sentence
 from dbbench.publish.frames import read_csv, unique
 from dbbench.publish.judged import judged
 from dbbench.publish.panels import panels
@@ -48,7 +50,6 @@ def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     return {
         "header": about,
         "panels": panels(judgement.experiment, rows),
-        "papers": ", ".join(unique(dataset_title(row.paper.dataset) for row in judgement.rows if row.paper is not None)),
         "arms": {arm: configuration.name for arm, configuration in plan.arms[name].items()},
         "seeds": max(about["seeds"].split(" or "), key=len),
         "letters": evaluators(rows),
@@ -114,6 +115,27 @@ def _findings(plan: Plan, root: Path, missing: list[str]) -> Findings:
     asked = [name for name, experiment in plan.experiments.items() if experiment.claims]
     missing += [f"the verdicts of {name}" for name in asked if not (root / cells_file(plan.scale, name)).exists()]
     return found
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    """A finding of the first screen: its sentence, with a link to the claim, and its place in units of D."""
+    name = verdict.claim.claim
+    linked = Markup('(<a href="#claim-{0}">{0}</a>)').format(name)  # nosec B704  # escaped by format
+    badge = Markup('<strong class="word {}">').format(_style(verdict.says))  # nosec B704  # escaped by format
+    html = inline(sentence(verdict)).replace(f"({name})", linked, 1).replace("<strong>", badge, 1)
+    return {"html": Markup(html), "word": verdict.says, "strip": _strip(verdict)}  # nosec B704  # escaped by inline
+
+
+def _strip(verdict: Verdict) -> dict[str, Any] | None:
+    """Mean, interval and bound in percent of an axis from -REACH to REACH units of D; None of what has no D."""
+    if verdict.estimate is None or not verdict.effect > 0:
+        return None
+    low, high = verdict.estimate.interval()
+    ends = {"mean": verdict.estimate.mean, "low": low, "high": high, "bound": verdict.bound}
+    known = {name: value / verdict.effect for name, value in ends.items() if not math.isnan(value)}
+    places = {name: round(50 + 50 * max(-1.0, min(1.0, value / REACH)), 2) for name, value in known.items()}
+    span = f" [{known['low']:+.1f}, {known['high']:+.1f}]" if "low" in known else ""
+    return places | {"seen": f"{known['mean']:+.1f}{span} times the smallest effect of interest"}
 
 
 def _claims(found: Findings, source: str) -> list[dict[str, str]]:
@@ -191,6 +213,8 @@ def render(plan: Plan, root: Path = HERE) -> str:
     environment.filters["inline"] = inline
     environment.filters["short"] = short
     environment.filters["style"] = _style
+    environment.filters["tab"] = lambda title: re.sub(r"^Table (?!1$)", "", title)
+    environment.filters["sentence"] = lambda text: text[0].upper() + text[1:]
     datasets = {run.dataset: run.record.dataset for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,
@@ -199,7 +223,9 @@ def render(plan: Plan, root: Path = HERE) -> str:
         rule=RULE,
         sections=[s for s in sections if s["name"] != OVERVIEW],
         overview=[f for s in sections if s["name"] == OVERVIEW for f in s["figures"]],
-        sentences=found.sentences,
+        told=[_told(v) for v in found.told],
+        reach=f"{REACH:g}",
+        band=50 / REACH,
         tallies={SOURCES[source]: tally for source, tally in found.tally.items()},
         words=[w for w in WORDS if any(v.word == w for v in found.claims)],
         claims={title: _claims(found, source) for source, title in SOURCES.items()} if found.claims else {},

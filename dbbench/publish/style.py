@@ -44,6 +44,8 @@ CHANCE: Dash = (0, (1, 1.5))
 LEGEND_HANDLE, LEGEND_LETTER = 33.0, 4.0
 #: points that a letter of the footer takes
 FOOTER_LETTER = 3.2
+#: points of a line that are marked, about
+MARKED = 10
 #: values of which nothing is known
 PLAIN = Metric("", "")
 STYLE: Any = {
@@ -106,14 +108,12 @@ def _fitting(labels: Sequence[str], columns: int, points: float) -> int:
 
 
 def provenance(rows: pd.DataFrame) -> str:
-    """The footer of measured numbers, from the columns scale, dataset and seed."""
-    seeds = unique(rows["seed"].map(_whole))
+    """The footer of measured numbers, from the columns scale, dataset and seed, and arm or cell, which may differ in seeds."""
+    of_one = next(([column] for column in ("cell", "arm") if column in rows), [])
+    counts = rows.groupby(of_one, sort=False)["seed"].nunique() if of_one and len(rows) else [rows["seed"].nunique()]
+    seeds = " to ".join(f"{n}" for n in sorted({min(counts), max(counts)}))
     data = ", ".join(dataset_title(d) for d in unique(rows["dataset"]))
-    return f"scale {', '.join(unique(rows['scale']))}  |  {data}  |  {len(seeds)} seed{'s' * (len(seeds) != 1)}"
-
-
-def _whole(value: Any) -> str:
-    return "" if value == "" or pd.isna(value) else str(int(value))
+    return f"scale {', '.join(unique(rows['scale']))}  |  {data}  |  {seeds} seed{'s' * (seeds != '1')}"
 
 
 def over_seeds(rows: pd.DataFrame, x: str, y: str, metric: str = "") -> pd.DataFrame:
@@ -132,7 +132,8 @@ def band(axes: Axes, curve: pd.DataFrame, colour: str, label: str, marker: str =
     """Draw a curve of `over_seeds`: the mean as a line, the interval shaded; nothing where nothing was measured."""
     if curve.empty:
         return
-    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, linestyle=dash)
+    sparse = max(1, len(curve) // MARKED)
+    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, markevery=sparse, linestyle=dash)
     axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
 
 

@@ -15,6 +15,7 @@ from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of
 from dbbench.publish.frames import read_csv, unique, write_csv
 from dbbench.publish.judged import judged
+from dbbench.publish.panels import OURS, PAPER
 from dbbench.publish.rows import NOT_RUN, Row, evaluators, header, metric_text, rows_of
 from dbbench.publish.verdicts import RULE, SOURCES, describe
 from dbbench.published import SOURCE, published
@@ -95,13 +96,32 @@ def _line(texts: Iterable[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
+def _heading(text: str) -> list[str]:
+    return [f"### {text[0].upper()}{text[1:]}", ""]
+
+
+def _parts(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[str]:
+    """The Markdown tables of cells that are not of a grid, each with a heading where there are several."""
+    parts = {
+        PAPER: [row for row in rows if row.published],
+        OURS: [row for row in rows if row.ours and not row.published],
+        NOT_RUN: [row for row in rows if not row.ours and not row.published],
+    }
+    filled = {heading: own for heading, own in parts.items() if own}
+    lines = []
+    for heading, own in filled.items():
+        lines += [*(_heading(heading) if len(filled) > 1 else []), *_listed(own, letters, least), ""]
+    return lines[:-1]
+
+
 def _listed(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[str]:
     """A Markdown table with a line per cell."""
     head = [f"| | published | ours |{' minimum of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
     head += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
     for row in rows:
         numbers = (row.published, row.ours, *([row.minimum] * least), row.interval, row.number)
-        head.append(_line([row.label, *numbers, row.verdict, row.metric, letters.get(row.evaluator, ""), f"`{row.cell}`"]))
+        metric = metric_text(row.metric) if row.metric else ""
+        head.append(_line([row.label, *numbers, row.verdict, metric, letters.get(row.evaluator, ""), f"`{row.cell}`"]))
     return head
 
 
@@ -113,8 +133,7 @@ def _laid_out(grid: Grid, experiment: str, rows: dict[str, Row], letters: dict[s
     made = []
     for group in grid.readings:
         made += [
-            f"### {group.heading[0].upper()}{group.heading[1:]}",
-            "",
+            *_heading(group.heading),
             _line(["", *(c.label or "ours" for c in group.columns)]),
         ]
         made += ["|---|" + "--:|" * len(group.columns)]
@@ -136,10 +155,10 @@ def _tables(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
     """The cells of an experiment as Markdown; beside a grid, cells without a number are in the notes alone."""
     grid, letters = experiment.grid, evaluators(rows)
     if grid is None:
-        return _listed(rows, letters, experiment.minimum)
+        return _parts(rows, letters, experiment.minimum)
     in_grid = {cell["cell"] for cell in grid.cells(experiment.name)}
     single = [row for row in rows if row.cell not in in_grid]
-    first = [*_listed(single, letters, experiment.minimum), ""] if any(row.ours for row in single) else []
+    first = [*_parts(single, letters, experiment.minimum), ""] if any(row.ours for row in single) else []
     return [*first, *_laid_out(grid, experiment.name, {row.cell: row for row in rows}, letters)]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
+import pandas as pd
 import pytest
 from publish_fixtures import table1_plan, write_runs
 
-from dbbench.config import Plan
+from dbbench.config import Plan, load_plan, load_suite
 from dbbench.publish.budget import collect_budget, primary_cell, read_budget, write_budget
 from dbbench.publish.cells import read_cells, write_cells
 from dbbench.publish.figures import quality_against_compute, quality_by_budget
@@ -79,6 +81,16 @@ def test_every_rival_stands_at_each_of_its_budgets(plan: Plan, project: Path) ->
         assert (rows.loc[accurate, column] == budget.loc[accurate, column]).all()
     assert rows.loc["end_to_end_checkpointed", "step_peak_bytes"] < rows.loc["vit", "step_peak_bytes"]
     assert len(quality_by_budget.draw(rows.reset_index()).subfigs) == 1
+    looks = quality_by_budget._look(rows.reset_index().assign(role="noprop_dt"))
+    assert len(set(looks.values())) == len(looks), "no two arms look alike"
+
+
+@pytest.mark.parametrize("figure", [quality_by_budget, quality_against_compute])
+def test_a_figure_over_all_experiments_needs_no_other_plan(figure: ModuleType, plan: Plan, project: Path) -> None:
+    alone = load_plan(load_suite({"scale": plan.scale, "experiments": ["overview"]}))
+    rows = figure.data(alone, "overview", project)
+    assert len(rows)
+    pd.testing.assert_frame_equal(rows, figure.data(plan, "overview", project))
 
 
 def test_roles_have_looks_of_their_own() -> None:

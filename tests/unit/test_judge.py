@@ -131,6 +131,17 @@ def test_a_copied_claim_is_judged_once_and_the_other_points_to_it():
     assert found["C1"].p == found["C1"].p_corrected, "the copy is no second question"
 
 
+def test_a_copied_null_control_still_prints_its_rate():
+    values = {"a": GOOD, "b": BAD, "c": GOOD, "d": BAD}
+    claims = [{"claim": n, "kind": "null", "left": left, "right": right} for n, left, right in (("N1", *"ab"), ("N2", *"cd"))]
+    found = judged(experiment(claims, dict.fromkeys(values, "accuracy_percent")), values, same={"c": "a", "d": "b"})
+    copied = found.verdicts["N2"]
+    assert (copied.says, math.isnan(copied.p)) == ("SEE N1", True)
+    assert re.search(r"\d+ % of random pairings", copied.reason)
+    assert copied.null is not None
+    assert found.false_positives == copied.null.false_positives
+
+
 def test_a_headline_holds_only_if_no_budget_fails():
     claims = [
         {"claim": "C1", "left": "a", "right": "b", "budget": ["C1.steps"]},
@@ -302,12 +313,21 @@ def test_statements_stand_alone_and_every_claim_says_whose_it_is(path):
 def test_headlines_are_judged_at_other_budgets_and_every_null_has_its_seeds(scale):
     plan = load_plan(load_suite({"scale": scale, "experiments": [p.stem for p in FILES]}))
     claims = {c.claim: c for e in plan.experiments.values() for c in e.claims}
-    assert all(len(claims[name].budget) >= 2 for name in ("C1", "C3", "C4", "C6", "C7", "C7.nats", "C9"))
+    headlines = ["C1", "C3", "C4", "C5", "C6", "C7", "C7.nats", "C8", "C9", "C10.backprop", "C12.b2", "C12.b3"]
+    headlines += ["C19", "C19.dit", "C19.switches", "C4.frechet", "C12.imagenet.b2_b1", "C12.imagenet.b3_b1"]
+    assert all(len(claims[name].budget) >= 2 for name in headlines)
     for name, asked in plan.experiments.items():
         for cell in asked.cells:
             if cell.other_seeds and cell.arm is not None:
                 assert len(plan.seeds_of(plan.arms[name][cell.arm])) == 2 * plan.seeds
                 assert len(plan.seeds_of_cell(name, cell)) == plan.seeds
+
+
+def test_every_experiment_that_judges_trained_arms_has_a_null_control():
+    plan = load_plan(load_suite({"scale": "laptop", "experiments": [p.stem for p in FILES]}))
+    for name, asked in plan.experiments.items():
+        trained = any(c.profile is None for c in plan.arms[name].values())
+        assert not (asked.claims and trained) or any(c.kind == "null" for c in asked.claims), name
 
 
 def test_the_second_data_set_of_the_laptop_is_a_copy_and_is_judged_once():

@@ -243,11 +243,9 @@ def groups() -> set[str]:
 @pytest.mark.parametrize("name", ["default", "gpu", "slurm", "kubernetes"])
 def test_profiles_have_known_keys_and_rules(name: str) -> None:
     from snakemake.cli import get_argument_parser
-    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
     profile = c.read_yaml(ROOT / "profiles" / name / "config.yaml")
-    parser = get_argument_parser()
-    ExecutorPluginRegistry().register_cli_args(parser)  # the options of the plugins' settings
+    parser = get_argument_parser()  # with the options of the plugins' settings
     options = {option for action in parser._actions for option in action.option_strings}
     assert [key for key in profile if f"--{key}" not in options] == []
     assert {*profile.get("group-components", {})} <= groups()

@@ -19,8 +19,8 @@ from dbbench.errors import UserError
 from dbbench.files import read_json
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
-from dbbench.publish.cells import write_cells
-from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner
+from dbbench.publish.cells import read_cells, write_cells
+from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner, switch_effects
 from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
@@ -153,6 +153,24 @@ def test_an_experiment_may_share_a_figure_under_its_own_name():
     assert get_figure("table2_learning_curves", "table2") is get_figure("learning_curves")
 
 
+def test_a_switch_is_held_against_the_default_of_its_own_training(tmp_path):
+    plan = load_plan(load_suite({"scale": "laptop", "seeds": {"laptop": 3}, "experiments": ["switches"]}))
+    found = switch_effects.defaults(plan, "switches")
+    assert found["switches.round_robin"] == found["switches.isolated"] == "switches.db"
+    assert {found[f"switches.chain.{name}"] for name in ("raw_bridge", "karras_grid", "zero_start")} == {"switches.chain.db"}
+    assert not {"switches.db", "switches.chain.db", "switches.vit", "switches.shallow_long"} & set(found)
+    write_runs(plan, tmp_path, "switches")
+    write_cells(plan, "switches", tmp_path)
+    rows = switch_effects.data(plan, "switches", tmp_path)
+    assert set(rows["cell"]) == set(found)
+    assert set(rows.loc[rows["kind"] == "read", "arm"]) == {"db_chain"}
+    value = read_cells(plan, "switches", tmp_path).set_index(["cell", "seed"])["value"]
+    row = rows[rows["cell"] == "switches.chain.hard_bridge"].iloc[1]
+    assert row["gain"] == value[row["cell"], row["seed"]] - value["switches.chain.db", row["seed"]]
+    with matplotlib.rc_context(STYLE):
+        assert len(switch_effects.draw(rows).axes) == 2
+
+
 def test_figure4_cuts_where_the_law_says(project):
     rows = data_of(project, "figure4")
     equi = rows[rows["strategy"] == "equi_probability"].groupby("block")["sigma"].agg(["min", "max"])
@@ -258,7 +276,7 @@ def outline(path: Path) -> Outline:
 
 def test_the_report_is_self_contained(project):
     page = outline(project / "results/laptop/report.html")
-    assert len(page.images) == len(FIGURES)
+    assert [image["class"] for image in page.images].count("picture") == len(FIGURES)
     assert all(len(image["aria-label"]) > 20 for image in page.images)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert len(set(page.named)) == len(page.named), "figures share no names"

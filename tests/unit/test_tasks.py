@@ -45,11 +45,11 @@ BLOCKS = {"name": "diffusion_blocks", "blocks": 2, "gamma": 0.0, "weighting": "n
 
 
 @pytest.mark.parametrize("method", [{"name": "end_to_end"}, BLOCKS], ids=["end_to_end", "blocks"])
-@pytest.mark.parametrize("name", ["hops", "markov_copies"])
+@pytest.mark.parametrize(("name", "ngrams"), [("hops", 0), ("markov_copies", 2)])
 def test_an_evaluation_writes_the_readings_that_planning_knows(
-    name: str, method: dict[str, Any], data_of: Callable[[str], Path], tmp_path: Path
+    name: str, ngrams: int, method: dict[str, Any], data_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    configuration = tiny(name, method)
+    configuration = tiny(name, method, ngrams=ngrams)
     network = materialise(build(configuration), 0).eval()
     result = evaluate(Job(configuration, [network], load(data_of(name), configuration), "smoke", 0, tmp_path, CPU))
     found = [Reading(row.metric, row.variant, row.split) for row in result.rows]

@@ -45,7 +45,7 @@ def card(name):
 
 
 def fetched(*paths):
-    """Files that a command reads beside those that its rule names: a bucket (profiles/kubernetes) hands over what is named only."""
+    """Files that a command finds by itself: inputs where they lie in a bucket (profiles/kubernetes), which hands over inputs only."""
     return [str(path) for path in paths] if STORE.default_storage_provider else []
 
 

@@ -23,11 +23,11 @@ class Settings(SweptEvaluation, TextEvaluation):
     chain_sweep: tuple[PositiveInt, ...] = Field((), description="numbers of steps of the chain under given text")
 
     def check(self, configuration: Configuration) -> None:
-        """Refuse what the data cannot give: n-grams and judged texts need a text."""
+        """Refuse what the data cannot give: judged texts need a text, n-grams one or sequences of a language."""
         super().check(configuration)
         card = CARDS[configuration.data.name]
-        if card.kind != "text" and (self.ngrams or self.text is not None):
-            raise UserError(f"{card.name} is no text: ngrams must be 0 and text null")
+        if card.kind != "text" and (self.text is not None or (self.ngrams and not card.known_law)):
+            raise UserError(f"{card.name} is no text: {'' if card.known_law else 'ngrams must be 0 and '}text must be null")
 
     def decoders(self, configuration: Configuration) -> list[str]:
         """Top-p, sampled and greedy end to end; blockwise chains, one of them of block 0 alone."""

@@ -98,9 +98,12 @@ def _draw_steps(axes: Axes, rows: pd.DataFrame) -> None:
         colour, marker = looks[str(series)]
         curve = over_seeds(mine, "x", "accuracy_percent")
         if series in (BEST, DRAW):
-            reach = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
+            # one number, whatever T is: its interval once, at an end where the other's is not
+            axes.plot(curve["x"], curve["mean"], color=colour, linewidth=0.6)
+            end = curve.iloc[[0 if series == BEST else -1]]
+            reach = [end["mean"] - end["low"], end["high"] - end["mean"]]
             axes.errorbar(
-                curve["x"], curve["mean"], reach, color=colour, marker=marker, label=series, elinewidth=0.6, linewidth=0.6
+                end["x"], end["mean"], reach, color=colour, marker=marker, label=series, elinewidth=0.8, linewidth=0.6
             )
         else:
             band(axes, curve, colour, str(series), marker)

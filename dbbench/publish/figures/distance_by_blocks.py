@@ -66,7 +66,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.margins(y=0.12)  # room for the highest marker
         plain_log(axes.yaxis)
         axes.grid(True, axis="y")
-    ours.set_ylabel("Frechet distance, test (lower is better)")
+    ours.set_ylabel("Frechet distance, test\n(lower is better)")
     legend_above(figure, ours, 3)
     return figure
 

@@ -69,7 +69,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         axes.set(title=title, xlabel="layers per block, most noise first", xlim=(-0.5, len(splits) - 0.5), yscale="log")
         plain_log(axes.yaxis)
         axes.grid(True, axis="y")
-    ours.set_ylabel("Frechet distance, test (lower is better)")
+    ours.set_ylabel("Frechet distance, test\n(lower is better)")
     legend_above(figure, ours, 3)
     return figure
 

@@ -61,7 +61,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, x: str, metric: str) -> None:
         mine = rows[rows["arm"] == arm]
         per_seed = mine.groupby([x, "seed"])["value"].mean().reset_index()  # over the blocks of an isolated run
         curve = over_seeds(per_seed, x, "value", JUDGED.get(metric, ""))
-        band(axes, curve, look.colour, mine["label"].iloc[0], look.marker if len(curve) < 20 else "", look.dash)
+        band(axes, curve, look.colour, mine["label"].iloc[0], look.marker, look.dash)
 
 
 def _cut(axes: Axes, rows: pd.DataFrame) -> None:
@@ -100,13 +100,13 @@ FIGURE = Figure(
     draw,
     title="How every arm learns, by steps and by layers run forward",
     caption=(
-        "How every arm learns: training error (from a tenth of the training on) and validation accuracy; means over seeds "
-        "with 95 % intervals. Left against the optimizer steps of one process, right against the layers run forward by all "
-        "processes of a run: with B blocks a step runs L/B layers. The training error of a network that denoises is the mean "
-        "of its blocks' unweighted losses (end to end: of its one block), and of a classifier end to end its loss. The two "
-        "are not comparable: that of DiffusionBlocks averages over noise levels, and at low ones the target can be read off "
-        "the input. Validation samples are held out of the training part; the test part plays no role here. The processes of "
-        "an isolated run know only their own block: they have an error and no accuracy."
+        "How every arm learns: training error (from a tenth of the training on) and, of classifiers, validation accuracy; "
+        "means over seeds with 95 % intervals. Left against the optimizer steps of one process, right against the layers run "
+        "forward by all processes of a run: with B blocks a step runs L/B layers. The training error of a network that "
+        "denoises is the mean of its blocks' unweighted losses (end to end: of its one block), and of a classifier end to end "
+        "its loss. The two are not comparable: that of DiffusionBlocks averages over noise levels, and at low ones the target "
+        "can be read off the input. Validation samples are held out of the training part; the test part plays no role here. "
+        "The processes of an isolated run know only their own block: they have an error and no accuracy."
     ),
     needs=("metrics.jsonl",),
     numbers=("seed", "step", "layer_evaluations", "value"),

@@ -30,28 +30,29 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
-    """Marks beside each other for each arm; a way without numbers is named as such."""
+    """Marks below each other for each arm; a way without numbers is named as such."""
     from dbbench.publish.style import MARKERS, PAGE, QUIET, canvas, legend_above, part_colours
 
     shown = {way: text for way, text in WAYS.items() if rows[way].notna().any()}
     absent = [text for way, text in WAYS.items() if way not in shown]
-    figure = canvas(PAGE, 2.9, f"scale {rows['scale'].iloc[0]}  |  {rows['dataset'].iloc[0]}  |  {rows['device'].iloc[0]}")
+    about = rows.iloc[0]
+    figure = canvas(PAGE, 0.42 * len(rows) + 1.0, f"scale {about['scale']}  |  {about['dataset']}  |  {about['device']}")
     axes = figure.subplots()
     width, named = 0.8 / len(shown), {**LABELS, **RIVALS}
     for i, ((way, text), colour) in enumerate(zip(shown.items(), part_colours(len(shown)), strict=True)):
-        at = [x + (i - (len(shown) - 1) / 2) * width for x in range(len(rows))]
+        at = [y + (i - (len(shown) - 1) / 2) * width for y in range(len(rows))]
         ratio = rows[way] / rows["fake_bytes"]
-        axes.plot(at, ratio, MARKERS[i], color=colour, label=text)
-        for x, height in zip(at, ratio, strict=True):
-            axes.annotate(f"{height:.2f}", (x, height), (0, 4), textcoords="offset points", ha="center", fontsize=5)
-    axes.axhline(1, color=QUIET, linewidth=0.8, zorder=0)
-    axes.margins(y=0.15)
-    axes.set_xticks(
-        range(len(rows)), [f"{named[a]}\n{b / 1e6:.4g} MB" for a, b in zip(rows["arm"], rows["fake_bytes"], strict=True)]
-    )
-    axes.tick_params(axis="x", labelsize=5.5)
+        axes.plot(ratio, at, MARKERS[i], color=colour, label=text, markersize=3)
+        for x, y in zip(ratio, at, strict=True):
+            axes.annotate(f"{x:.2f}", (x, y), (4, 0), textcoords="offset points", va="center", fontsize=5)
+    axes.axvline(1, color=QUIET, linewidth=0.8, zorder=0)
+    axes.margins(x=0.08)
+    peaks = zip(rows["arm"], rows["fake_bytes"], strict=True)
+    axes.set_yticks(range(len(rows)), [f"{named[arm]}\n{peak / 1e6:.4g} MB" for arm, peak in peaks])
+    axes.tick_params(axis="y", labelsize=5.5, length=0)
+    axes.set(xlabel="peak / peak on fake tensors", ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(True, axis="x")
     missing = f" (not measured: {'; '.join(absent)})" if absent else ""
-    axes.set(ylabel="peak / fake tensors")
     axes.set_title(f"peak of a training step by several ways{missing}", fontsize=6.5)
     legend_above(figure, axes, 3)
     return figure
@@ -64,7 +65,7 @@ FIGURE = Figure(
     caption=(
         "Whether ways to know the peak of one training step agree: by the closed form, counted on fake tensors, counted on a "
         "step really executed in a fresh process, and as the rise of that process's resident memory; all over the count on "
-        "fake tensors, which is given below each group. Methods that this machine does not support are marked as not "
+        "fake tensors, which stands below the name of each arm. Ways that this machine does not support are marked as not "
         "measured."
     ),
     needs=("evaluation.json",),

@@ -34,7 +34,7 @@ def _bars(axes: Any, rows: pd.DataFrame, title: str, colours: dict[str, str]) ->
         heights = list(rows[category] / GB)
         axes.bar(range(len(rows)), heights, bottom=base, color=colours[category], width=0.75, label=category.replace("_", " "))
         base = [a + b for a, b in zip(base, heights, strict=True)]
-    axes.set_title(title, fontsize=6.5)
+    axes.set_title(title.replace(": ", ":\n").replace(", ", ",\n"), fontsize=6.5)
     axes.set_xticks(range(len(rows)), [f"{b:g}" for b in rows["blocks"]])
     axes.set(xlabel="blocks B")
 

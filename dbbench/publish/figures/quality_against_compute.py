@@ -19,8 +19,8 @@ CHECKPOINTED = "end_to_end_checkpointed"
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
-    """A row per role of the first experiment of each architecture that trains both ways; end to end twice, the second time at
-    the operations and the peak of activation checkpointing, which gives the same weights."""
+    """A row per role of the experiment of each architecture that trains both ways in the most roles; end to end twice, the
+    second time at the operations and the peak of activation checkpointing, which gives the same weights."""
     import pandas as pd
 
     from dbbench.publish.budget import read_budget
@@ -31,15 +31,20 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     frame = frame.rename(columns={"training_flops": "flops", "step_peak_bytes": "peak_bytes"})
     parts = []
     for _, part in frame.groupby("architecture", sort=False):
-        both = [e for e, rows in part.groupby("experiment", sort=False) if {"end_to_end", "joint"} <= set(rows["role"])]
-        rows = part[part["experiment"] == both[0]] if both else part.iloc[:0]
-        rows = rows[rows["metric"] == rows["metric"].iloc[0]].drop_duplicates("role") if len(rows) else rows
+        comparisons = [_of_roles(rows) for _, rows in part.groupby("experiment", sort=False)]
+        rows = max((rows for rows in comparisons if {"end_to_end", "joint"} <= set(rows["role"])), key=len, default=part[:0])
         again = rows[rows["role"] == "end_to_end"].assign(
             role=CHECKPOINTED, flops=rows["checkpointed_flops"], peak_bytes=rows["checkpointed_peak_bytes"]
         )
         parts += [rows, again]
     columns = [*COLUMNS, "scale", "dataset"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _of_roles(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first arm of each role, of those measured as an experiment's first."""
+    found: pd.DataFrame = rows[rows["metric"] == rows["metric"].iloc[0]].drop_duplicates("role")
+    return found
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:

@@ -29,8 +29,11 @@ BUDGETS = {
 CHECKPOINTED = "end_to_end_checkpointed"
 ABOUT = ["experiment", "arm", "label", "role", "metric", "mean", "ci_low", "ci_high", "seeds"]
 METRIC = "accuracy_percent"
-#: methods that are no rivals: they train the networks of every table
-COMMON = ("end_to_end", "diffusion_blocks")
+#: roles of no rivals: methods that train the networks of every table
+COMMON = (
+    *("end_to_end", "end_to_end_long", CHECKPOINTED, "shallow", "shallow_long"),
+    *("joint", "isolated", "isolated_checkpointed", "diffusion_blocks"),
+)
 
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
@@ -40,11 +43,10 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
     from dbbench.publish.budget import read_budget
 
-    rivals = [
-        name for name, arms in plan.arms.items() if any(c.method.name not in COMMON for c in arms.values() if not c.profile)
-    ]
+    # by roles: the plan of a figure over all experiments may hold this one alone
     frame = read_budget(plan, root)
-    frame = frame[frame["mean"].notna() & frame["experiment"].isin(rivals) & (frame["metric"] == METRIC)]
+    frame = frame[frame["mean"].notna() & (frame["metric"] == METRIC)]
+    frame = frame[frame["experiment"].isin(set(frame.loc[~frame["role"].isin(COMMON), "experiment"]))]
     again = frame[frame["role"] == "end_to_end"].assign(
         arm=CHECKPOINTED,
         label="end to end, activation checkpointing",
@@ -58,16 +60,17 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 
 def _look(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each arm: those of its role, the second arm of a role hollow, told apart by its number."""
+    """Colour and marker of each arm: those of its role; where an arm of that colour has the marker, another one."""
     from dbbench.publish.roles import role
     from dbbench.publish.style import MARKERS
 
-    seen: dict[str, int] = {}
-    looks = {}
-    for row in rows.to_dict("records"):
-        look, number = role(row["role"]), seen.get(row["role"], 0)
-        seen[row["role"]] = number + 1
-        looks[row["arm"]] = (look.colour, look.marker if number == 0 else MARKERS[number % len(MARKERS)])
+    looks: dict[str, tuple[str, str]] = {}
+    roles = {row["arm"]: role(row["role"]) for row in rows.to_dict("records")}
+    own = {(look.colour, look.marker) for look in roles.values()}
+    for arm, look in roles.items():
+        free = [(look.colour, m) for m in MARKERS if (look.colour, m) not in own | set(looks.values())]
+        wanted = (look.colour, look.marker)
+        looks[arm] = wanted if wanted not in looks.values() or not free else free[0]
     return looks
 
 
