@@ -98,13 +98,13 @@ def parts_here(configuration: Configuration, root: Path = HERE) -> int:
 
 
 def data_bytes(configuration: Configuration) -> int:
-    """What the prepared data fill on the device: images lie there whole; of a text, batches alone.
+    """What the prepared data fill on the device: all images, and the test part once more as floats; of a text, nothing.
 
-    Of floats where a set may be kept as bytes, so at most.
+    Colours are kept as bytes, latents in half precision, sets of one channel as floats.
     """
     card = CARDS[configuration.data.name]
-    each = 2 if card.kind == "latents" else 4
-    return sum(card.sizes.values()) * prod(card.image) * each
+    each = 2 if card.kind == "latents" else 4 if card.image[0] == 1 else 1
+    return (each * sum(card.sizes.values()) + 4 * card.sizes.get("test", 0)) * prod(card.image)
 
 
 def sample_bytes(configuration: Configuration) -> int:
