@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
@@ -93,6 +95,19 @@ def _bare_package(name: str) -> None:
     bare = ModuleType(name)
     bare.__path__ = list(spec.submodule_search_locations)
     sys.modules[name] = bare
+
+
+@contextmanager
+def bare(name: str) -> Iterator[None]:
+    """Within, modules of a package can be imported without what its `__init__.py` imports."""
+    if name in sys.modules:
+        yield
+        return
+    _bare_package(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def import_mauve() -> Any:

@@ -13,9 +13,9 @@ def add_commands(commands: Commands) -> None:
     """`cost`: the plan, the device and how well it is used."""
     made = commands.add("cost", cost, of_plan=True, json=True)
     made.add_argument("--experiment", help="this experiment alone")
-    made.add_argument("--device", default="h100", help="h100, a100, rtx4090, or NAME=TFLOPS (default: h100)")
+    made.add_argument("--device", help="h100, a100, rtx4090, or NAME=TFLOPS (default: `device` of config/config.yaml, h100)")
     made.add_argument(
-        "--utilisation", type=float, default=0.4, help="share of the device's speed that is reached (default: 0.4)"
+        "--utilisation", type=float, help="share of the device's speed that is reached (default: of config/config.yaml, 0.4)"
     )
     made.add_argument("--for", dest="limit", metavar="TIME", help="say which experiments fit, e.g. 10h or 90min")
     made.add_argument("--total", action="store_true", help="print the total alone")
@@ -23,15 +23,18 @@ def add_commands(commands: Commands) -> None:
 
 def cost(args: argparse.Namespace) -> None:
     """Forecast operations, memory, disk and hours of every arm; counted without a GPU, and kept for the next time."""
-    from dbbench.profiling.accelerators import accelerator
+    from dbbench.accelerators import accelerator
+    from dbbench.config import load_suite
     from dbbench.profiling.forecast import forecast, render, summary
 
-    if not 0 < args.utilisation <= 1:
-        raise UserError(f"--utilisation must lie in (0, 1], got {args.utilisation:g}")
-    device, limit = accelerator(args.device), None if args.limit is None else hours(args.limit)
+    suite = load_suite()
+    utilisation = suite.utilisation if args.utilisation is None else args.utilisation
+    if not 0 < utilisation <= 1:
+        raise UserError(f"--utilisation must lie in (0, 1], got {utilisation:g}")
+    device, limit = accelerator(args.device or suite.device), None if args.limit is None else hours(args.limit)
     if args.experiment:
         args.experiments = [args.experiment]
-    found = forecast(planned(args), device, args.utilisation)
+    found = forecast(planned(args), device, utilisation)
     if args.json:
         fits = {} if limit is None else {"fits": found.fitting(limit)}
         print_result({**found.as_dict(), **fits}, True, str)

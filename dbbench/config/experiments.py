@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from dbbench.accelerators import UTILISATION, accelerator
 from dbbench.config.base import Strict
 from dbbench.config.claims import Claim, Gates
 from dbbench.config.scales import SCALES, ScaleName, ScaleNames
@@ -257,6 +258,17 @@ class SuiteConfig(Strict):
     tracking_uri: str | None = Field(
         None, pattern=ADDRESS, description="address of an MLflow store, as scheme:path; default: a SQLite file under results/"
     )
+    device: str = Field("h100", description="whose speed and memory forecasts take: h100, a100, rtx4090 or NAME=TFLOPS")
+    utilisation: float = Field(UTILISATION, gt=0, le=1, description="share of the device's speed that is reached")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        try:
+            accelerator(value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -70,10 +70,15 @@ def _counted(configuration: Configuration, block: int | None) -> StepCost:
     elif configuration.blockwise:
         counted = [block_flops(configuration, b) for b in range(len(configuration.partition))]
     else:
-        steps = DRAWN_STEPS if configuration.model.repeated_layers else 1
+        steps = DRAWN_STEPS if draws_runs(configuration) else 1
         counted = [block_flops(configuration, step=s) for s in range(steps)]
     peak = profile(configuration, block=block).peak_bytes
     return StepCost(step_flops=sum(counted) / len(counted), step_peak_bytes=peak)
+
+
+def draws_runs(configuration: Configuration) -> bool:
+    """Whether each step draws how often layers run: recurrent depth end to end; a denoising step runs them once."""
+    return bool(configuration.model.repeated_layers) and not configuration.denoises
 
 
 def block_flops(configuration: Configuration, block: int | None = None, step: int | None = None) -> int:

@@ -5,22 +5,23 @@ Operations are those of `profiling.cost`, under the math attention kernel, whate
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count, shape_wrapper
 
 from dbbench.codehash import code_hash, training_entries
 from dbbench.config import digest
 from dbbench.files import read_json
 from dbbench.machine import processors
-from dbbench.models import count_parameters
 from dbbench.profiling.closed_form import FLOAT_BYTES
+from dbbench.profiling.cost import draws_runs
 from dbbench.profiling.step import Prepared, changed, fakes, prepare
 from dbbench.profiling.tracker import CATEGORIES, PhasedTrainer, StepTracker, track
 from dbbench.runs.strict import Part, fitted, write
@@ -53,7 +54,8 @@ class Step(Part):
 
     `flops` is the mean over the groups of layers that steps train; bytes and kernels are of the heaviest group's step. Bytes
     are those of parameters, of the optimiser's state (with the moving average), of gradients, and `rest_bytes` at the peak,
-    which grows with the batch; `forward_bytes` is the rest of a forward pass without gradients.
+    which grows with the batch; `forward_bytes` is the rest of a forward pass without gradients. `recorded`: a GPU records such
+    steps and launches them whole, unless batches are cut (`training.graphs`).
     """
 
     flops: float
@@ -63,6 +65,7 @@ class Step(Part):
     gradient_bytes: int
     rest_bytes: int
     forward_bytes: int
+    recorded: bool
 
     @property
     def peak_bytes(self) -> int:
@@ -94,25 +97,30 @@ ATTENTION = {
 }
 
 
-class Counter(FlopCounterMode):
-    """PyTorch's counter of operations, which counts kernels, too."""
-
-    kernels = 0
-
-    def __init__(self) -> None:
-        super().__init__(display=False, custom_mapping=ATTENTION)
-
-    def _count_flops(self, func_packet: object, out: object, args: object, kwargs: object) -> object:
-        if func_packet not in VIEWS:
-            self.kernels += 1
-        return super()._count_flops(func_packet, out, args, kwargs)  # type: ignore[no-untyped-call]
-
-
 #: operations that launch nothing
 VIEWS = {
     *(aten.view, aten._unsafe_view, aten.t, aten.transpose, aten.permute, aten.detach, aten.expand, aten.select, aten.slice),
     *(aten.unsqueeze, aten.squeeze, aten.split, aten.alias, aten.unbind, aten.as_strided, aten.empty, aten.empty_like),
 }
+FLOPS = {**flop_registry, **{packet: shape_wrapper(formula) for packet, formula in ATTENTION.items()}}
+
+
+class Counter(StepTracker):
+    """A tracker that also counts operations, by the formulas of PyTorch's own counter, and kernels.
+
+    That counter beside a tracker would take as long as the tracker.
+    """
+
+    flops = 0
+    kernels = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        packet = func.overloadpacket
+        self.kernels += func.namespace != "prim" and packet not in VIEWS
+        if packet in FLOPS:
+            self.flops += FLOPS[packet](*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def count(configuration: Configuration, block: int | None = None, step: int | None = None) -> Step:
@@ -125,19 +133,24 @@ def count(configuration: Configuration, block: int | None = None, step: int | No
         warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
         prepared = prepare(configuration, device=torch.device("cpu"), fake=True, trainer_class=PhasedTrainer, block=block)
         prepared.step = prepared.step if step is None else step
-        with Counter() as counter:
-            found = track(prepared)
+        counter = Counter(prepared.trainer, prepared.batch)
+        found = track(prepared, counter)
         trained = sum(p.numel() for p in prepared.trainer.network.parameters() if p.grad is not None)
         forward = forward_peak(prepared)
+        trainer = prepared.trainer
+        recorded = (
+            hasattr(trainer.method, "kind_of_step") and trainer.network.fixed_kernels and not trainer.config.checkpointing
+        )
     held = found.by_category["parameters"] + found.by_category["optimizer_state"]
     return Step(
-        flops=counter.get_total_flops(),
+        flops=counter.flops,
         kernels=counter.kernels,
         parameter_bytes=found.by_category["parameters"],
         optimizer_bytes=found.by_category["optimizer_state"],
         gradient_bytes=FLOAT_BYTES * trained,
         rest_bytes=found.peak_bytes - held,
         forward_bytes=forward,
+        recorded=recorded,
     )
 
 
@@ -154,13 +167,13 @@ def forward_peak(prepared: Prepared) -> int:
 
 
 #: numbers of layers of a group that are counted; a step is linear in them
-FEW_LAYERS = (2, 3)
+FEW_LAYERS = (1, 2)
 
 
 def linear_in_layers(configuration: Configuration) -> bool:
     """Whether layers differ in their weights alone, so that two small networks tell what a large one takes."""
-    cut = configuration.method.name in ("end_to_end", "diffusion_blocks") and not configuration.model.denoises_labels
-    return cut and "layers" in type(configuration.model).model_fields
+    cut = ("end_to_end",) if configuration.model.denoises_labels else ("end_to_end", "diffusion_blocks")
+    return configuration.method.name in cut and "layers" in type(configuration.model).model_fields
 
 
 def with_layers(configuration: Configuration, layers: int) -> Configuration:
@@ -185,50 +198,52 @@ def step_of(configuration: Configuration, counted: Sequence[Step]) -> Step:
     small, large = counted
     sizes = [len(group) for group in configuration.groups]
 
-    def at(name: str, layers: float) -> float:
+    def at(name: str, layers: float, each: int = 1) -> float:
+        """A number of a step with so many layers, of which what was counted had `each` times those of a group."""
         low, high = getattr(small, name), getattr(large, name)
-        return float(low + (high - low) * (layers - FEW_LAYERS[0]) / (FEW_LAYERS[1] - FEW_LAYERS[0]))
+        return float(low + (high - low) * (layers / each - FEW_LAYERS[0]) / (FEW_LAYERS[1] - FEW_LAYERS[0]))
 
-    counts = count_parameters(configuration)
-    own = counts["total"] if not configuration.isolated else max(counts["trained_per_step"])
-    parameters = FLOAT_BYTES * own
+    most, held = max(sizes), (max(sizes), 1) if configuration.isolated else (sum(sizes), min(2, len(sizes)))
     return Step(
         flops=at("flops", sum(sizes) / len(sizes)),
-        kernels=round(at("kernels", max(sizes))),
-        parameter_bytes=parameters,
-        optimizer_bytes=round(parameters * small.optimizer_bytes / small.parameter_bytes),
-        gradient_bytes=FLOAT_BYTES * max(counts["trained_per_step"]),
-        rest_bytes=round(at("rest_bytes", max(sizes))),
-        forward_bytes=round(at("forward_bytes", max(sizes))),
+        kernels=round(at("kernels", most)),
+        parameter_bytes=round(at("parameter_bytes", *held)),
+        optimizer_bytes=round(at("optimizer_bytes", *held)),
+        gradient_bytes=round(at("gradient_bytes", most)),
+        rest_bytes=round(at("rest_bytes", most)),
+        forward_bytes=round(at("forward_bytes", most)),
+        recorded=small.recorded,
     )
 
 
 def count_step(configuration: Configuration) -> Step:
     """What a step takes; of a recurrence, at the mean of its drawn runs."""
-    return _recurrent(configuration) if configuration.model.repeated_layers else count(configuration)
+    return _recurrent(configuration) if draws_runs(configuration) else count(configuration)
 
 
-#: mean of the runs under which a recurrence is counted: enough that all runs with a gradient are there, and quick
-FEW_RUNS = 9
+#: draws of a recurrence that its mean step is taken over
+DRAWS = 1000
 
 
 def _recurrent(configuration: Configuration) -> Step:
-    """A step at the mean of the drawn runs, from two steps with few: operations are linear in runs of either kind.
+    """A step at the mean of the drawn runs, linear in them: from a step with one run and one with two, both with a gradient.
 
-    A run without a gradient takes a third of one with; it holds nothing, so the peak is that of all runs with a gradient.
+    A run without a gradient takes a part of one with; it holds nothing, so the peak is that of all runs with a gradient.
     """
+    few = {runs: changed(configuration, model={"mean_recurrence": 2, "backpropagated": runs}) for runs in (1, 2)}
+    steps = {runs: next(step for step in range(1000) if _runs(2, runs, step) == (0, runs)) for runs in few}
+    one, two = (count(few[runs], step=steps[runs]) for runs in few)
     mean, kept = getattr(configuration.model, "mean_recurrence", 1), getattr(configuration.model, "backpropagated", 1)
-    few = changed(configuration, model={"mean_recurrence": FEW_RUNS})
-    drawn = [_runs(FEW_RUNS, kept, step) for step in range(100)]
-    full = next(i for i, (without, own) in enumerate(drawn) if own == kept and without <= 2)
-    short = next(i for i, (without, own) in enumerate(drawn) if own < kept and without == 0)
-    most, least = count(few, step=full), count(few, step=short)
-    units = [3 * own + without for without, own in (drawn[full], drawn[short])]
-    each = (most.flops - least.flops) / (units[0] - units[1])
-    expected = [3 * own + without for without, own in (_runs(mean, kept, step) for step in range(1000))]
-    average = sum(expected) / len(expected)
-    kernels = round(most.kernels * average / units[0])
-    return most.model_copy(update={"flops": most.flops + (average - units[0]) * each, "kernels": kernels})
+    drawn = [_runs(mean, kept, step) for step in range(DRAWS)]
+    part = 1 / (4 if configuration.training.checkpointing else 3)
+    average = sum(own + part * without for without, own in drawn) / len(drawn)
+
+    def at(name: str, runs: float) -> float:
+        low, high = getattr(one, name), getattr(two, name)
+        return float(low + (high - low) * (runs - 1))
+
+    rest = round(at("rest_bytes", max(own for _, own in drawn)))
+    return two.model_copy(update={"flops": at("flops", average), "kernels": round(at("kernels", average)), "rest_bytes": rest})
 
 
 def _runs(mean: int, kept: int, step: int) -> tuple[int, int]:
@@ -264,11 +279,15 @@ def counted_steps(configurations: Iterable[Configuration], folder: Path) -> dict
     return {name: step_of(c, [kept[keys[part.name]] for part in parts]) for name, (c, parts) in asked.items()}
 
 
+#: how other processes start: on Linux with what this one has imported, which takes as long as counting a few steps
+START = "fork" if sys.platform == "linux" else "spawn"
+
+
 def _counted(configurations: Sequence[Configuration]) -> Iterator[Step]:
     """The steps of configurations as they are counted, by as many processes as there are processors where that pays."""
     workers = min(len(configurations) // 4, processors())
     if workers < 2:
         yield from map(count_step, configurations)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context(START), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield from pool.map(count_step, configurations)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from math import ceil, inf
+from math import ceil, inf, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbbench.accelerators import Accelerator
 from dbbench.cards import CARDS, TEST_TOKENS
 from dbbench.config.images import ImagesEvaluation
 from dbbench.devices import choose_device
-from dbbench.profiling.accelerators import Accelerator
 from dbbench.profiling.counted import Step, counted_steps
+from dbbench.profiling.needs import FILLED, needs
 from dbbench.profiling.passes import passes
 from dbbench.runs.places import HERE, counted_folder
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 #: tokens of a test part that neither source nor estimate fixes
 SMALL_TEXT = 100_000
-#: a share of a device's memory that a step may fill: the allocator rounds, reserves and splits
-FILLED = 0.85
 #: bytes of a line of metrics.jsonl
 LINE_BYTES = 400
 
@@ -45,12 +44,15 @@ def test_samples(configuration: Configuration) -> int:
 class Cost:
     """The forecast of one configuration's runs: of one seed where nothing else is said.
 
-    `flops` are of training (all processes) and evaluation, bytes the peaks on the device of one training process, after it was
-    cut into `micro_batches`, and of the evaluation; hours are of all seeds.
+    `flops` are of training (all processes) and evaluation, `peak_bytes` on the device of one training process, after it was
+    cut into `micro_batches`, and of the evaluation, beside `data_bytes`; hours are of all seeds (of an evaluation, of
+    `measured_seeds`). `state_bytes` are of weights, average and moments of one process, `sample_bytes` of generated images.
     """
 
     configuration: str
     seeds: int
+    measured_seeds: int
+    processes: int
     jobs: int
     steps: int
     samples: int
@@ -60,6 +62,9 @@ class Cost:
     micro_batches: int
     peak_bytes: int
     evaluation_peak_bytes: int
+    data_bytes: int
+    state_bytes: int
+    sample_bytes: int
     disk_bytes: int
     training_hours: float
     evaluation_hours: float
@@ -88,8 +93,27 @@ def parts_here(configuration: Configuration, root: Path = HERE) -> int:
     if device.type != "cuda":
         return 1
     (step,) = counted_steps([configuration], counted_folder(root)).values()
-    available = torch.cuda.get_device_properties(device).total_memory
+    available = torch.cuda.get_device_properties(device).total_memory - data_bytes(configuration)
     return micro_batches(step, configuration.training.batch_size, available)
+
+
+def data_bytes(configuration: Configuration) -> int:
+    """What the prepared data fill on the device: all images, and the test part once more as floats; of a text, nothing.
+
+    Colours are kept as bytes, latents in half precision, sets of one channel as floats.
+    """
+    card = CARDS[configuration.data.name]
+    each = 2 if card.kind == "latents" else 4 if card.image[0] == 1 else 1
+    return (each * sum(card.sizes.values()) + 4 * card.sizes.get("test", 0)) * prod(card.image)
+
+
+def sample_bytes(configuration: Configuration) -> int:
+    """The images that an evaluation generates, as bytes; latents are decoded to images eight times as high and wide."""
+    if not isinstance(configuration.evaluation, ImagesEvaluation):
+        return 0
+    card = CARDS[configuration.data.name]
+    size = 3 * 64 * prod(card.image[1:]) if card.kind == "latents" else prod(card.image)
+    return configuration.evaluation.images.samples * size
 
 
 def cost_of(configuration: Configuration, step: Step, seeds: int, device: Accelerator, utilisation: float) -> Cost:
@@ -97,9 +121,11 @@ def cost_of(configuration: Configuration, step: Step, seeds: int, device: Accele
     training, processes = configuration.training, len(configuration.parts) or 1
     steps, samples = configuration.steps_per_process * processes, test_samples(configuration)
     asked = training.micro_batches
-    parts = asked if isinstance(asked, int) else micro_batches(step, training.batch_size, 1e9 * device.gigabytes)
+    available = 1e9 * device.gigabytes - data_bytes(configuration)
+    parts = asked if isinstance(asked, int) else micro_batches(step, training.batch_size, available)
     size = ceil(training.batch_size / parts)
-    seconds = device.seconds(step.flops, step.kernels * parts, training.precision, utilisation)
+    at_once = step.recorded and parts == 1
+    seconds = device.seconds(step.flops, step.kernels * parts, training.precision, utilisation, at_once)
     needed = passes(configuration.evaluation, configuration, samples)
     forward = step.flops / 3 / training.batch_size
     at_a_time = min(configuration.evaluation.batch_size, max(samples, 1))
@@ -108,6 +134,8 @@ def cost_of(configuration: Configuration, step: Step, seeds: int, device: Accele
     return Cost(
         configuration=configuration.name,
         seeds=seeds,
+        measured_seeds=measured_seeds(configuration, seeds),
+        processes=processes,
         jobs=seeds * (processes + (processes > 1) + 1),
         steps=steps,
         samples=steps * training.batch_size,
@@ -117,6 +145,9 @@ def cost_of(configuration: Configuration, step: Step, seeds: int, device: Accele
         micro_batches=parts,
         peak_bytes=step.at(size / training.batch_size),
         evaluation_peak_bytes=step.evaluated_at(at_a_time / training.batch_size),
+        data_bytes=data_bytes(configuration),
+        state_bytes=step.parameter_bytes + step.optimizer_bytes,
+        sample_bytes=sample_bytes(configuration),
         disk_bytes=seeds * disk_of(configuration, step),
         training_hours=seeds * steps * seconds / 3600,
         evaluation_hours=measured_seeds(configuration, seeds) * evaluating / 3600,
@@ -135,11 +166,7 @@ def disk_of(configuration: Configuration, step: Step) -> int:
     training, processes = configuration.training, len(configuration.parts) or 1
     copies = (1 + (training.ema_horizon is not None)) * (2 if processes > 1 else 1)
     lines = configuration.steps_per_process * processes // training.log_every
-    samples = 0
-    if isinstance(configuration.evaluation, ImagesEvaluation):
-        channels, height, width = CARDS[configuration.data.name].image
-        samples = configuration.evaluation.images.samples * channels * height * width
-    return copies * processes * step.parameter_bytes + LINE_BYTES * lines + samples
+    return copies * processes * step.parameter_bytes + LINE_BYTES * lines + sample_bytes(configuration)
 
 
 @dataclass(frozen=True)
@@ -193,7 +220,7 @@ class Forecast:
     def too_large(self) -> list[str]:
         """The configurations that do not fit the device's memory, in micro-batches where they have them."""
         limit = 1e9 * self.device.gigabytes
-        return [name for name, c in self.costs.items() if max(c.peak_bytes, c.evaluation_peak_bytes) > limit]
+        return [n for n, c in self.costs.items() if max(c.peak_bytes, c.evaluation_peak_bytes) + c.data_bytes > limit]
 
     def cut(self) -> list[str]:
         """The configurations whose batches are cut into micro-batches."""
@@ -201,10 +228,14 @@ class Forecast:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        rows = [{"experiment": r.experiment, "arm": r.arm, **asdict(r.cost), "hours": r.cost.hours} for r in self.rows]
+        rows = [{"experiment": r.experiment, "arm": r.arm, **_described(r.cost)} for r in self.rows]
         device = {key: value for key, value in asdict(self.device).items() if value != inf}
         about = {"scale": self.scale, "device": device, "utilisation": self.utilisation, "hours": self.hours}
         return {**about, "experiments": self.experiments, "too_large": self.too_large(), "cut": self.cut(), "arms": rows}
+
+
+def _described(cost: Cost) -> dict[str, object]:
+    return {**asdict(cost), "hours": cost.hours, "needs": {job: asdict(need) for job, need in needs(cost).items()}}
 
 
 JUDGES = "judge models"

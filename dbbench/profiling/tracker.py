@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
 
 from dbbench.batch import Batch
 from dbbench.config.profile import PHASES
 from dbbench.errors import UserError
 from dbbench.methods import Step
 from dbbench.profiling.step import Prepared, fakes, prepare
+from dbbench.startup import bare
 from dbbench.training.loop import Trainer
+
+with bare("torch.distributed._tools"):  # its other tools take a second to import
+    from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -156,15 +159,15 @@ class Profile:
         return {"peak_bytes": self.peak_bytes, "by_category": self.by_category, "by_phase": self.by_phase}
 
 
-def track(prepared: Prepared) -> Profile:
-    """Take the prepared step under the tracker.
+def track(prepared: Prepared, tracker: StepTracker | None = None) -> Profile:
+    """Take the prepared step under a tracker, by default a new one.
 
     Raises:
         UserError: the tracker saw more than one device, whose sum is no peak.
     """
     trainer = prepared.trainer
     assert isinstance(trainer, PhasedTrainer)
-    tracker = StepTracker(trainer, prepared.batch)
+    tracker = tracker or StepTracker(trainer, prepared.batch)
     trainer.tracker = tracker
     try:
         with tracker:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from dbbench.accelerators import ACCELERATORS, Accelerator, accelerator
 from dbbench.cli import main
 from dbbench.cli.cost import hours
 from dbbench.config import Configuration
 from dbbench.errors import UserError
-from dbbench.profiling.accelerators import ACCELERATORS, Accelerator, accelerator
-from dbbench.profiling.cost import DRAWN_STEPS, block_flops
+from dbbench.profiling import counted
+from dbbench.profiling.cost import block_flops
 from dbbench.profiling.counted import Step, count, count_step, counted_for, step_key, step_of
 from dbbench.profiling.forecast import FILLED, Cost, Forecast, Row, micro_batches, render
 from dbbench.profiling.tracker import profile
@@ -28,13 +29,14 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mdm": ({"name": "cpython", "window": 16}, {"architecture": "mdm", "layers": 6, **TOKENS}),
     "recurrent": (
         {"name": "cpython_bpe", "window": 16},
-        {"architecture": "recurrent", "prelude": 1, "core": 1, "coda": 1, "mean_recurrence": 12, "backpropagated": 4, **TOKENS},
+        {"architecture": "recurrent", "prelude": 1, "core": 1, "coda": 1, "mean_recurrence": 4, "backpropagated": 3, **TOKENS},
     ),
 }
 METHODS: dict[str, dict[str, Any]] = {
     "end_to_end": {"name": "end_to_end"},
     "shallow": {"name": "end_to_end", "shallow_of": 2, "updates_times": 2},
     "blocks": {"name": "diffusion_blocks", "blocks": 3, "gamma": 0.1},
+    "one_block": {"name": "diffusion_blocks", "blocks": 1},
     "isolated": {"name": "diffusion_blocks", "blocks": 3, "gamma": 0.1, "residency": "isolated"},
 }
 
@@ -69,17 +71,27 @@ def test_few_layers_tell_what_many_take(architecture: str, method: str) -> None:
     """Exactly: layers are alike, so operations, kernels and bytes are linear in them."""
     configuration = tiny(architecture, method, ema_horizon=0.1)
     parts = counted_for(configuration)
-    assert max(len(group) for part in parts for group in part.groups) == 3
+    assert max(len(group) for part in parts for group in part.groups) == 2
     found, whole = step_of(configuration, [count_step(part) for part in parts]), count(configuration)
     assert found.flops == whole.flops
     assert found.kernels == whole.kernels
     assert found.peak_bytes == pytest.approx(whole.peak_bytes, rel=0.01)
 
 
-def test_a_recurrence_is_counted_at_the_mean_of_its_runs() -> None:
+def test_a_recurrence_is_counted_at_the_mean_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From steps of one and of two runs, exactly what steps of many runs take."""
+    monkeypatch.setattr(counted, "DRAWS", 3)
     configuration = tiny("recurrent", "end_to_end")
-    mean = sum(block_flops(configuration, step=step) for step in range(DRAWN_STEPS)) / DRAWN_STEPS
-    assert count_step(configuration).flops == pytest.approx(mean, rel=0.15)  # of 32 draws, beside 1000
+    mean = sum(block_flops(configuration, step=step) for step in range(3)) / 3
+    found, whole = count_step(configuration), count(configuration)
+    assert found.flops == pytest.approx(mean, rel=1e-6)
+    assert found.peak_bytes == pytest.approx(whole.peak_bytes, rel=0.01)
+
+
+def test_a_denoising_step_runs_the_core_once_and_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = tiny("recurrent", "one_block")
+    monkeypatch.setattr(counted, "_recurrent", None)
+    assert count_step(configuration).flops == block_flops(configuration)
 
 
 def test_steps_that_cost_the_same_are_counted_once() -> None:
@@ -91,7 +103,16 @@ def test_steps_that_cost_the_same_are_counted_once() -> None:
 
 # --- cutting batches -------------------------------------------------------------------------------------------------------
 
-STEP = Step(flops=1.0, kernels=1, parameter_bytes=10, optimizer_bytes=20, gradient_bytes=10, rest_bytes=640, forward_bytes=64)
+STEP = Step(
+    flops=1.0,
+    kernels=1,
+    parameter_bytes=10,
+    optimizer_bytes=20,
+    gradient_bytes=10,
+    rest_bytes=640,
+    forward_bytes=64,
+    recorded=True,
+)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +130,8 @@ def test_work_takes_as_long_as_the_slower_of_arithmetic_and_launching() -> None:
     device = ACCELERATORS["h100"]
     assert device.seconds(989e12, 0, "bfloat16", 0.5) == pytest.approx(2.0)
     assert device.seconds(989e12, 0, "float32", 0.5) == pytest.approx(4.0, rel=1e-3)
-    assert device.seconds(1.0, 1000, "float32", 0.5) == 1000 * device.launch_seconds
+    assert device.seconds(1.0, 1000, "float32", 0.5, recorded=True) == 1000 * device.launch_seconds
+    assert device.seconds(1.0, 1000, "float32", 0.5) == 1000 * device.python_launch_seconds
     assert accelerator("mine=2.5").bfloat16 == 2.5
 
 
@@ -125,9 +147,12 @@ def test_times() -> None:
         hours("ten")
 
 
+BYTES = {"measured_seeds": 1, "processes": 1, "data_bytes": 0, "state_bytes": 0, "sample_bytes": 0}
+
+
 def test_what_fits_counts_shared_runs_once() -> None:
     def row(experiment: str, name: str, needed: float) -> Row:
-        numbers = dict.fromkeys(("seeds", "jobs", "steps", "samples", "tokens", "micro_batches", "peak_bytes"), 1)
+        numbers = dict.fromkeys(("seeds", "jobs", "steps", "samples", "tokens", "micro_batches", "peak_bytes"), 1) | BYTES
         rest: dict[str, Any] = {"evaluation_peak_bytes": 1, "disk_bytes": 1, "training_flops": 1.0, "evaluation_flops": 1.0}
         return Row(experiment, "arm", Cost(name, **numbers, **rest, training_hours=needed, evaluation_hours=0.0))
 
@@ -142,7 +167,9 @@ def test_what_fits_counts_shared_runs_once() -> None:
 
 def test_what_needs_micro_batches_or_a_larger_device_is_named() -> None:
     def row(name: str, parts: int, peak: float) -> Row:
-        numbers = dict.fromkeys(("seeds", "jobs", "steps", "samples", "tokens", "evaluation_peak_bytes", "disk_bytes"), 1)
+        numbers = (
+            dict.fromkeys(("seeds", "jobs", "steps", "samples", "tokens", "evaluation_peak_bytes", "disk_bytes"), 1) | BYTES
+        )
         rest: dict[str, Any] = {"training_flops": 1.0, "evaluation_flops": 1.0, "training_hours": 1.0, "evaluation_hours": 0.0}
         return Row("a", name, Cost(name, **numbers, **rest, micro_batches=parts, peak_bytes=int(peak)))
 

@@ -20,11 +20,16 @@ from typing import Any, ClassVar
 
 import pytest
 
+from dbbench.accelerators import ACCELERATORS, UTILISATION
 from dbbench.config import load_plan, load_suite
+from dbbench.profiling.forecast import forecast
+from dbbench.profiling.needs import Need, needs
 
 PROJECT = Path(__file__).parents[2]
-#: what a job of scale gpu asks for: as much again when it is tried again
+#: what a profile of scale gpu asks for: as much again when it is tried again
 MEMORY_MB = [16000, 32000]
+
+STORE = "http://127.0.0.1:9"
 
 SBATCH = """#!/bin/sh
 echo "$@" >> {folder}/sbatch
@@ -54,32 +59,63 @@ def clone(tmp_path: Path) -> Path:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "experiments"))
     (folder / "config" / "experiments").mkdir()
     shutil.copy(PROJECT / "config" / "experiments" / "memory.yaml", folder / "config" / "experiments")
+    shutil.copy(PROJECT / "tests" / "cluster" / "small.yaml", folder / "config" / "experiments")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     return folder
 
 
-def start(profile: str, clone: Path, environment: dict[str, str], *arguments: str) -> str:
+def start(
+    profile: str, clone: Path, environment: dict[str, str], *arguments: str, experiment: str = "memory", wanted: str = ""
+) -> str:
     """What Snakemake says; the job fails, and with it the workflow."""
-    command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", "--retries", "1", *arguments, target()]
-    command += ["--config", "scale=gpu", "experiments=[memory]", "tracking_uri=http://127.0.0.1:9"]
+    command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", "--retries", "1", *arguments]
+    command += [wanted or target(), "--config", "scale=gpu", f"experiments=[{experiment}]", f"tracking_uri={STORE}"]
     seen = {**os.environ, "PYTHONPATH": str(clone), **environment}
     done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_slurm_submits_with_gpu_memory_and_time(clone: Path, tmp_path: Path) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
+def programs(tmp_path: Path) -> Path:
+    """A folder with SLURM's programs, as far as they are asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
     for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "scontrol": SCONTROL, "sinfo": "#!/bin/sh\n"}.items():
-        (programs / name).write_text(text.format(folder=tmp_path))
-        (programs / name).chmod(0o755)
-    environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        (folder / name).write_text(text.format(folder=tmp_path))
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_slurm_submits_with_gpu_memory_and_time(clone: Path, tmp_path: Path) -> None:
+    environment = {"PATH": f"{programs(tmp_path)}{os.pathsep}{os.environ['PATH']}"}
     said = start("slurm", clone, environment, "--slurm-init-seconds-before-status-checks", "1")
     sent = (tmp_path / "sbatch").read_text() if (tmp_path / "sbatch").exists() else ""
     calls = [line for line in sent.splitlines() if line.startswith("--parsable")]
     assert [int(m) for call in calls for m in re.findall(r"--mem (\d+)", call)] == MEMORY_MB, said
     assert all("--gpus=1" in call and "--cpus-per-task=1" in call and "-t 30" in call for call in calls)
+
+
+def trained(clone: Path) -> tuple[str, Need]:
+    """A training whose data are there, and what it needs by the forecast."""
+    plan = load_plan(load_suite({"scale": "gpu", "experiments": ["small"]}, clone / "config"), clone / "config")
+    name, data = plan.arms["small"]["vit"].name, clone / "results" / "data" / plan.arms["small"]["vit"].data.name
+    data.mkdir(parents=True)
+    for path in (data / "arrays.safetensors", data / "card.json"):
+        path.touch()
+    (clone / "results" / "tracking.json").write_text(json.dumps({"uri": STORE}))
+    cost = forecast(plan, ACCELERATORS["h100"], UTILISATION, clone).costs[name]
+    return f"results/gpu/runs/{name}/seed0/model.safetensors", needs(cost)["train"]
+
+
+def test_a_training_is_submitted_with_what_the_forecast_says(clone: Path, tmp_path: Path) -> None:
+    wanted, need = trained(clone)
+    environment = {"PATH": f"{programs(tmp_path)}{os.pathsep}{os.environ['PATH']}"}
+    seconds = ("--slurm-init-seconds-before-status-checks", "1")
+    said = start("slurm", clone, environment, *seconds, experiment="small", wanted=wanted)
+    assert (tmp_path / "sbatch").exists(), said
+    calls = [line for line in (tmp_path / "sbatch").read_text().splitlines() if line.startswith("--parsable")]
+    assert [int(m) for call in calls for m in re.findall(r"--mem (\d+)", call)] == [need.mem_mb, 2 * need.mem_mb], said
+    assert [int(m) for call in calls for m in re.findall(r"-t (\d+)", call)] == [need.runtime, 2 * need.runtime]
 
 
 class Services(BaseHTTPRequestHandler):

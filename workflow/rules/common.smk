@@ -1,7 +1,11 @@
 # Helpers of the rules: what a job reads, and the hash of the code it runs. A job refuses to run another code than it was planned
 # with: `DBBENCH_CODE` says which (dbbench/codehash.py).
 
-# megabytes of a job that computes with a network, and minutes of a training: at scales that need a GPU, else seconds of work
+# Trainings and evaluations ask for memory, the device's memory and time by the forecast of `dbbench cost` where they need a GPU: counted
+# at most once in planning, when the first job is looked at. A job that a cluster runs asks for nothing any more.
+WITH_DEVICE = f"--device {shlex.quote(SUITE.device)} --utilisation {SUITE.utilisation}"
+NEEDS = Needs((*PLANNED.split(), *shlex.split(WITH_DEVICE)) if GPUS and workflow.is_main_process else None)
+# else, and where nothing is forecast: megabytes of a job that computes with a network, minutes of a training
 HEAVY, LONG = (16000, 1440) if GPUS else (4000, 60)
 # On a cluster, a training of seconds and its evaluation are one job with others like them; the blocks of an isolated run never are.
 SHORT = None if GPUS else "short"
@@ -9,7 +13,12 @@ SHORT = None if GPUS else "short"
 
 def memory(megabytes):
     """What a job asks for: as much again each time it is tried again, since a cluster may have ended it for that."""
-    return lambda wildcards, attempt: megabytes * attempt
+    return lambda wildcards, attempt: (megabytes(wildcards) if callable(megabytes) else megabytes) * attempt
+
+
+def device_memory(job):
+    """Megabytes of the device: what a profile may count, or choose a partition by."""
+    return NEEDS.of(job, "gpu_mem_mb", HEAVY * GPUS, each_time=False)
 
 
 def once(compute):

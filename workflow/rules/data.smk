@@ -14,8 +14,8 @@ rule data:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime=60,
+        mem_mb=memory(lambda w: data_megabytes(w.name)),
+        runtime=lambda w: data_minutes(w.name),
     params:
         code=lambda w: code_hash(*data_entries(w.name)),
         card=lambda w: CARDS[w.name].identity,

@@ -22,6 +22,7 @@ rule features:
     threads: 1
     resources:
         mem_mb=memory(HEAVY),
+        gpu_mem_mb=HEAVY * GPUS,
         runtime=240,
         gpu=GPUS,
     params:
@@ -53,8 +54,9 @@ rule evaluate_images:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=memory(HEAVY),
-        runtime=LONG,
+        mem_mb=NEEDS.of("evaluate", "mem_mb", HEAVY),
+        gpu_mem_mb=device_memory("evaluate"),
+        runtime=NEEDS.of("evaluate", "runtime", LONG),
         gpu=GPUS,
     params:
         code=evaluation_code,

@@ -14,6 +14,7 @@ rule profile_memory:
     threads: 1
     resources:
         mem_mb=memory(HEAVY),
+        gpu_mem_mb=HEAVY * GPUS,
         runtime=30,
         gpu=GPUS,
     params:
@@ -41,6 +42,7 @@ rule profile_time:
     threads: CORES
     resources:
         mem_mb=memory(HEAVY),
+        gpu_mem_mb=HEAVY * GPUS,
         runtime=60,
         gpu=GPUS,
     params:

@@ -192,7 +192,7 @@ rule sync:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime=30,
+        runtime=sync_minutes(PLAN),
     params:
         planned=PLANNED,
     shell:

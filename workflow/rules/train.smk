@@ -18,8 +18,9 @@ rule train:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=memory(HEAVY),
-        runtime=LONG,
+        mem_mb=NEEDS.of("train", "mem_mb", HEAVY),
+        gpu_mem_mb=device_memory("train"),
+        runtime=NEEDS.of("train", "runtime", LONG),
         gpu=GPUS,
     params:
         code=training_code,
@@ -47,8 +48,9 @@ rule train_block:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=memory(HEAVY),
-        runtime=LONG,
+        mem_mb=NEEDS.of("train", "mem_mb", HEAVY),
+        gpu_mem_mb=device_memory("train"),
+        runtime=NEEDS.of("train", "runtime", LONG),
         gpu=GPUS,
     params:
         code=training_code,

@@ -9,8 +9,10 @@ from dbbench.errors import UserError
 
 #: a share of the data sheet's speed that well-written training reaches
 UTILISATION = 0.4
-#: host time of a kernel that is launched one by one, seconds: small steps are bound by it, not by operations
+#: what a kernel takes at least, seconds: small steps are bound by it, not by operations. In a recorded step, and launched from
+#: Python (docs/performance.md: forecast against measured)
 LAUNCH_SECONDS = 6e-6
+PYTHON_LAUNCH_SECONDS = 22e-6
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,13 @@ class Accelerator:
     float32: float
     gigabytes: float
     launch_seconds: float = LAUNCH_SECONDS
+    python_launch_seconds: float = PYTHON_LAUNCH_SECONDS
 
-    def seconds(self, flops: float, kernels: float, precision: str, utilisation: float) -> float:
+    def seconds(self, flops: float, kernels: float, precision: str, utilisation: float, recorded: bool = False) -> float:
         """How long so many operations take in so many kernels: what is slower, arithmetic or launching."""
         speed = self.bfloat16 if precision == "bfloat16" else self.float32
-        return max(flops / (1e12 * speed * utilisation), kernels * self.launch_seconds)
+        launch = self.launch_seconds if recorded else self.python_launch_seconds
+        return max(flops / (1e12 * speed * utilisation), kernels * launch)
 
 
 ACCELERATORS = {
@@ -53,5 +57,5 @@ def accelerator(text: str) -> Accelerator:
     except ValueError:
         teraflops = math.nan
     if not name or not 0 < teraflops < math.inf:
-        raise UserError(f"--device {text!r}: must be one of {', '.join(ACCELERATORS)}, or NAME=TFLOPS, e.g. mine=50")
-    return Accelerator(name, teraflops, teraflops, math.inf, launch_seconds=0.0)
+        raise UserError(f"device {text!r}: must be one of {', '.join(ACCELERATORS)}, or NAME=TFLOPS, e.g. mine=50")
+    return Accelerator(name, teraflops, teraflops, math.inf, launch_seconds=0.0, python_launch_seconds=0.0)
