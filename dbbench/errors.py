@@ -6,3 +6,15 @@ class UserError(Exception):
 
     The command line prints it as one line and exits with status 2.
     """
+
+
+#: how PyTorch says it, on the processor, on a GPU, and of sizes beyond any machine
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+
+
+def refused_memory(error: BaseException) -> str | None:
+    """One line for memory that the machine does not have; None for another error."""
+    told = " ".join(str(error).partition("\n")[0].split())
+    if not isinstance(error, MemoryError) and not any(sign in told for sign in OUT_OF_MEMORY):
+        return None
+    return f"not enough memory{': ' * bool(told)}{told}; make the network or the batch smaller, or run it on a larger machine"

@@ -94,24 +94,42 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def refuse_pipes(path: Path) -> None:
+    """Raises UserError for a pipe, a socket or a device, which one would wait for; what is missing is told by who reads it."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path}: expected a regular file")
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in `path`.
 
     Raises:
         UserError: missing, unreadable or malformed file.
     """
+    refuse_pipes(path)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), object_pairs_hook=_once)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON (line {error.lineno})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not valid JSON (no UTF-8 text)") from None
+    except ValueError as error:  # a key twice, a number of more digits than Python reads
+        raise UserError(f"{path}: not valid JSON ({error})") from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object of JSON; of a key given twice Python would silently take the last value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} is given twice")
+    return found
 
 
 def present(paths: Iterable[str]) -> list[str]:

@@ -78,7 +78,8 @@ def certify(asked: Asked, cores: int, other_cores: int, folder: Path | None = No
         UserError: the same number of cores twice, more than there are, or the workflow fails.
     """
     check_cores(cores, other_cores)
-    place = folder or Path(tempfile.mkdtemp(prefix="dbbench-certify-"))
+    # whole, for each run works in a folder of its own
+    place = (folder or Path(tempfile.mkdtemp(prefix="dbbench-certify-"))).resolve()
     killed, whole = trials.prepare(place / "killed"), trials.prepare(place / "whole")
     made = [interrupted(killed, asked, cores), uninterrupted(whole, asked, other_cores)]
     devices = sorted({read_run(p.parent).device for p in whole.glob(f"results/{asked.scale}/runs/**/{RUN}")})

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dbbench import __version__
 from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
-from dbbench.errors import UserError
+from dbbench.errors import UserError, refused_memory
 from dbbench.files import refused_by_disk
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
@@ -50,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:  # what no writer of ours has told
         if (said := refused_by_disk(error)) is None:
+            raise
+        print(f"dbbench: {said}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if (said := refused_memory(error)) is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
         return 2

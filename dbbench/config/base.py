@@ -6,13 +6,17 @@ import hashlib
 import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbbench.errors import UserError
+from dbbench.files import refuse_pipes
+
+#: of an experiment, an arm, a cell, a claim: it becomes part of paths, of commands and of labels
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$")]
 
 
 class Strict(BaseModel):
@@ -100,6 +104,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: missing file, no UTF-8, broken YAML, a key twice, or no mapping; the message names the file and the line.
     """
+    refuse_pipes(path)
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # nosec B506  # a safe loader that refuses a key twice
     except FileNotFoundError:
@@ -110,7 +115,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except _KeyTwice as error:
         raise UserError(f"{path}: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # values: 2020-13-45 as a date, a number of 5000 digits
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")

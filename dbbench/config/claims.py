@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dbbench.config.base import Strict
+from dbbench.config.base import Name, Strict
 from dbbench.config.scales import SCALES, ScaleNames
 
 Better = Literal["superiority", "superiority_by_effect", "superiority_by_margin"]
@@ -75,7 +75,7 @@ class Claim(Strict):
     Numbers of a counted metric have no seeds: the claim then holds or fails as a count.
     """
 
-    claim: str = Field(description="an id, unique over all experiments")
+    claim: Name = Field(description="an id, unique over all experiments")
     statement: str = Field(description="a sentence that stands alone")
     source: Literal["paper", "ours"] = Field(description="who says so")
     kind: Kind = "superiority"
@@ -101,6 +101,8 @@ class Claim(Strict):
             raise ValueError(f"claim {self.claim}: give `margin` to a claim of kind superiority_by_margin, and to no other")
         if self.within is None and not self.right:
             raise ValueError(f"claim {self.claim}: give a right-hand cell, or a range `within`")
+        if self.left == self.right:
+            raise ValueError(f"claim {self.claim}: compares {self.left} with itself")
         if self.within is not None and not self.within[0] <= self.within[1]:
             raise ValueError(f"claim {self.claim}: a range is [low, high]")
         if (self.scales == tuple(SCALES)) == bool(self.elsewhere):

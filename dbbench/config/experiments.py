@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dbbench.accelerators import UTILISATION, accelerator
-from dbbench.config.base import Strict
+from dbbench.config.base import Name, Strict
 from dbbench.config.claims import Claim, Gates
 from dbbench.config.scales import SCALES, ScaleName, ScaleNames
 from dbbench.errors import UserError
@@ -25,7 +25,7 @@ def _known_metric(cell: str, metric: str) -> None:
 class Cell(Strict):
     """One number of a table: which row of which arm's evaluation it is, or a mean of other cells of the experiment."""
 
-    cell: str = Field(description="a cell of published.csv, or a name of our own")
+    cell: Name = Field(description="a cell of published.csv, or a name of our own")
     arm: str | None = None
     metric: str = ""
     variant: str = Field("default", description="which reading of the trained weights: a row of evaluation.json")
@@ -143,14 +143,14 @@ class Arm(Strict):
 class Experiment(Strict):
     """One table or figure."""
 
-    name: str
+    name: Name
     title: str
-    architecture: str | None = None
+    architecture: Name | None = None
     settings: ScaleName | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
     default: bool = Field(True, description="part of `all`")
     scales: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
-    like: str | None = Field(None, description="the experiment whose arms and grid these are, but for what is given here")
-    arms: dict[str, Arm] = Field(default_factory=dict)
+    like: Name | None = Field(None, description="the experiment whose arms and grid these are, but for what is given here")
+    arms: dict[Name, Arm] = Field(default_factory=dict)
     grid: Grid | None = Field(None, description="further cells, after those of `cells`")
     cells: tuple[Cell, ...] = ()
     estimator: Literal["paired", "blocked"] = Field("paired", description="of its claims on differences; fixed before the run")
@@ -187,6 +187,9 @@ class Experiment(Strict):
                 raise ValueError(f"gates: unknown cell {name!r}")
         for claim in self.claims:
             self._check_claim(claim)
+        for what, names in (("claim", [c.claim for c in self.claims]), ("figure", self.figures)):
+            for name in {n for n in names if names.count(n) > 1}:
+                raise ValueError(f"{what} {name} appears twice")
         return self
 
     def _check_claim(self, claim: Claim) -> None:

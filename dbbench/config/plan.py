@@ -94,8 +94,10 @@ def config_root() -> Path:
 def load_experiment(path: Path) -> Experiment:
     """One experiment file, validated, laid over the experiment that `like` names."""
     value = read_yaml(path)
-    if isinstance(value.get("like"), str):
-        other = read_yaml(path.with_name(f"{value['like']}.yaml"))
+    if (like := value.get("like")) == path.stem:
+        raise UserError(f"{path}: like: names the experiment itself; name another")
+    if isinstance(like, str) and "/" not in like:  # with one it is no name, which the validation says
+        other = read_yaml(path.with_name(f"{like}.yaml"))
         value = overlay({key: other[key] for key in ("arms", "grid") if key in other}, value)
     experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
     return experiment

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from dbbench import plugins
 from dbbench.cards import CARDS, Card
 from dbbench.errors import UserError
-from dbbench.files import read_json, replacing, write_json
+from dbbench.files import read_json, refuse_pipes, replacing, write_json
 
 Array = NDArray[Any]
 CardFile = dict[str, Any]  # card.json: a card with the digests of what lies there
@@ -100,6 +100,7 @@ def load_arrays(folder: Path) -> tuple[Arrays, CardFile]:
     card = read_card(folder)
     if not path.exists():
         raise UserError(f"{path}: no such file; prepare it with `dbbench data {folder.name}`")
+    refuse_pipes(path)
     try:
         arrays = load_file(path)
     except Exception as error:  # safetensors raises its own class, not exported

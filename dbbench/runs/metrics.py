@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from dbbench.errors import UserError
-from dbbench.files import write_text, writing
+from dbbench.files import refuse_pipes, write_text, writing
 from dbbench.runs.strict import Part, fitted, read, write
 
 METRICS, PROGRESS, STATE = "metrics.jsonl", "progress.json", "state"
@@ -128,7 +128,7 @@ def _parsed(path: Path) -> tuple[list[Line], UserError | None]:
         where = f"{path}: line {number}"
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
+        except ValueError:
             torn = UserError(f"{where}: is cut off or no JSON; expected a step with its metrics")
             if number < len(texts):
                 raise torn from None
@@ -140,7 +140,10 @@ def _parsed(path: Path) -> tuple[list[Line], UserError | None]:
 
 
 def _texts(path: Path) -> list[str]:
+    refuse_pipes(path)
     try:
         return path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dbbench.errors import UserError
-from dbbench.files import read_json
+from dbbench.files import read_json, refuse_pipes
 from dbbench.runs.metrics import METRICS, Line, read_whole
 from dbbench.runs.places import told_by
 from dbbench.runs.strict import Moment, Part, Tree, check_seal, fitted, write_sealed
@@ -234,13 +234,16 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file.
 
     Raises:
-        UserError: no such file.
+        UserError: no such file, or one that cannot be read.
     """
+    refuse_pipes(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def check_weights(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,16 @@ def gone(file: str) -> Edit:
     return lambda root: (root / file).unlink()
 
 
+def pipe(name: str) -> Edit:
+    """A pipe in place of a file: who reads it would wait for ever."""
+
+    def edit(root: Path) -> None:
+        (root / name).unlink()
+        os.mkfifo(root / name)
+
+    return edit
+
+
 def folder(file: str) -> Edit:
     def edit(root: Path) -> None:
         (root / file).unlink()
@@ -213,6 +224,9 @@ CONFIGURATIONS: list[tuple[str, Edit, str]] = [
     ("binary", text("config/config.yaml", b"\0\1\2"), "config.yaml"),
     ("twice", text("config/config.yaml", "scale: smoke\nscale: smoke\n"), "given twice, on lines 1 and 2"),
     ("object", text("config/config.yaml", "scale: !!python/object/apply:os.system ['true']\n"), "config.yaml: not valid YAML"),
+    ("a pipe", pipe("config/config.yaml"), "config.yaml: expected a regular file"),
+    ("no date", text("config/config.yaml", "scale: 2020-13-45\n"), "config.yaml: not valid YAML"),
+    ("a number of 5000 digits", text("config/config.yaml", f"seeds: {'9' * 5000}\n"), "config.yaml: not valid YAML"),
     ("unknown key", changed("config.yaml", "scal", to="smoke"), "scal: Extra inputs"),
     ("no scale", changed("config.yaml", "seeds", to={"huge": 1}), "seeds"),
     ("seeds of text", changed("config.yaml", "seeds", to={"smoke": "x"}), "seeds.smoke"),
@@ -248,6 +262,12 @@ CONFIGURATIONS: list[tuple[str, Edit, str]] = [
     ("cell twice", changed(TINY, "cells", "1", "cell", to="a"), "appears twice"),
     ("variant of an arm", changed(TINY, "arms", "vit", "variant", to="x"), "unknown variant 'x'"),
     ("like", changed(TINY, "like", to="other"), "other"),
+    ("like itself", changed(TINY, "like", to="tiny"), "names the experiment itself"),
+    ("like a path", changed(TINY, "like", to="../tiny"), "like"),
+    ("arm of a path", changed(TINY, "arms", "../x", to={"method": {"name": "end_to_end"}}), "arms"),
+    ("arm of html", changed(TINY, "arms", "<b>", to={"method": {"name": "end_to_end"}}), "arms"),
+    ("cell of a path", changed(TINY, "cells", "0", "cell", to="../x"), "cell"),
+    ("figure twice", changed(TINY, "figures", to=["learning_curves", "learning_curves"]), "appears twice"),
     ("data set", changed(VITS, "smoke", "data", "name", to="digit"), "unknown data set 'digit'"),
     ("validation", changed(VITS, "smoke", "data", "validation", to=5000), "data.validation 5000 leaves no training samples"),
     ("limit 0", changed(VITS, "smoke", "data", "limit", to=0), "limit"),
@@ -358,6 +378,7 @@ FILES: list[tuple[str, Edit, list[str], str]] = [
     ("run empty", run_file("run.json", ""), EVALUATE, "run.json: not valid JSON"),
     ("run a list", run_file("run.json", "[]"), EVALUATE, "run.json"),
     ("run null", run_file("run.json", "null"), EVALUATE, "run.json"),
+    ("run key twice", run_file("run.json", '{"scale": 1, "scale": 2}'), EVALUATE, "key 'scale' is given twice"),
     ("run deep", run_file("run.json", "[" * 100000), EVALUATE, "run.json"),
     ("run NaN", run_key("run.json", "train_seconds", NAN), EVALUATE, "run.json: train_seconds"),
     ("run infinity", run_key("run.json", "started", INF), EVALUATE, "run.json: started"),

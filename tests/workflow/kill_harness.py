@@ -4,9 +4,10 @@
     python tests/workflow/kill_harness.py FOLDER --kills 4 --experiments table3
 
 Half of the kills wait for a job of a kind (assemble, sync, report, ...), the others come at random moments; the victim is a job
-or Snakemake itself, by SIGKILL, SIGTERM or SIGINT. Where the workflow ends before a kill, the next one begins from nothing.
-Without --experiments it is the whole workflow at scale smoke. Prints a JSON line for each kill and a summary; exit status 1
-where anything differs (`dbbench.certificate.equality`) or lingers, or where the store does not agree with the files.
+or Snakemake itself, by SIGKILL, SIGTERM or SIGINT. Where the workflow ends in spite of it, it does not count, and the next
+kill begins from nothing. Without --experiments it is the whole workflow at scale smoke. The uninterrupted run in FOLDER/whole
+is taken as it is where it has ended already. Prints a JSON line for each kill and a summary; exit status 1 where anything
+differs (`dbbench.certificate.equality`) or lingers, or where the store does not agree with the files.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 from dbbench.certificate.equality import contents, differences
@@ -31,6 +33,7 @@ SCALE = "smoke"
 #: in the order of the graph
 KINDS = ("store", "data", "train", "assemble", "evaluate", "cells", "figure", "verdicts", "report", "sync")
 PATIENCE_S = 1800.0  # for a workflow to end
+TRIES = 3  # for each kill that is to count
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,14 @@ class Kill:
     seconds: float
 
 
-def kills(count: int, seed: int, span: float, kinds: Sequence[str] = KINDS) -> list[Kill]:
-    """As many kills, repeatable; half of them wait for jobs of `kinds`, in turn."""
+def kills(seed: int, span: float, kinds: Sequence[str] = KINDS) -> Iterator[Kill]:
+    """Kills without end, repeatable; every other one waits for a job of `kinds`, in turn, the others up to `span` seconds."""
     draw = random.Random(seed)
-    made = []
-    for index in range(count):
+    for index in count():
         kind = kinds[index // 2 % len(kinds)] if index % 2 == 0 else None
         victim = "snakemake" if draw.random() < 0.5 else "job"
         number = signal.SIGKILL if draw.random() < 0.7 else draw.choice([signal.SIGTERM, signal.SIGINT])
-        made.append(Kill(victim, number, kind, draw.uniform(2.0, span)))
-    return made
+        yield Kill(victim, number, kind, draw.uniform(2.0, span))
 
 
 def strike(workflow: subprocess.Popen[str], folder: Path, kill: Kill) -> str | None:
@@ -95,23 +96,26 @@ def ended(workflow: subprocess.Popen[str], folder: Path) -> tuple[list[str], flo
     return lingering(folder), time.monotonic() - begun
 
 
-def harness(folder: Path, plan: list[Kill], asked: Asked, cores: int) -> dict[str, object]:
-    """Kill by plan, then run to the end; what happened."""
+def harness(folder: Path, plan: Iterator[Kill], wanted: int, asked: Asked, cores: int) -> dict[str, object]:
+    """Kill by plan until as many kills as wanted have stopped the workflow, then run to the end; what happened."""
     prepare(folder)
     struck, lingered, slowest = 0, list[str](), 0.0
-    for kill in plan:
+    for kill in islice(plan, TRIES * wanted):
         workflow = start(folder, asked, cores)
         command = strike(workflow, folder, kill)
-        struck += command is not None
         left, seconds = ended(workflow, folder)
         lingered += left
-        if command is not None and kill.victim == "snakemake":
-            slowest = max(slowest, seconds)
         line = {"victim": kill.victim, "signal": kill.signal.name, "waited_for": kill.kind, "struck": command}
         print(json.dumps({**line, "status": workflow.returncode}), flush=True)
-        if command is None and kill is not plan[-1]:
+        if workflow.returncode == 0:
             shutil.rmtree(folder / "results")
             shutil.rmtree(folder / "paper_figures")
+            continue
+        struck += 1
+        if kill.victim == "snakemake":
+            slowest = max(slowest, seconds)
+        if struck == wanted:
+            break
     finish(folder, asked, cores)
     return {"kills": struck, "lingered": lingered, "leftovers": leftovers(folder), "slowest_end_seconds": round(slowest, 1)}
 
@@ -125,15 +129,17 @@ def main() -> int:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--experiments", nargs="+", default=[])
+    parser.add_argument("--within", type=float, default=30.0, help="seconds after the start in which the random moments lie")
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored, also by every job
     folder, asked = args.folder.resolve(), Asked(SCALE, tuple(args.experiments))
-    seconds = finish(prepare(folder / "whole"), asked, args.cores)
-    plan = kills(args.kills, args.seed, seconds / 2, args.kinds)
-    found = harness(folder / "killed", plan, asked, args.cores)
+    if not (folder / f"whole/results/{SCALE}/tracking_synced.json").exists():
+        finish(prepare(folder / "whole"), asked, args.cores)
+    found = harness(folder / "killed", kills(args.seed, args.within, args.kinds), args.kills, asked, args.cores)
     different = changed(folder / "whole", folder / "killed")
     compared = {kind: len(names) for kind, names in contents(folder / "whole", SCALE).items()}
-    print(json.dumps({**found, "different": different, "compared": compared, "uninterrupted_seconds": round(seconds)}))
-    return int(bool(different or found["lingered"] or found["leftovers"]))
+    print(json.dumps({**found, "different": different, "compared": compared}))
+    return int(bool(different or found["lingered"] or found["leftovers"] or found["kills"] != args.kills))
 
 
 if __name__ == "__main__":
