@@ -24,7 +24,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def results(args: argparse.Namespace) -> None:
-    """Print what was found and where the files are; where nothing was made, what the reference results say."""
+    """Print what was found, else what the reference results say."""
     from dbbench.publish.findings import as_json, find, kept_findings, render
 
     found = find(planned(args, args.experiment))

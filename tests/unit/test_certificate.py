@@ -171,7 +171,7 @@ def test_a_run_that_differs_is_refused_and_kept(
     assert main(["certify", "--scale", "smoke", "--experiment", "table1", "--cores", "2"]) == 2
     said = capsys.readouterr()
     assert "dbbench: 1 files differ between the two runs: results/smoke/certificates/table1.md" in said.err
-    assert "the two runs are kept in kept" in said.err
+    assert f"the two runs are kept in {Path('kept').resolve()}" in said.err
     assert Path("kept/whole").is_dir()
     assert "| weights | 0 | results/smoke/runs/a/seed0/model.safetensors |" in said.out
 

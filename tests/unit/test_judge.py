@@ -339,9 +339,9 @@ def test_two_experiments_may_not_share_an_id(tmp_path):
     root = tmp_path / "config"
     (root / "experiments").mkdir(parents=True)
     (root / "variants.yaml").write_text("{}\n")
-    cell = "cells: [{cell: a, not_run: why}]\n"
+    cell = "cells: [{cell: a, not_run: why}, {cell: b, not_run: why}]\n"
     for name in ("one", "two"):
-        claim = "claims: [{claim: C1, statement: S, source: ours, left: a, right: a}]\n"
+        claim = "claims: [{claim: C1, statement: S, source: ours, left: a, right: b}]\n"
         (root / "experiments" / f"{name}.yaml").write_text(f"title: t\n{cell}{claim}")
     with pytest.raises(UserError, match="experiments one and two both have a claim C1"):
         load_plan(load_suite({"experiments": ["one"]}, config_root()), root)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dbbench.judgement.estimators import blocked, median_of_pairs, paired
+from dbbench.judgement.estimators import Estimate, blocked, median_of_pairs, paired
 from dbbench.judgement.gates import depth, enough_seeds, evaluator, learned, quiet_machine, tells_apart
 from dbbench.judgement.null import false_positive_rate, null_control
 from dbbench.judgement.power import detectable, minimum_detectable_effect, power_of, seeds_needed
@@ -336,3 +336,9 @@ def test_seeds_and_noise_of_the_machine():
     assert enough_seeds(3).passed
     assert quiet_machine([1.02, 0.97], SECONDS).passed
     assert not quiet_machine([1.02, 1.3], SECONDS).passed
+
+
+@pytest.mark.parametrize(("bound", "p"), [(0.5, 2 / 5), (2.5, 1.0), (3.5, 4 / 5), (4.5, 2 / 5)])
+def test_the_p_of_a_bootstrap_counts_the_draws_beyond_the_bound(bound: float, p: float) -> None:
+    estimate = Estimate(mean=2.5, se=1.0, df=math.inf, n=4, draws=np.array([1.0, 2.0, 3.0, 4.0]))
+    assert estimate.p_value(bound) == pytest.approx(p)

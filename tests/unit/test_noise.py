@@ -20,6 +20,10 @@ SIGMAS = st.floats(0.002, 80.0)
 SHARES = st.floats(0.0, 1.0)
 
 
+def test_defaults_are_those_of_edm() -> None:
+    assert LogNormal() == LogNormal(p_mean=-1.2, p_std=1.2, sigma_min=0.002, sigma_max=80.0, sigma_data=0.5)
+
+
 def test_mass_of_the_truncation() -> None:
     assert pytest.approx(1.4649980660e-5, rel=1e-9) == LAW.q_min
     assert pytest.approx(0.9999983539, rel=1e-10) == LAW.q_max

@@ -106,7 +106,8 @@ FIGURE = Figure(
         "Every claim that was measured, as the difference of its two sides divided by D, the smallest effect of interest of "
         "its metric, with the 95 % interval (number at the right: the mean). To the right the left-hand side is better. The "
         "grey band is one D to both sides; a claim holds where its interval, corrected for the number of claims, lies beyond "
-        "the black tick of its bound. Grey lines are claims that a gate makes untestable. Arrows lie beyond the axis."
+        "the black tick of its bound, and a headline claim fails in spite of that where a claim at another budget does. Grey "
+        "lines are claims that a gate makes untestable. Arrows lie beyond the axis."
     ),
     needs=("verdicts",),
     numbers=("difference", "ci_low", "ci_high", "bound", "seeds", "effect"),
