@@ -23,6 +23,10 @@ CURES = {
     errno.EACCES: "make the folder writable",
     errno.EPERM: "make the folder writable",
     errno.EIO: "look at the disk",
+    errno.ENOTDIR: "move away the file that stands where a folder belongs",
+    errno.EEXIST: "move away the file that stands where a folder belongs",
+    errno.ELOOP: "remove the link that leads to itself",
+    errno.ENAMETOOLONG: "use shorter names",
 }
 
 

@@ -8,6 +8,7 @@ project's name before its own: no clone ever sees, and so never changes, the run
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -339,4 +340,5 @@ def reported(uri: str) -> Iterator[None]:
         if "database is locked" in str(error):
             raise UserError(LOCKED.format(shown(uri))) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"tracking store {shown(uri)}: {first}") from None
+        told = re.sub(r"://[^/@\s]+@", "://", first)  # which repeats the address, with its user and password
+        raise UserError(f"tracking store {shown(uri)}: {told}") from None

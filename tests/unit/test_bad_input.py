@@ -466,6 +466,10 @@ def test_environment_variables(
     ("blocked", "argv"),
     [
         ("results/data/three_digits", ["data", "three_digits"]),
+        (
+            "results/smoke/runs/vit-diffusion_blocks-B3-joint-digits-1e25ae5e",
+            ["train", *AT, "--configuration", "tiny/db", "--seed", "0"],
+        ),
         ("results/smoke/cells", [*CELLS_VIT[:3], "--experiment", "solo", "--experiments", "solo", "--seeds", "1"]),
     ],
 )

@@ -39,6 +39,7 @@ from dbbench.tracking.store import (
     experiment_of,
     project_name,
     rebuild,
+    reported,
     store_uri,
     wanted_address,
 )
@@ -556,3 +557,9 @@ def test_importing_the_package_loads_no_mlflow() -> None:
 def test_all_arms_of_a_table_are_in_one_experiment() -> None:
     assert {experiment_of(name) for name in ("vit", "local_vit")} == {"vit"}
     assert [experiment_of(name) for name in ("dit", "mdm", "toy")] == ["dit", "mdm", "toy"]
+
+
+def test_a_message_of_the_server_repeats_no_password() -> None:
+    with pytest.raises(UserError) as refused, reported("http://me:secret@host:1"):
+        raise RuntimeError("request to http://me:secret@host:1/api failed")
+    assert str(refused.value) == "tracking store http://host:1: request to http://host:1/api failed"
