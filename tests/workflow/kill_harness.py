@@ -5,9 +5,10 @@
 
 Half of the kills wait for a job of a kind (assemble, sync, report, ...), the others come at random moments; the victim is a job
 or Snakemake itself, by SIGKILL, SIGTERM or SIGINT. Where the workflow ends in spite of it, it does not count, and the next
-kill begins from nothing. Without --experiments it is the whole workflow at scale smoke. The uninterrupted run in FOLDER/whole
-is taken as it is where it has ended already. Prints a JSON line for each kill and a summary; exit status 1 where anything
-differs (`dbbench.certificate.equality`) or lingers, or where the store does not agree with the files.
+kill begins from nothing, after what the kills before it led to has been compared. Without --experiments it is the whole
+workflow at scale smoke. The uninterrupted run in FOLDER/whole is taken as it is where it has ended already. Prints a JSON line
+for each kill and a summary; exit status 1 where anything differs (`dbbench.certificate.equality`) or lingers, or where the
+store does not agree with the files.
 """
 
 from __future__ import annotations
@@ -98,8 +99,9 @@ def ended(workflow: subprocess.Popen[str], folder: Path) -> tuple[list[str], flo
 
 def harness(folder: Path, plan: Iterator[Kill], wanted: int, asked: Asked, cores: int) -> dict[str, object]:
     """Kill by plan until as many kills as wanted have stopped the workflow, then run to the end; what happened."""
-    prepare(folder)
-    struck, lingered, slowest = 0, list[str](), 0.0
+    whole = prepare(folder).parent / "whole"
+    struck, slowest, compared = 0, 0.0, 1
+    lingered, different, left_over = list[str](), list[str](), list[str]()
     for kill in islice(plan, TRIES * wanted):
         workflow = start(folder, asked, cores)
         command = strike(workflow, folder, kill)
@@ -107,7 +109,8 @@ def harness(folder: Path, plan: Iterator[Kill], wanted: int, asked: Asked, cores
         lingered += left
         line = {"victim": kill.victim, "signal": kill.signal.name, "waited_for": kill.kind, "struck": command}
         print(json.dumps({**line, "status": workflow.returncode}), flush=True)
-        if workflow.returncode == 0:
+        if workflow.returncode == 0:  # what the kills so far have led to is compared before it goes
+            different, left_over, compared = different + changed(whole, folder), left_over + leftovers(folder), compared + 1
             shutil.rmtree(folder / "results")
             shutil.rmtree(folder / "paper_figures")
             continue
@@ -117,7 +120,8 @@ def harness(folder: Path, plan: Iterator[Kill], wanted: int, asked: Asked, cores
         if struck == wanted:
             break
     finish(folder, asked, cores)
-    return {"kills": struck, "lingered": lingered, "leftovers": leftovers(folder), "slowest_end_seconds": round(slowest, 1)}
+    found = {"different": different + changed(whole, folder), "leftovers": left_over + leftovers(folder), "lingered": lingered}
+    return {"kills": struck, **found, "finished_runs_compared": compared, "slowest_end_seconds": round(slowest, 1)}
 
 
 def main() -> int:
@@ -136,10 +140,9 @@ def main() -> int:
     if not (folder / f"whole/results/{SCALE}/tracking_synced.json").exists():
         finish(prepare(folder / "whole"), asked, args.cores)
     found = harness(folder / "killed", kills(args.seed, args.within, args.kinds), args.kills, asked, args.cores)
-    different = changed(folder / "whole", folder / "killed")
     compared = {kind: len(names) for kind, names in contents(folder / "whole", SCALE).items()}
-    print(json.dumps({**found, "different": different, "compared": compared}))
-    return int(bool(different or found["lingered"] or found["leftovers"] or found["kills"] != args.kills))
+    print(json.dumps({**found, "compared": compared}))
+    return int(bool(found["different"] or found["lingered"] or found["leftovers"] or found["kills"] != args.kills))
 
 
 if __name__ == "__main__":
