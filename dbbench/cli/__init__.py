@@ -48,13 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
-    except OSError as error:  # what no writer of ours has told
-        if (said := refused_by_disk(error)) is None:
-            raise
-        print(f"dbbench: {said}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if (said := refused_memory(error)) is None:
+    except (OSError, MemoryError, RuntimeError) as error:  # what nothing of ours has told
+        said = refused_by_disk(error) if isinstance(error, OSError) else refused_memory(error)
+        if said is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
         return 2

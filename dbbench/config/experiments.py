@@ -176,8 +176,9 @@ class Experiment(Strict):
     @model_validator(mode="after")
     def _names_agree(self) -> Experiment:
         cells = [c.cell for c in self.cells]
-        for name in {c for c in cells if cells.count(c) > 1}:
-            raise ValueError(f"cell {name} appears twice")
+        for what, names in (("cell", cells), ("claim", [c.claim for c in self.claims]), ("figure", self.figures)):
+            for name in {n for n in names if names.count(n) > 1}:
+                raise ValueError(f"{what} {name} appears twice")
         for cell in self.cells:
             if cell.arm is not None and cell.arm not in self.arms:
                 raise ValueError(f"cell {cell.cell}: unknown arm {cell.arm!r}; known: {', '.join(self.arms)}")
@@ -187,9 +188,6 @@ class Experiment(Strict):
                 raise ValueError(f"gates: unknown cell {name!r}")
         for claim in self.claims:
             self._check_claim(claim)
-        for what, names in (("claim", [c.claim for c in self.claims]), ("figure", self.figures)):
-            for name in {n for n in names if names.count(n) > 1}:
-                raise ValueError(f"{what} {name} appears twice")
         return self
 
     def _check_claim(self, claim: Claim) -> None:

@@ -26,6 +26,7 @@ from dbbench.profiling.step import Prepared, changed, fakes, prepare
 from dbbench.profiling.tracker import CATEGORIES, PhasedTrainer, StepTracker, track
 from dbbench.runs.strict import Part, fitted, write
 from dbbench.seeding import derive
+from dbbench.training.graphs import recordable
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -137,10 +138,6 @@ def count(configuration: Configuration, block: int | None = None, step: int | No
         found = track(prepared, counter)
         trained = sum(p.numel() for p in prepared.trainer.network.parameters() if p.grad is not None)
         forward = forward_peak(prepared)
-        trainer = prepared.trainer
-        recorded = (
-            hasattr(trainer.method, "kind_of_step") and trainer.network.fixed_kernels and not trainer.config.checkpointing
-        )
     held = found.by_category["parameters"] + found.by_category["optimizer_state"]
     return Step(
         flops=counter.flops,
@@ -150,7 +147,7 @@ def count(configuration: Configuration, block: int | None = None, step: int | No
         gradient_bytes=FLOAT_BYTES * trained,
         rest_bytes=found.peak_bytes - held,
         forward_bytes=forward,
-        recorded=recorded,
+        recorded=recordable(prepared.trainer),
     )
 
 
@@ -166,8 +163,8 @@ def forward_peak(prepared: Prepared) -> int:
     return int(highest["Total"] - highest[CATEGORIES["optimizer_state"]] - highest[CATEGORIES["parameters"]])
 
 
-#: numbers of layers of a group that are counted; a step is linear in them
-FEW_LAYERS = (1, 2)
+#: numbers of layers of a group, and of runs of a recurrence, that are counted; a step is linear in them
+FEW = (1, 2)
 
 
 def linear_in_layers(configuration: Configuration) -> bool:
@@ -187,7 +184,7 @@ def with_layers(configuration: Configuration, layers: int) -> Configuration:
 def counted_for(configuration: Configuration) -> list[Configuration]:
     """What is counted for a configuration: itself, or two with few layers; whole batches."""
     if linear_in_layers(configuration):
-        return [with_layers(configuration, n) for n in FEW_LAYERS]
+        return [with_layers(configuration, n) for n in FEW]
     return [changed(configuration, training={"micro_batches": 1})]
 
 
@@ -195,13 +192,11 @@ def step_of(configuration: Configuration, counted: Sequence[Step]) -> Step:
     """What a step of the configuration takes, from what was counted for it."""
     if len(counted) == 1:
         return counted[0]
-    small, large = counted
     sizes = [len(group) for group in configuration.groups]
 
     def at(name: str, layers: float, each: int = 1) -> float:
         """A number of a step with so many layers, of which what was counted had `each` times those of a group."""
-        low, high = getattr(small, name), getattr(large, name)
-        return float(low + (high - low) * (layers / each - FEW_LAYERS[0]) / (FEW_LAYERS[1] - FEW_LAYERS[0]))
+        return along(counted, name, layers / each)
 
     most, held = max(sizes), (max(sizes), 1) if configuration.isolated else (sum(sizes), min(2, len(sizes)))
     return Step(
@@ -212,8 +207,14 @@ def step_of(configuration: Configuration, counted: Sequence[Step]) -> Step:
         gradient_bytes=round(at("gradient_bytes", most)),
         rest_bytes=round(at("rest_bytes", most)),
         forward_bytes=round(at("forward_bytes", most)),
-        recorded=small.recorded,
+        recorded=counted[0].recorded,
     )
+
+
+def along(counted: Sequence[Step], name: str, number: float) -> float:
+    """A number of a step with so many layers or runs, on the line through the steps that were counted with FEW of them."""
+    low, high = (getattr(step, name) for step in counted)
+    return float(low + (high - low) * (number - FEW[0]) / (FEW[1] - FEW[0]))
 
 
 def count_step(configuration: Configuration) -> Step:
@@ -230,20 +231,19 @@ def _recurrent(configuration: Configuration) -> Step:
 
     A run without a gradient takes a part of one with; it holds nothing, so the peak is that of all runs with a gradient.
     """
-    few = {runs: changed(configuration, model={"mean_recurrence": 2, "backpropagated": runs}) for runs in (1, 2)}
+    few = {runs: changed(configuration, model={"mean_recurrence": 2, "backpropagated": runs}) for runs in FEW}
     steps = {runs: next(step for step in range(1000) if _runs(2, runs, step) == (0, runs)) for runs in few}
-    one, two = (count(few[runs], step=steps[runs]) for runs in few)
+    counted = [count(few[runs], step=steps[runs]) for runs in few]
     mean, kept = getattr(configuration.model, "mean_recurrence", 1), getattr(configuration.model, "backpropagated", 1)
     drawn = [_runs(mean, kept, step) for step in range(DRAWS)]
     part = 1 / (4 if configuration.training.checkpointing else 3)
     average = sum(own + part * without for without, own in drawn) / len(drawn)
-
-    def at(name: str, runs: float) -> float:
-        low, high = getattr(one, name), getattr(two, name)
-        return float(low + (high - low) * (runs - 1))
-
-    rest = round(at("rest_bytes", max(own for _, own in drawn)))
-    return two.model_copy(update={"flops": at("flops", average), "kernels": round(at("kernels", average)), "rest_bytes": rest})
+    found = {
+        "flops": along(counted, "flops", average),
+        "kernels": round(along(counted, "kernels", average)),
+        "rest_bytes": round(along(counted, "rest_bytes", max(own for _, own in drawn))),
+    }
+    return counted[-1].model_copy(update=found)
 
 
 def _runs(mean: int, kept: int, step: int) -> tuple[int, int]:

@@ -24,18 +24,17 @@ FAMILIES = {"ar": "none", "mdm": "per_sample", "dit": "per_sample", "vit": "batc
 TEXTS = ("ar", "mdm")
 #: channels and patch of images where nothing is said
 IMAGES = {"dit": (4, 2), "vit": (3, 16)}
+#: keys that text and image models of the transformers library share, by what they mean here
+SHARED = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+}
 #: keys of the configuration files that are known, by what they mean here; all of them are needed
 FORMATS: dict[str, tuple[str, dict[str, str]]] = {
-    "Llama": (
-        "ar",
-        {"layers": "num_hidden_layers", "width": "hidden_size", "heads": "num_attention_heads"}
-        | {"mlp_width": "intermediate_size", "vocabulary": "vocab_size", "tokens": "max_position_embeddings"},
-    ),
-    "ViT": (
-        "vit",
-        {"layers": "num_hidden_layers", "width": "hidden_size", "heads": "num_attention_heads"}
-        | {"mlp_width": "intermediate_size", "side": "image_size", "patch": "patch_size", "channels": "num_channels"},
-    ),
+    "Llama": ("ar", SHARED | {"vocabulary": "vocab_size", "tokens": "max_position_embeddings"}),
+    "ViT": ("vit", SHARED | {"side": "image_size", "patch": "patch_size", "channels": "num_channels"}),
     "DiT of diffusers": (
         "dit",
         {"layers": "num_layers", "heads": "num_attention_heads", "head_width": "attention_head_dim"}

@@ -36,6 +36,11 @@ def read_csv(path: Path, numbers: Sequence[str] = (), columns: Sequence[str] | N
     return frame
 
 
+def capitalised(text: str) -> str:
+    """A text as a sentence begins: the first letter large, the others as they are."""
+    return text[0].upper() + text[1:]
+
+
 def unique(values: Iterable[str]) -> list[str]:
     """The different values in their order, empty ones left out; values that `distinct` joined count one by one."""
     return list(dict.fromkeys(part for value in values for part in value.split(" + ") if part))

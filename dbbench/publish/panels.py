@@ -48,6 +48,13 @@ class Panel:
         return {column: ", ".join(unique(titles)) for column, titles in found.items()}
 
 
+def part_of(line: Row) -> str:
+    """The heading of the part of a table in which a cell stands that is not of a grid."""
+    if line.published:
+        return PAPER
+    return OURS if line.ours else NOT_RUN
+
+
 def column_of(cell: Cell, line: Row) -> str:
     """The head of a cell's column: metric, unit, and the part of the data where it is not the test part."""
     paper = published(cell.cell)
@@ -116,10 +123,8 @@ def panels(experiment: Experiment, lines: Sequence[Row]) -> list[Panel]:
     by_cell = {line.cell: line for line in lines}
     gridded = {cell["cell"] for cell in experiment.grid.cells(experiment.name)} if experiment.grid else set()
     free = [(c, by_cell[c.cell]) for c in experiment.cells if c.cell not in gridded]
-    paper = [(c, x) for c, x in free if x.published]
-    ours = [(c, x) for c, x in free if x.ours and not x.published]
-    made = [_pivoted(PAPER, paper), _pivoted(OURS, ours)]
+    made = [_pivoted(heading, [(c, x) for c, x in free if part_of(x) == heading]) for heading in (PAPER, OURS)]
     made += _of_grid(experiment, by_cell)
-    left = [x for x in lines if not x.ours and not x.published]
+    left = [x for x in lines if part_of(x) == NOT_RUN]
     made.append(Panel(NOT_RUN, (), tuple(Entry(_metric_named(x), "", {"": x}) for x in left)))
     return [panel for panel in made if panel.rows]

@@ -21,7 +21,7 @@ from dbbench.publish import budget
 from dbbench.publish.figures import get_figure
 from dbbench.publish.figures.forest import REACH
 from dbbench.publish.findings import WORDS, Findings, find, in_order, sentence
-from dbbench.publish.frames import read_csv, unique
+from dbbench.publish.frames import capitalised, read_csv, unique
 from dbbench.publish.judged import judged
 from dbbench.publish.panels import panels
 from dbbench.publish.rows import evaluators, header, rows_of, short
@@ -214,7 +214,7 @@ def render(plan: Plan, root: Path = HERE) -> str:
     environment.filters["short"] = short
     environment.filters["style"] = _style
     environment.filters["tab"] = lambda title: re.sub(r"^Table (?!1$)", "", title)
-    environment.filters["sentence"] = lambda text: text[0].upper() + text[1:]
+    environment.filters["sentence"] = capitalised
     datasets = {run.dataset: run.record.dataset for run in runs}
     return environment.get_template("report.html").render(
         plan=plan,

@@ -13,9 +13,9 @@ from dbbench.files import write_text
 from dbbench.judgement.judge import LEAST_OF, Judgement
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, experiment_of
-from dbbench.publish.frames import read_csv, unique, write_csv
+from dbbench.publish.frames import capitalised, read_csv, unique, write_csv
 from dbbench.publish.judged import judged
-from dbbench.publish.panels import OURS, PAPER
+from dbbench.publish.panels import OURS, PAPER, part_of
 from dbbench.publish.rows import NOT_RUN, Row, evaluators, header, metric_text, rows_of
 from dbbench.publish.verdicts import RULE, SOURCES, describe
 from dbbench.published import SOURCE, published
@@ -97,16 +97,12 @@ def _line(texts: Iterable[str]) -> str:
 
 
 def _heading(text: str) -> list[str]:
-    return [f"### {text[0].upper()}{text[1:]}", ""]
+    return [f"### {capitalised(text)}", ""]
 
 
 def _parts(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[str]:
     """The Markdown tables of cells that are not of a grid, each with a heading where there are several."""
-    parts = {
-        PAPER: [row for row in rows if row.published],
-        OURS: [row for row in rows if row.ours and not row.published],
-        NOT_RUN: [row for row in rows if not row.ours and not row.published],
-    }
+    parts = {heading: [row for row in rows if part_of(row) == heading] for heading in (PAPER, OURS, NOT_RUN)}
     filled = {heading: own for heading, own in parts.items() if own}
     lines = []
     for heading, own in filled.items():
@@ -164,7 +160,7 @@ def _tables(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
 
 def _markdown(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> str:
     shared = ", ".join(f"{key} {value}" for key, value in header(rows).items())
-    lines = [f"# {judgement.experiment.title}", "", shared[0].upper() + shared[1:] + ".", ""]
+    lines = [f"# {judgement.experiment.title}", "", capitalised(shared) + ".", ""]
     lines += _tables(judgement.experiment, rows)
     lines += ["", *(f"- {note}" for note in notes(plan, judgement, rows))]
     for source, title in SOURCES.items():
@@ -186,7 +182,7 @@ def _escape(text: str) -> str:
 def _caption(judgement: Judgement, rows: Sequence[Row]) -> str:
     """What the numbers are, whence, and how certain."""
     about = "; ".join(f"{key} {value}" for key, value in header(rows).items())
-    told = [f"{judgement.experiment.title}.", f"{about[0].upper()}{about[1:]}."]
+    told = [f"{judgement.experiment.title}.", f"{capitalised(about)}."]
     told.append("Ours: mean over seeds and half the width of its 95 % interval.")
     papers = [row.paper for row in judgement.rows if row.paper is not None]
     if papers:

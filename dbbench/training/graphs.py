@@ -113,20 +113,19 @@ def own_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def records(trainer: Trainer) -> bool:
-    """Whether the steps of a trainer can be recorded: on a GPU, by a method whose steps are of a few fixed kinds.
+def recordable(trainer: Trainer) -> bool:
+    """Whether a GPU could record the whole steps of a trainer: by a method whose steps are of a few fixed kinds.
 
     Activation checkpointing saves the state of generators in the middle of a step, and a network that draws how often it runs
     a layer launches other kernels in each step; neither can be recorded.
     """
-    return (
-        trainer.device.type == "cuda"
-        and os.environ.get(SWITCH, "1") != "0"
-        and hasattr(trainer.method, "kind_of_step")
-        and trainer.network.fixed_kernels
-        and not trainer.config.checkpointing
-        and trainer.micro_batches == 1
-    )
+    return hasattr(trainer.method, "kind_of_step") and trainer.network.fixed_kernels and not trainer.config.checkpointing
+
+
+def records(trainer: Trainer) -> bool:
+    """Whether the steps of a trainer are recorded: on a GPU, where they can be and batches are whole."""
+    wanted = trainer.device.type == "cuda" and os.environ.get(SWITCH, "1") != "0"
+    return wanted and recordable(trainer) and trainer.micro_batches == 1
 
 
 def make_trainer(trainer: Trainer) -> Trainer:

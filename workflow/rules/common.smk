@@ -64,8 +64,10 @@ def logs_of(configuration, seed):
 
 
 # what publishing reads beside its inputs
-LOGS = [path for e in ASKED.experiments for _, c, seed in ASKED.runs_of(e) for path in logs_of(c, seed)]
-BESIDE = fetched(*dict.fromkeys(LOGS), *{path for c in RUNS.values() for path in card_of(c.data.name)})
+BESIDE = []
+if STORE.default_storage_provider:
+    LOGS = [path for e in ASKED.experiments for _, c, seed in ASKED.runs_of(e) for path in logs_of(c, seed)]
+    BESIDE = fetched(*dict.fromkeys(LOGS), *{path for c in RUNS.values() for path in card_of(c.data.name)})
 
 
 @once
