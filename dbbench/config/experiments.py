@@ -131,6 +131,9 @@ class Arm(Strict):
 
     variant: str | None = None
     scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it runs; elsewhere its cells say so")
+    seeds_times: dict[ScaleName, Annotated[int, Field(strict=True, ge=1)]] = Field(
+        default_factory=dict, description="multiples of the scale's seeds, for claims that would not be decided with those"
+    )
     at: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)

@@ -53,24 +53,43 @@ class Plan:
                 yield arm, configuration, seed
 
     def seeds_of(self, configuration: Configuration) -> range:
-        """The seeds of a configuration: those of the plan (twice as many for a null control), or one where none matters."""
-        repeats = configuration.profile.repeats if configuration.profile else None
-        count = self.seeds if repeats is None else repeats
-        return range(2 * count if configuration.name in self._with_other_seeds else count)
+        """The seeds that a configuration is run with: the most that an arm or a null control asks for."""
+        return range(self._counts[configuration.name])
 
     @cached_property
-    def _with_other_seeds(self) -> set[str]:
-        """The configurations that a null control runs with seeds S..2S-1, too."""
-        cells = [(name, c) for name, experiment in self.experiments.items() for c in experiment.cells]
-        return {self.arms[name][c.arm].name for name, c in cells if c.arm is not None and c.other_seeds}
+    def _counts(self) -> dict[str, int]:
+        """Configuration -> its number of seeds; a null control runs seeds S..2S-1, too."""
+        counts: dict[str, int] = {}
+        for name, experiment in self.experiments.items():
+            controls = {cell.arm for cell in experiment.cells if cell.other_seeds}
+            for arm, configuration in self.arms[name].items():
+                asked = max(self.seeds_of_arm(name, arm), 2 * self.seeds if arm in controls else 0)
+                counts[configuration.name] = max(asked, counts.get(configuration.name, 0))
+        return counts
+
+    def seeds_of_arm(self, experiment: str, arm: str) -> int:
+        """The number of seeds of an arm: the plan's, a multiple of it, or as many runs as a profile wants."""
+        profile = self.arms[experiment][arm].profile
+        if profile is not None and profile.repeats is not None:
+            return profile.repeats
+        return self.seeds * self.experiments[experiment].arms[arm].seeds_times.get(self.scale, 1)
+
+    @property
+    def seeds_text(self) -> str:
+        """The number of seeds in words: '5 seeds, of some arms 25'."""
+        asked = {self.seeds_of_arm(e, a) for e, arms in self.arms.items() for a, c in arms.items() if c.profile is None}
+        more = sorted(count for count in asked if count > self.seeds)
+        return f"{self.seeds} seed{'s' * (self.seeds != 1)}" + (f", of some arms {' or '.join(map(str, more))}" if more else "")
+
+    def seeds_in_tables(self, name: str) -> int:
+        """The number of seeds of a configuration that rows of tables are of, without those of null controls."""
+        return max(self.seeds_of_arm(e, arm) for e, arms in self.arms.items() for arm, c in arms.items() if c.name == name)
 
     def seeds_of_cell(self, experiment: str, cell: Cell) -> range:
         """The seeds that have a number for a cell: of its runs, those that measure it; of a mean, those of all its cells."""
         if cell.arm is not None:
-            configuration = self.arms[experiment][cell.arm]
-            seeds = self.seeds_of(configuration)
-            seeds = seeds[: self.seeds] if configuration.name in self._with_other_seeds else seeds
-            return seeds[: configuration.evaluation.seeds_measured(cell.metric)]
+            measured = self.arms[experiment][cell.arm].evaluation.seeds_measured(cell.metric)
+            return range(self.seeds if cell.other_seeds else self.seeds_of_arm(experiment, cell.arm))[:measured]
         cells = {c.cell: c for c in self.experiments[experiment].cells}
         return range(min((len(self.seeds_of_cell(experiment, cells[name])) for name in cell.mean_of), default=0))
 
@@ -118,7 +137,8 @@ def resolve(
         if arm.variant not in variants:
             raise UserError(f"{where}: unknown variant {arm.variant!r}; known: {', '.join(variants)}")
         merged = overlay(merged, variants[arm.variant])
-    over = overlay(arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "at"}), arm.at.get(scale, {}))
+    sections = arm.model_dump(exclude_defaults=True, exclude={"variant", "scales", "seeds_times", "at"})
+    over = overlay(sections, arm.at.get(scale, {}))
     own = over.get("method", {})
     shared = merged.get("method", {})
     # settings and variants speak of several methods; an arm takes the parts that concern its own

@@ -13,7 +13,8 @@ def _identity_of_cell(plan: Plan, experiment: str, cell: Cell) -> Any:
         return None
     if cell.arm is not None:
         configuration = plan.arms[experiment][cell.arm].name
-        return configuration, cell.variant, cell.metric, cell.split, cell.other_seeds
+        seeds = len(plan.seeds_of_cell(experiment, cell))
+        return configuration, cell.variant, cell.metric, cell.split, cell.other_seeds, seeds
     cells = {c.cell: c for c in plan.experiments[experiment].cells}
     parts = tuple((_identity_of_cell(plan, experiment, cells[name]), weight) for name, weight in cell.mean_of.items())
     return None if any(part is None for part, _ in parts) else parts

@@ -219,12 +219,14 @@ def _timed(claim: Claim, metric: Metric, numbers: Numbers) -> Estimate:
 
 
 def _blocked(claim: Claim, metric: Metric, numbers: Numbers) -> Estimate:
-    """The blocked estimate over the same reading of every arm; paired where the two sides are other readings."""
+    """The blocked estimate over the same reading of every arm that has the claim's seeds; paired where the two sides are other
+    readings."""
     left, right = (numbers.cells[side] for side in claim.cells)
+    seeds = numbers.seeds(left.cell) & numbers.seeds(right.cell)
     names: dict[str, str] = {}
     for cell in numbers.experiment.cells:
         same = (cell.metric, cell.split, cell.variant) == (left.metric, left.split, left.variant)
-        if cell.arm is not None and not cell.other_seeds and same:
+        if cell.arm is not None and not cell.other_seeds and same and seeds <= numbers.seeds(cell.cell):
             names[cell.cell] = numbers.plan.arms[numbers.experiment.name][cell.arm].name
     arms = dict(zip(names.values(), numbers.paired(list(names)), strict=True))
     if not {left.cell, right.cell} <= set(names) or any(not np.isfinite(y).all() for y in arms.values()):
@@ -277,7 +279,9 @@ def _untestable(verdict: Verdict, numbers: Numbers, scale: Scale) -> str:
 def _null(verdict: Verdict, numbers: Numbers) -> Verdict:
     """The null control holds where nothing is decided."""
     assert verdict.metric is not None
-    found = null_control(numbers.of(verdict.claim.left), numbers.of(verdict.claim.right), verdict.metric)
+    left, right = verdict.claim.cells
+    both = numbers.seeds(left) & numbers.seeds(right)
+    found = null_control(numbers.of(left, both), numbers.of(right, both), verdict.metric)
     said = "nothing is decided" if found.passed else f"equal arms are called different (p = {found.p:.2g})"
     return replace(verdict, word="HOLDS" if found.passed else "FAILS", reason=f"{said}; {found.told}", p=found.p, null=found)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,13 +39,17 @@ class Numbers:
             found.setdefault(cell, {})[int(seed)] = float(value)
         return found
 
-    def of(self, cell: str) -> Array:
-        """The values of a cell in the order of seeds."""
-        return np.array(list(self._values[cell].values()))
+    def seeds(self, cell: str) -> frozenset[int]:
+        """The seeds that a cell has a number of."""
+        return frozenset(self._values[cell])
+
+    def of(self, cell: str, seeds: Collection[int] | None = None) -> Array:
+        """The values of a cell in the order of seeds, of some seeds or of all."""
+        return np.array([value for seed, value in self._values[cell].items() if seeds is None or seed in seeds])
 
     def paired(self, cells: Sequence[str]) -> list[Array]:
         """The values of cells at the seeds that all of them have, on the analysis scale of each."""
-        seeds = sorted(set.intersection(*(set(self._values[cell]) for cell in cells)))
+        seeds = sorted(frozenset.intersection(*map(self.seeds, cells)))
         return [forward([self._values[c][s] for s in seeds], self.metric(c).analysis, self.metric(c)) for c in cells]
 
     def row(self, cell: str) -> pd.Series:

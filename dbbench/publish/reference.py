@@ -113,7 +113,7 @@ def summary(plan: Plan, findings: Findings, commits: list[str]) -> str:
     """The findings as Markdown for README: a sentence per subject, the tally, the forest plot, and where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     by = ", ".join(f"`{commit[:10]}`" for commit in commits)
-    lines = [f"Scale `{plan.scale}`, {plan.seeds} seeds, runs of commit {by}:", ""]
+    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, runs of commit {by}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
     forest = [f for e in plan.experiments.values() for f in e.figures if f == "forest"]

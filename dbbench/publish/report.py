@@ -51,7 +51,7 @@ def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
         "header": about,
         "panels": panels(judgement.experiment, rows),
         "arms": {arm: configuration.name for arm, configuration in plan.arms[name].items()},
-        "seeds": max(about["seeds"].split(" or "), key=len),
+        "seeds": next((number for number, _ in Counter(row.number for row in rows if row.number).most_common(1)), ""),
         "letters": evaluators(rows),
         "notes": notes(plan, judgement, rows),
     }

@@ -158,7 +158,7 @@ def header(rows: Sequence[Row]) -> dict[str, str]:
     return {
         "scale": distinct(row.scale for row in rows),
         "data": "; ".join(dataset_title(d) for d in unique(row.dataset for row in rows)) or "none",
-        "seeds": " or ".join(sorted({row.number for row in rows if row.number})) or "none",
+        "seeds": " or ".join(map(str, sorted({row.seeds for row in rows if row.seeds is not None}))) or "none",
         "commit": ", ".join(short(c) for c in unique(row.commit for row in rows)) or "none",
     }
 

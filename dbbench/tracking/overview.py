@@ -69,8 +69,8 @@ def configuration_record(name: str, children: list[Record], plan: Plan) -> Recor
         started=min(c.started for c in children),
         ended=max(c.ended for c in children),
         parameters=one.parameters,
-        # as the tables do: seeds beyond the plan's are of its null control
-        finals=means([c.finals for c in children if c.parent == key and int(c.tags["seed"]) < plan.seeds]),
+        # as the tables do: seeds beyond the arms' are of a null control
+        finals=means([c.finals for c in children if c.parent == key and int(c.tags["seed"]) < plan.seeds_in_tables(name)]),
         tags=tags,
         dataset=one.dataset,
     )
