@@ -6,10 +6,11 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbbench.cards import CARDS
 from dbbench.config import Plan
 from dbbench.judgement.judge import Verdict
 from dbbench.judgement.words import ELSEWHERE
@@ -18,6 +19,8 @@ from dbbench.runs.places import HERE, REFERENCE, scale_folder, table_file, verdi
 
 #: words in the order in which they are counted
 WORDS = (*("REPRODUCED", "HOLDS", "NO DIFFERENCE", "FAILS", "NOT REPRODUCED", "UNDECIDED", "NOT TESTABLE", "NOT RUN"),)
+#: words of what was tested
+TESTED = WORDS[:6]
 #: columns of a terminal
 WIDTH = 110
 #: a claim judged on another's numbers
@@ -33,12 +36,14 @@ class Findings:
     Attributes:
         tally: word -> distinct claims, of the paper and of ours.
         told: one claim per subject: its first that was measured, the paper's before ours.
+        first: so of each theme, for the report's first screen.
         files: what to open next, relative to the project; those that are there.
     """
 
     scale: str
     tally: dict[str, dict[str, int]]
     told: tuple[Verdict, ...]
+    first: tuple[Verdict, ...]
     claims: tuple[Verdict, ...]
     files: tuple[Path, ...]
 
@@ -64,6 +69,17 @@ def subject(plan: Plan, experiment: str) -> str:
     arms = plan.arms[experiment].values()
     profiles = {c.profile.kind for c in arms if c.profile is not None}
     return min(profiles) if profiles else plan.experiments[experiment].architecture or experiment
+
+
+def theme(plan: Plan, experiment: str) -> str:
+    """What an experiment is about in a word: classes, images or text that a network gives, memory or time."""
+    about = subject(plan, experiment)
+    trained = [c for c in plan.arms[experiment].values() if c.profile is None]
+    if not trained:
+        return about
+    if CARDS[trained[0].data.name].kind in ("text", "sequences"):
+        return "text"
+    return "images" if trained[0].model.denoises else "classes"
 
 
 def tallies(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
@@ -101,12 +117,13 @@ def _telling(verdicts: list[Verdict]) -> Verdict | None:
     return None
 
 
-def _told(plan: Plan, made: dict[str, Judged]) -> Iterator[Verdict]:
-    by_subject: dict[str, list[Verdict]] = {}
+def _told(plan: Plan, made: dict[str, Judged], about: Callable[[Plan, str], str]) -> Iterator[Verdict]:
+    """The verdict to tell of each subject or theme."""
+    gathered: dict[str, list[Verdict]] = {}
     for name in in_order(plan):
         if name in made:
-            by_subject.setdefault(subject(plan, name), []).extend(verdicts_of(plan, name, made[name]))
-    for verdicts in by_subject.values():
+            gathered.setdefault(about(plan, name), []).extend(verdicts_of(plan, name, made[name]))
+    for verdicts in gathered.values():
         told = _telling(verdicts)
         if told is not None:
             yield told
@@ -119,7 +136,8 @@ def find(plan: Plan, root: Path = HERE) -> Findings:
     tables = [table_file(plan.scale, name, "md") for name in in_order(plan) if plan.experiments[name].cells]
     files = [scale_folder(plan.scale) / "report.html", verdicts_file(plan.scale, "md"), *tables]
     there = tuple(path for path in files if (root / path).exists())
-    return Findings(plan.scale, tallies(verdicts), tuple(_told(plan, made)), tuple(verdicts), there)
+    told, first = (tuple(_told(plan, made, about)) for about in (subject, theme))
+    return Findings(plan.scale, tallies(verdicts), told, first, tuple(verdicts), there)
 
 
 def render(findings: Findings, experiment: str | None = None) -> str:

@@ -20,7 +20,7 @@ from dbbench.judgement.judge import Verdict
 from dbbench.publish import budget
 from dbbench.publish.figures import get_figure
 from dbbench.publish.figures.forest import REACH
-from dbbench.publish.findings import WORDS, Findings, find, in_order, sentence
+from dbbench.publish.findings import TESTED, WORDS, Findings, find, in_order, sentence
 from dbbench.publish.frames import capitalised, read_csv, unique
 from dbbench.publish.judged import judged
 from dbbench.publish.panels import panels
@@ -118,12 +118,17 @@ def _findings(plan: Plan, root: Path, missing: list[str]) -> Findings:
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
-    """A finding of the first screen: its sentence, with a link to the claim, and its place in units of D."""
+    """A finding of the first screen: its sentence, with a link to the claim."""
     name = verdict.claim.claim
     linked = Markup('(<a href="#claim-{0}">{0}</a>)').format(name)  # nosec B704  # escaped by format
     badge = Markup('<strong class="word {}">').format(_style(verdict.says))  # nosec B704  # escaped by format
     html = inline(sentence(verdict)).replace(f"({name})", linked, 1).replace("<strong>", badge, 1)
-    return {"html": Markup(html), "word": verdict.says, "strip": _strip(verdict)}  # nosec B704  # escaped by inline
+    return {"html": Markup(html), "word": verdict.says}  # nosec B704  # escaped by inline
+
+
+def _tested(verdict: Verdict) -> dict[str, Any]:
+    """A line of the first screen's forest plot: a claim, its word, and its place in units of D."""
+    return {"claim": verdict.claim.claim, "statement": verdict.claim.statement, "word": verdict.says, "strip": _strip(verdict)}
 
 
 def _strip(verdict: Verdict) -> dict[str, Any] | None:
@@ -223,7 +228,8 @@ def render(plan: Plan, root: Path = HERE) -> str:
         rule=RULE,
         sections=[s for s in sections if s["name"] != OVERVIEW],
         overview=[f for s in sections if s["name"] == OVERVIEW for f in s["figures"]],
-        told=[_told(v) for v in found.told],
+        told=[_told(v) for v in found.first],
+        tested=[_tested(v) for v in found.claims if v.claim.source == "paper" and v.word in TESTED],
         reach=f"{REACH:g}",
         band=50 / REACH,
         tallies={SOURCES[source]: tally for source, tally in found.tally.items()},

@@ -97,10 +97,10 @@ def describe(verdict: Verdict) -> str:
 
 
 def seeds_text(verdict: Verdict) -> str:
-    """Seeds as part of a sentence: '5 seeds (3 needed)'."""
+    """Seeds as part of a sentence: '5 seeds, 3 needed'."""
     count, _, needed = seeds_of(verdict).partition(" (")
     named = f"{count} seed{'s' * (count != '1')}" if count.isdigit() else count
-    return f"{named} ({needed}" if needed else named
+    return f"{named}, {needed.removesuffix(')')}" if needed else named
 
 
 def _numbers(verdict: Verdict) -> dict[str, Any]:

@@ -10,7 +10,19 @@ from publish_fixtures import table1_plan, write_runs
 
 from dbbench.config import load_plan, load_suite
 from dbbench.publish.cells import write_cells
-from dbbench.publish.findings import FINDINGS, WORDS, as_json, find, in_order, kept_findings, order_of, render, subject, tallies
+from dbbench.publish.findings import (
+    FINDINGS,
+    WORDS,
+    as_json,
+    find,
+    in_order,
+    kept_findings,
+    order_of,
+    render,
+    subject,
+    tallies,
+    theme,
+)
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.runs.places import REFERENCE
 
@@ -35,6 +47,13 @@ def test_memory_and_time_are_subjects_of_their_own() -> None:
     every = load_plan(load_suite({"scale": "laptop"}))
     assert {subject(every, n) for n in ("memory", "memory_laptop", "table12")} == {"memory", "time"}
     assert subject(every, "table1") == "vit"
+
+
+def test_there_are_five_themes_whatever_the_architectures() -> None:
+    every = load_plan(load_suite({"scale": "laptop"}))
+    told = {name: theme(every, name) for name in in_order(every) if every.experiments[name].claims}
+    assert set(told.values()) == {"classes", "images", "text", "memory", "time"}
+    assert [told[name] for name in ("table1", "table2", "table3", "table6")] == ["classes", "images", "text", "classes"]
 
 
 def test_each_claim_is_counted_once_and_null_controls_never(project: Path) -> None:

@@ -315,7 +315,7 @@ def test_numbers_are_told_in_the_metrics_own_units():
     halved = verdict({}, {"a": [50.0, 51.0, 49.0], "b": [100.0, 102.0, 98.0]}, "frechet_distance")
     assert shown(halved).startswith("ratio 0.5 [0.5, 0.5]")
     text = describe(verdict({}, {"a": GOOD, "b": BAD}))
-    for part in ("**C HOLDS**: s", "points", "detectable", "D 2.00 points", "5 seeds (3 needed)", "p < 0.001"):
+    for part in ("**C HOLDS**: s", "points", "detectable", "D 2.00 points", "5 seeds, 3 needed", "p < 0.001"):
         assert part in text
 
 

@@ -56,6 +56,18 @@ def test_claims_are_read_without_scrolling_on_a_narrow_screen(report, tmp_path):
 
 
 @needs_browser
+def test_the_first_screen_says_what_was_found(report, tmp_path):
+    """Tally, at most five sentences, and where the tested claims lie, within a window of 1400 x 900."""
+    asked = """[...document.querySelectorAll(".tally, ul.found, .forest tr:first-child")].map(
+      (x) => x.getBoundingClientRect().bottom)
+      .concat([document.querySelectorAll("ul.found li").length])"""
+    *bottoms, sentences = evaluate(report, asked, tmp_path)
+    assert len(bottoms) == 3
+    assert max(bottoms) < 900
+    assert 1 <= sentences <= 5
+
+
+@needs_browser
 def test_axe_finds_nothing_serious(report, tmp_path):
     """axe-core, with every fold open."""
     axe = (resources.files("axe_core_python") / "axe.min.js").read_text()
