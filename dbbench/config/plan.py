@@ -169,16 +169,24 @@ def check_reading(cell: Cell, configuration: Configuration, where: str) -> None:
             )
 
 
-def load_plan(suite: SuiteConfig, root: Path | None = None) -> Plan:
+def load_experiments(root: Path) -> dict[str, Experiment]:
+    """Every experiment of a folder config/ by name."""
+    return _distinct_claims({path.stem: load_experiment(path) for path in yaml_files(root / "experiments")})
+
+
+def load_plan(suite: SuiteConfig, root: Path | None = None, every_scale: Mapping[str, Experiment] | None = None) -> Plan:
     """Read every experiment the suite asks for and resolve its arms.
+
+    Args:
+        every_scale: the experiments, where they have been read.
 
     Raises:
         UserError: one line that names file and key.
     """
     root = root or config_root()
     files = {p.stem: p for p in yaml_files(root / "experiments")}
-    loaded = _distinct_claims({name: load_experiment(path) for name, path in files.items()})
-    every_scale, loaded = loaded, {name: experiment.at_scale(suite.scale) for name, experiment in loaded.items()}
+    every_scale = load_experiments(root) if every_scale is None else every_scale
+    loaded = {name: experiment.at_scale(suite.scale) for name, experiment in every_scale.items()}
     # by default, an experiment whose arms are all of other scales is left out
     default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
     wanted = default if suite.experiments is None else suite.experiments
@@ -236,9 +244,11 @@ def find_configuration(scale: ScaleName, name: str, root: Path | None = None) ->
         UserError: if there is none.
     """
     root = root or config_root()
-    names = [p.stem for p in yaml_files(root / "experiments")]
-    scaled = [n for n in names if _has_scale(root, n, scale)]
-    plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root)
+    every_scale = load_experiments(root)
+    files = {e.architecture: root / "architectures" / f"{e.architecture}.yaml" for e in every_scale.values() if e.architecture}
+    known = {architecture for architecture, path in files.items() if scale in read_yaml(path)}
+    scaled = [name for name, e in every_scale.items() if e.architecture is None or e.architecture in known]
+    plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root, every_scale)
     experiment, _, arm = name.partition("/")
     if arm and experiment in plan.arms and arm in plan.arms[experiment]:
         name = plan.arms[experiment][arm].name
@@ -248,8 +258,3 @@ def find_configuration(scale: ScaleName, name: str, root: Path | None = None) ->
         if name in configuration.judges:
             return configuration
     raise UserError(f"unknown configuration {name!r} at scale {scale}; name one by experiment/arm, e.g. table1/db")
-
-
-def _has_scale(root: Path, experiment: str, scale: ScaleName) -> bool:
-    architecture = load_experiment(root / "experiments" / f"{experiment}.yaml").architecture
-    return architecture is None or scale in read_yaml(root / "architectures" / f"{architecture}.yaml")

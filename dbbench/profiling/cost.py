@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from dbbench.codehash import code_hash, training_entries
 from dbbench.files import read_json
 from dbbench.profiling.step import changed, fakes, prepare
-from dbbench.profiling.tracker import profile
 from dbbench.runs.records import Cost, StepCost
 from dbbench.runs.strict import Part, fitted, write
 
@@ -65,6 +64,8 @@ def step_cost(configuration: Configuration, block: int | None = None) -> Cost:
 
 
 def _counted(configuration: Configuration, block: int | None) -> StepCost:
+    from dbbench.profiling.tracker import profile  # a second of imports, which seeds whose cost is kept need not spend
+
     if block is not None:
         counted = [block_flops(configuration, block)]
     elif configuration.blockwise:
