@@ -111,7 +111,7 @@ def _findings(plan: Plan, root: Path, missing: list[str]) -> Findings:
         found = find(plan, root)
     except UserError as error:
         missing.append(f"the verdicts: {error}")
-        return Findings(plan.scale, {}, (), (), ())
+        return Findings(plan.scale, {}, (), (), (), ())
     asked = [name for name, experiment in plan.experiments.items() if experiment.claims]
     missing += [f"the verdicts of {name}" for name in asked if not (root / cells_file(plan.scale, name)).exists()]
     return found
