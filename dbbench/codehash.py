@@ -10,7 +10,8 @@ The fields do not, since their values are in the run's name or are parameters of
 that return nothing, which can only refuse. Of the data cards the rules of the workflow carry the one they use.
 
 What stands below `if configuration.training.autocasts:` does not count where precision is float32; evaluations in bfloat16
-have `models.half` among their entries.
+have `models.half` among their entries. Nor does what stands below `if ... is_initialized():` and is for trainings that several
+processes share, whose numbers are those of one.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _without_texts(node: ast.AST, *, fields: bool) -> None:
             and not node.decorator_list
             and "NamedTuple" not in map(ast.unparse, node.bases)
         )
-        body[:] = [n for n in body if not _is_print(n) and not _autocasts(n) and not (schema and _is_declared(n))]
+        body[:] = [n for n in body if not _is_print(n) and not _elsewhere(n) and not (schema and _is_declared(n))]
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         node.exc.args, node.exc.keywords = [], []
     for child in ast.iter_child_nodes(node):
@@ -159,9 +160,10 @@ def _is_print(node: ast.AST) -> bool:
     return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
 
 
-def _autocasts(node: ast.AST) -> bool:
-    """Whether a statement runs in bfloat16 only."""
-    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test).endswith("configuration.training.autocasts")
+def _elsewhere(node: ast.AST) -> bool:
+    """Whether a statement runs in bfloat16 only, or where processes share a training."""
+    tests = ("configuration.training.autocasts", "distributed.is_initialized()")
+    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test).endswith(tests)
 
 
 def _is_declared(node: ast.AST) -> bool:

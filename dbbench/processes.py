@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -73,6 +73,20 @@ def at_most(seconds: float) -> Iterator[None]:
         _limit.reset(token)
 
 
+#: what makes of the word of one process that of all that train together
+_agreed: ContextVar[Callable[[bool], bool]] = ContextVar("_agreed", default=bool)
+
+
+@contextmanager
+def agreeing(agreed: Callable[[bool], bool]) -> Iterator[None]:
+    """A context in which `told_to_end` says what `agreed` makes of it; each process asks as often as the others."""
+    token = _agreed.set(agreed)
+    try:
+        yield
+    finally:
+        _agreed.reset(token)
+
+
 @dataclass
 class Told:
     """Whether this process was told to end: by a signal, or by the end of its time."""
@@ -81,11 +95,11 @@ class Told:
 
     def __call__(self) -> bool:
         """Whether it was."""
-        return bool(self.signals) or _over()
+        return _agreed.get()(bool(self.signals) or _over())
 
     def leaving(self, step: int, steps: int) -> str:
         """What a training says that has saved `step` of its steps and leaves."""
-        if self.signals:
+        if not _over():
             return f"told to end: step {step} is saved"
         seconds = f"{_limit.get()[0]:g}"
         return f"dbbench: stopped after {seconds} s at step {step} of {steps}; the same command without --max-seconds goes on"
@@ -212,6 +226,14 @@ def _sign(file: IO[str]) -> None:
     file.truncate()
     file.write(f"{os.getpid()} on {platform.node()}\n")
     file.flush()
+
+
+# --- processes that share a training ---------------------------------------------------------------------------------
+
+
+def shared_by() -> int:
+    """How many processes `torchrun` has started to share a training; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 # --- what dead processes left ------------------------------------------------------------------------------------------
