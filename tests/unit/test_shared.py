@@ -53,7 +53,7 @@ def together(processes: int, work: Callable[[], None]) -> list[int]:
 
 
 def test_two_processes_train_to_the_numbers_of_one_also_cut_midway(digits: Path, tmp_path: Path) -> None:
-    settings = {"micro_batches": 3, "batch_size": 24, "ema_horizon": 0.3, "checkpointing": True}
+    settings = {"micro_batches": 3, "batch_size": 24, "steps": 4, "ema_horizon": 0.3, "checkpointing": True}
     configuration = small({"training": settings})
     run.train(configuration, "smoke", 0, tmp_path / "one", digits)
 
