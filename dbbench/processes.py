@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import platform
 import re
@@ -14,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, Never
@@ -25,6 +28,7 @@ WORKFLOW = "DBBENCH_WORKFLOW"
 GRACE_S = 5.0  # to clean up in, before a process whose workflow has ended is killed
 PATIENCE_S = 30.0  # to wait for a folder whose last writer is about to end
 POLL_S = 0.5
+TIMED_OUT = 124
 SNAKEMAKE = Path(".snakemake")
 
 _held: list[IO[str]] = []
@@ -47,25 +51,79 @@ def end_in_order() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
+#: the seconds that this process was given, and when (of the monotonic clock) they are over
+_limit = ContextVar("_limit", default=(math.inf, math.inf))
+
+
+def _over() -> bool:
+    return time.monotonic() >= _limit.get()[1]
+
+
 @contextmanager
-def told_to_end() -> Iterator[Callable[[], bool]]:
-    """A context in which the first SIGTERM is kept for later; its value says whether there was one.
+def at_most(seconds: float) -> Iterator[None]:
+    """A context in which `told_to_end` says so after these seconds. Who leaves for it does so with status 124, as `timeout`."""
+    token = _limit.set((seconds, time.monotonic() + seconds))
+    try:
+        yield
+    except SystemExit:
+        if _over():
+            sys.exit(TIMED_OUT)
+        raise
+    finally:
+        _limit.reset(token)
+
+
+#: what makes of the word of one process that of all that train together
+_agreed: ContextVar[Callable[[bool], bool]] = ContextVar("_agreed", default=bool)
+
+
+@contextmanager
+def agreeing(agreed: Callable[[bool], bool]) -> Iterator[None]:
+    """A context in which `told_to_end` says what `agreed` makes of it; each process asks as often as the others."""
+    token = _agreed.set(agreed)
+    try:
+        yield
+    finally:
+        _agreed.reset(token)
+
+
+@dataclass
+class Told:
+    """Whether this process was told to end: by a signal, or by the end of its time."""
+
+    signals: list[int] = field(default_factory=list)
+
+    def __call__(self) -> bool:
+        """Whether it was."""
+        return _agreed.get()(bool(self.signals) or _over())
+
+    def leaving(self, step: int, steps: int) -> str:
+        """What a training says that has saved `step` of its steps and leaves."""
+        if not _over():
+            return f"told to end: step {step} is saved"
+        seconds = f"{_limit.get()[0]:g}"
+        return f"dbbench: stopped after {seconds} s at step {step} of {steps}; the same command without --max-seconds goes on"
+
+
+@contextmanager
+def told_to_end() -> Iterator[Told]:
+    """A context in which the first SIGTERM is kept for later; its value says whether there was one, or time is over.
 
     Who is in it leaves at the next place where nothing is lost. A second signal acts at once. Threads but the main one get no
     signals.
     """
+    told = Told()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield told
         return
-    told: list[int] = []
 
     def keep(number: int, frame: FrameType | None) -> None:
-        told.append(number)
+        told.signals.append(number)
         signal.signal(signal.SIGTERM, before)
 
     before = signal.signal(signal.SIGTERM, keep)
     try:
-        yield lambda: bool(told)
+        yield told
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -168,6 +226,14 @@ def _sign(file: IO[str]) -> None:
     file.truncate()
     file.write(f"{os.getpid()} on {platform.node()}\n")
     file.flush()
+
+
+# --- processes that share a training ---------------------------------------------------------------------------------
+
+
+def shared_by() -> int:
+    """How many processes `torchrun` has started to share a training; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 # --- what dead processes left ------------------------------------------------------------------------------------------

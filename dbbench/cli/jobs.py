@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbbench.cli.commands import Commands
+from dbbench.cli.commands import Commands, positive
 from dbbench.errors import UserError
+from dbbench.processes import at_most
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -22,7 +24,10 @@ def add_commands(commands: Commands) -> None:
     commands.add("store", store).add_argument(
         "--uri", help="default: tracking_uri of config/config.yaml, else MLFLOW_TRACKING_URI"
     )
-    commands.add("train", train, of_run=True).add_argument("--block", type=int, help="the block of an isolated run")
+    made = commands.add("train", train, of_run=True)
+    made.add_argument("--block", type=int, help="the block of an isolated run")
+    stops = "stop at the next line of metrics after so many seconds, with a checkpoint and exit status 124"
+    made.add_argument("--max-seconds", type=positive, metavar="S", help=stops)
     made = commands.add("judge-model", judge_model, scaled=True)
     made.add_argument("--configuration", required=True, help="one whose texts it judges, or its own name")
     commands.add("assemble", assemble, of_run=True)
@@ -88,7 +93,8 @@ def train(args: argparse.Namespace) -> None:
         if not 0 <= args.block < len(configuration.groups):
             raise UserError(f"--block must be 0 to {len(configuration.groups) - 1}, got {args.block}")
         folder = block_folder(args.scale, configuration.name, args.seed, args.block)
-    train_tracked(configuration, args.scale, args.seed, folder, source, args.block)
+    with nullcontext() if args.max_seconds is None else at_most(args.max_seconds):
+        train_tracked(configuration, args.scale, args.seed, folder, source, args.block)
 
 
 def judge_model(args: argparse.Namespace) -> None:

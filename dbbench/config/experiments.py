@@ -264,6 +264,7 @@ class SuiteConfig(Strict):
     )
     device: str = Field("h100", description="whose speed and memory forecasts take: h100, a100, rtx4090 or NAME=TFLOPS")
     utilisation: float = Field(UTILISATION, gt=0, le=1, description="share of the device's speed that is reached")
+    processes: int = Field(1, ge=1, description="processes that share a training, each with a GPU, if its batches allow")
 
     @field_validator("device")
     @classmethod

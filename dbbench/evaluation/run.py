@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, data_folder: Path) -> None:
-    """Evaluate the run in `folder` and write evaluation.json there.
+    """Evaluate the run in `folder` and write evaluation.json there. Networks trained in bfloat16 run so, which evaluators tell.
 
     Raises:
         UserError: weights or data that are missing, corrupt, of another configuration, or not those of the run.
@@ -32,6 +32,11 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     device = choose_device()
     average = configuration.training.ema_horizon is not None
     networks = load_networks(configuration, check_weights(folder), device, average=average)
+    if configuration.training.autocasts:
+        from dbbench.models.half import TOLD, in_bfloat16
+
+        for network in networks:
+            in_bfloat16(network)
     data = load(data_folder, configuration, device)
     trained = read_trained(folder).dataset
     if trained.sha256 != data.facts.sha256:
@@ -41,6 +46,8 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
         )
     module = plugins.module("evaluation", configuration.architecture)
     result = module.evaluate(Job(configuration, networks, data, scale, seed, folder, device))
+    if configuration.training.autocasts:
+        result.rows = [row.model_copy(update={"evaluator": f"{row.evaluator}; {TOLD}"}) for row in result.rows]
     record = Evaluated(
         name=configuration.name,
         scale=scale,

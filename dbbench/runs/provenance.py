@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import config_root
 from dbbench.errors import UserError
+from dbbench.processes import shared_by
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,11 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """The name of the processor or the GPU."""
+    """The name of the processor or the GPU, and how many there are where several processes share a training."""
+    return f"{shared_by()} x {_device_name(device)}" if shared_by() > 1 else _device_name(device)
+
+
+def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         import torch
 

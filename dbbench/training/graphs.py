@@ -129,7 +129,11 @@ def records(trainer: Trainer) -> bool:
 
 
 def make_trainer(trainer: Trainer) -> Trainer:
-    """The trainer itself, or one that records its steps where that can be done."""
+    """The trainer itself, or one that records its steps where that can be done, or that shares them with other processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        from dbbench.training.shared import shared
+
+        return shared(trainer)
     if not records(trainer):
         return trainer
     return GraphTrainer(trainer.network, trainer.method, trainer.config, trainer.steps, trainer.seed, trainer.device)

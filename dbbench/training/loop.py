@@ -194,7 +194,7 @@ def fit(
 ) -> float:
     """Train to the last step, from the checkpoint in `state` if it belongs to the same run.
 
-    Told to end by SIGTERM it goes on to the next line of metrics, saves a checkpoint and leaves.
+    Told to end by SIGTERM or the end of its time it goes on to the next line of metrics, saves a checkpoint and leaves.
 
     Returns:
         Seconds that earlier processes have trained this run.
@@ -208,7 +208,7 @@ def fit(
 
     Raises:
         TrainingDivergedError: on a loss that is not finite, with its step and block.
-        SystemExit: after a SIGTERM.
+        SystemExit: after it was told to end.
     """
     config, steps = trainer.config, trainer.steps
     state.mkdir(parents=True, exist_ok=True)
@@ -234,7 +234,7 @@ def fit(
             if (done % config.checkpoint_every == 0 or ends) and done < steps:
                 save_checkpoint(trainer, state, identity, done)
                 if ends:
-                    print(f"told to end: step {done} is saved", file=sys.stderr)
+                    print(told.leaving(done, steps), file=sys.stderr)
                     sys.exit(128 + signal.SIGTERM)
     return record.earlier_seconds
 

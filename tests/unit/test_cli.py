@@ -82,6 +82,7 @@ def test_showing_numbers_loads_no_torch() -> None:
             ["train", "--scale", "smoke", "--configuration", "table1/db_isolated", "--seed", "0", "--block", "3"],
             "--block must be 0 to 2",
         ),
+        (["train", "--configuration", "table1/vit", "--seed", "0", "--max-seconds", "0"], "must be positive and finite, got 0"),
         (["evaluate", "--scale", "smoke", "--configuration", "table1/vit", "--seed", "0"], "run.json: no such file"),
         (["data", "nothing"], "unknown data set 'nothing'; known: "),
         (["why", "README.md"], "README.md"),

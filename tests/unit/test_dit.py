@@ -18,6 +18,7 @@ from dbbench.methods import build as build_method
 from dbbench.methods.diffusion_blocks import Chain, DiffusionBlocks
 from dbbench.models import build, count_parameters, materialise
 from dbbench.models.dit import DiT
+from dbbench.models.half import in_bfloat16
 from dbbench.noise import precondition, weight
 from dbbench.training import run
 from dbbench.training.checkpoint import load_networks, load_tensors
@@ -103,6 +104,17 @@ def test_positions_are_filled_and_not_stored(digits: Path, tmp_path: Path) -> No
     assert len(torch.unique(position, dim=0)) == len(position), "positions differ from one another"
     # sines and cosines of one angle: each pair lies on the unit circle
     torch.testing.assert_close(position.square().sum(1), torch.full((len(position),), position.shape[1] / 2))
+
+
+def test_a_chain_in_bfloat16_runs_its_layers_so_and_is_near_that_in_float32() -> None:
+    plain, half, seen = network().float(), network().float(), set[torch.dtype]()
+    in_bfloat16(half)
+    half.layers["0"].mlp.fc1.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    unit = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    images = [chain(made).run(torch.arange(4), unit)[-1].output for made in (plain, half)]
+    assert seen == {torch.bfloat16}
+    assert images[1].dtype == torch.float32
+    assert 0 < float((images[0] - images[1]).abs().max()) < 0.03 * float(images[0].abs().max())
 
 
 @pytest.mark.parametrize("block", [0, 1, 2])

@@ -19,6 +19,7 @@ from dbbench.evaluation import run as evaluation
 from dbbench.methods import build
 from dbbench.noise import LogNormal
 from dbbench.partition import make_partition
+from dbbench.runs.rows import read_evaluation
 from dbbench.training import loop, run
 from dbbench.training.loop import Trainer, TrainingDivergedError
 
@@ -99,6 +100,15 @@ def test_an_evaluation_that_is_not_finite_is_refused(
     with pytest.raises(UserError, match=r"of variant .* on .* is nan: the weights or the data are unusable"):
         evaluation.evaluate(configuration, "smoke", 0, tmp_path, digits)
     assert not (tmp_path / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_evaluators_tell_that_a_network_ran_in_bfloat16(precision: str, digits: Path, tmp_path: Path) -> None:
+    configuration = small(BLOCKS, {"training": {"precision": precision}})
+    run.train(configuration, "smoke", 0, tmp_path, digits)
+    evaluation.evaluate(configuration, "smoke", 0, tmp_path, digits)
+    told = {row.evaluator.endswith("; the run's network in bfloat16") for row in read_evaluation(tmp_path).rows}
+    assert told == {precision == "bfloat16"}
 
 
 # --- the smallest sizes -------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from dbbench.errors import UserError
 from dbbench.evaluation import Job, features, texts
 from dbbench.evaluation import ar as ar_evaluation
 from dbbench.models import build, materialise
+from dbbench.models.half import in_bfloat16
 from dbbench.runs.places import features_folder
 from dbbench.training import run
 from dbbench.training.checkpoint import load_networks
@@ -217,6 +218,8 @@ def evaluated(
                 made = features_folder("smoke", configuration.features_name)
                 features.make_features(configuration, "smoke", made, data, CPU)
             networks = load_networks(configuration, place / "model.safetensors", CPU, average=True)
+        if configuration.training.autocasts:
+            in_bfloat16(networks[0])
         sizes: Counter[int] = Counter()
         called = networks[0].layers["0"] if configuration.architecture == "noprop" else networks[0].head
         called.register_forward_hook(lambda module, inputs, output: sizes.update([len(inputs[0])]))
@@ -244,6 +247,33 @@ def test_an_evaluation_writes_the_readings_that_planning_knows(architecture: str
         expected += asked
     assert sorted(found_in(result)) == sorted(expected)
     assert all(np.isfinite(row.value) and row.evaluator for row in result.rows)
+
+
+@pytest.mark.parametrize("blockwise", [False, True], ids=["end_to_end", "blockwise"])
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "dit"])  # its own trains, see test_dit
+def test_an_evaluation_in_bfloat16_is_near_that_in_float32(
+    architecture: str, blockwise: bool, evaluated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, found, seen = ("cross_entropy", "bits_per_character"), [], Counter[torch.dtype]()
+    original = torch.nn.Linear.forward
+
+    def watched(self: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        out = original(self, x)
+        seen.update([out.dtype])
+        return out
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", watched)
+    for precision in ("float32", "bfloat16"):
+        seen.clear()
+        configuration = tiny(architecture, blockwise, {})
+        training = configuration.training.model_copy(update={"precision": precision})
+        result, _ = evaluated(configuration.model_copy(update={"training": training}))
+        assert set(seen) >= {getattr(torch, precision)}
+        assert set(seen) == {getattr(torch, precision)} or configuration.judge_model, "a judge stays as it is"
+        found.append({(r.metric, r.variant): r.value for r in result.rows if r.metric in losses})
+    exact, half = found
+    assert exact == pytest.approx(half, rel=0.02)
+    assert exact != half or not exact  # local methods have accuracies only
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.methods import build as build_method
 from dbbench.models import build, count_parameters, materialise
+from dbbench.processes import at_most
 from dbbench.runs.metrics import METRICS, append, read_progress, write_progress
 from dbbench.runs.records import WEIGHTS, file_sha256, read_trained, write_run
 from dbbench.startup import AdamW
@@ -97,6 +98,24 @@ def test_sigterm_saves_the_run_which_goes_on_to_the_same_bytes_and_counts_all_it
     assert weights(folder) == weights(tmp_path / "whole")
     assert (folder / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
     assert 1000 + progress.seconds < read_trained(folder).train_seconds < 2000
+
+
+def test_a_run_that_is_cut_after_its_time_goes_on_to_the_same_bytes(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration, folder = small(BLOCKS), tmp_path / "cut"
+    run.train(configuration, "smoke", 0, tmp_path / "whole", digits)
+    for step in (2, 4, 6):  # the time is over before the first step: each attempt goes on to the next line of metrics
+        with pytest.raises(SystemExit) as left, at_most(1e-9):
+            run.train(configuration, "smoke", 0, folder, digits)
+        assert left.value.code == 124
+        told = f"stopped after 1e-09 s at step {step} of 24; the same command without --max-seconds goes on"
+        assert capsys.readouterr().err.splitlines()[-1] == f"dbbench: {told}"
+        assert {path.name for path in folder.iterdir()} == {"state"}, "it is not finished"
+    with at_most(1e9):
+        run.train(configuration, "smoke", 0, folder, digits)
+    assert weights(folder) == weights(tmp_path / "whole")
+    assert (folder / METRICS).read_text() == (tmp_path / "whole" / METRICS).read_text()
 
 
 def test_a_checkpoint_of_other_code_is_not_continued(

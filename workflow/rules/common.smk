@@ -28,6 +28,19 @@ def once(compute):
 
 
 @once
+def training_gpus(name):
+    """GPUs of a training: one for each process that shares it, if its batches can be cut so (`dbbench.training.shared.check`)."""
+    made = RUNS[name]
+    cuts = made.method.in_parts and made.model.in_parts and made.training.batch_size % SUITE.processes == 0
+    return GPUS * (SUITE.processes if cuts else 1)
+
+
+def training_memory(wildcards, attempt):
+    """Megabytes of a training: each process has data and weights of its own."""
+    return NEEDS.of("train", "mem_mb", HEAVY)(wildcards, attempt) * max(1, training_gpus(wildcards))
+
+
+@once
 def training_code(name):
     """The hash of the modules a training job runs: it reruns when they change, and only then."""
     return code_hash(*training_entries(RUNS[name]))

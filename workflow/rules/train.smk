@@ -16,19 +16,19 @@ rule train:
         SHORT
     conda:
         "../envs/dbbench.yaml"
-    threads: 1
+    threads: lambda wildcards: max(1, training_gpus(wildcards))
     resources:
-        mem_mb=NEEDS.of("train", "mem_mb", HEAVY),
+        mem_mb=training_memory,
         gpu_mem_mb=device_memory("train"),
         runtime=NEEDS.of("train", "runtime", LONG),
-        gpu=GPUS,
+        gpu=training_gpus,
     params:
         code=training_code,
         cost=cost_code,
         card=card,
         scale=SCALE,
     shell:
-        "DBBENCH_CODE={params.code} dbbench train --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench_by {resources.gpu} train --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
 
 
 # One process per block: it builds only its own layers, and nothing passes between the blocks of a run.
