@@ -8,10 +8,6 @@ type checking and what is said to the user (messages of errors, prints) do not c
 Of the configuration classes the rules count: what they compute from their values, such as the number of steps for a budget.
 The fields do not, since their values are in the run's name or are parameters of its rule; nor do validators and functions
 that return nothing, which can only refuse. Of the data cards the rules of the workflow carry the one they use.
-
-What stands below `if configuration.training.autocasts:` does not count where precision is float32; evaluations in bfloat16
-have `models.half` among their entries. Nor does what stands below `if ... is_initialized():` and is for trainings that several
-processes share, whose numbers are those of one.
 """
 
 from __future__ import annotations
@@ -148,7 +144,7 @@ def _without_texts(node: ast.AST, *, fields: bool) -> None:
             and not node.decorator_list
             and "NamedTuple" not in map(ast.unparse, node.bases)
         )
-        body[:] = [n for n in body if not _is_print(n) and not _elsewhere(n) and not (schema and _is_declared(n))]
+        body[:] = [n for n in body if not _is_print(n) and not (schema and _is_declared(n))]
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         node.exc.args, node.exc.keywords = [], []
     for child in ast.iter_child_nodes(node):
@@ -158,12 +154,6 @@ def _without_texts(node: ast.AST, *, fields: bool) -> None:
 def _is_print(node: ast.AST) -> bool:
     call = node.value if isinstance(node, ast.Expr) else None
     return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
-
-
-def _elsewhere(node: ast.AST) -> bool:
-    """Whether a statement runs in bfloat16 only, or where processes share a training."""
-    tests = ("configuration.training.autocasts", "distributed.is_initialized()")
-    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test).endswith(tests)
 
 
 def _is_declared(node: ast.AST) -> bool:
@@ -215,7 +205,6 @@ def evaluation_entries(configuration: Configuration) -> tuple[str, ...]:
     own = (
         "dbbench.evaluation.run",
         *(plugins.path(k, configuration.architecture) for k in ("evaluation", "config.evaluations")),
-        *(["dbbench.models.half"] if configuration.training.autocasts else []),
     )
     return (*own, *training_entries(configuration)[1:])
 

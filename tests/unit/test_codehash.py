@@ -102,26 +102,6 @@ def test_what_an_edit_makes_stale(
     assert {name for name in before if before[name] != after[name]} == changed
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "stale"),
-    [
-        ("models/half.py", "torch.bfloat16)", "torch.float16)", {"bfloat16"}),
-        ("evaluation/run.py", "in_bfloat16(network)", "pass", set()),
-        ("evaluation/dit.py", "configuration.training.autocasts:", "configuration.blockwise:", {"float32", "bfloat16"}),
-    ],
-)
-def test_what_runs_in_bfloat16_only_makes_nothing_in_float32_stale(
-    edit: Callable[[str, str, str], None], file: str, old: str, new: str, stale: set[str]
-) -> None:
-    def found() -> dict[str, str]:
-        made = {p: small(BLOCKS, {"training": {"precision": p}}) for p in ("float32", "bfloat16")}
-        return {p: code_hash(*evaluation_entries(c), "dbbench.evaluation.dit") for p, c in made.items()}
-
-    before = found()
-    edit(file, old, new)
-    assert {p for p, value in found().items() if value != before[p]} == stale
-
-
 def test_the_training_job_reaches_what_it_runs() -> None:
     modules = codehash.reachable(*training_entries(small(BLOCKS)))
     for name in (
