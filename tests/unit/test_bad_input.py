@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -81,7 +83,8 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and "state" not in p.parts}
 
 
-def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root: Path) -> None:
+def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root: Path) -> str:
+    """Give a command, which must be refused with one line; gives the line."""
     before = tree(root)
     capsys.readouterr()
     status = main(argv)
@@ -92,6 +95,7 @@ def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root
     assert lines[0].startswith("dbbench: ")
     assert says in lines[0]
     assert tree(root) == before, "something was written"
+    return lines[0]
 
 
 # --- command lines -----------------------------------------------------------------------------------------------------
@@ -433,6 +437,124 @@ def test_metrics_of_a_run_are_reported_by_the_sync(
     assert main(["sync", *AT, *ONE, "--json"]) == 0
     (line,) = json.loads(capsys.readouterr().out)["differs"]
     assert "metrics.jsonl: " in line
+
+
+# --- published files ---------------------------------------------------------------------------------------------------
+
+SOLO: dict[str, Any] = {
+    **EXPERIMENT,
+    "arms": {"vit": EXPERIMENT["arms"]["vit"]},
+    "cells": EXPERIMENT["cells"][:1],
+    "claims": [{"claim": "S", "statement": "it learns", "source": "ours", "kind": "range", "left": "a", "within": [0, INF]}],
+    "figures": ["forest"],
+}
+OF_SOLO = [*AT, "--experiments", "solo", "--seeds", "1"]
+#: a published file, a column of numbers in it, and the commands that read it
+READ: dict[str, tuple[str, list[list[str]]]] = {
+    "cells/solo.csv": (
+        "value",
+        [
+            ["results", *OF_SOLO],
+            ["why", "results/smoke/cells/solo.csv"],
+            ["why", "results/smoke/verdicts.csv"],
+            ["table", *OF_SOLO, "--experiment", "solo"],
+            ["verdicts", *OF_SOLO],
+            ["budget", *OF_SOLO],
+            ["report", *OF_SOLO],
+        ],
+    ),
+    "verdicts.csv": (
+        "seeds",
+        [["results", *OF_SOLO], ["why", "results/smoke/verdicts.csv"], ["figure", "forest", *OF_SOLO], ["report", *OF_SOLO]],
+    ),
+    "budget.csv": ("steps", [["report", *OF_SOLO]]),
+    "tables/solo.csv": ("mean", [["sync", *OF_SOLO]]),
+}
+
+
+def with_value(column: str, value: str | None) -> Callable[[bytes, str], bytes]:
+    """A CSV file with another value in the first row of a column, or without the column."""
+
+    def spoilt(content: bytes, of_file: str) -> bytes:
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        name = column or of_file
+        for row in rows:
+            row.pop(name) if value is None else row.update({name: value} if row is rows[0] else {})
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue().encode()
+
+    return spoilt
+
+
+SPOILT: list[tuple[str, Callable[[bytes, str], bytes], str]] = [
+    ("empty", lambda content, _: b"", "is empty"),
+    ("latin-1", lambda content, _: content + b"\xe9\n", "not UTF-8 text (byte "),
+    ("nan", with_value("", "nan"), ": expected a finite number, found 'nan'"),
+    ("inf", with_value("", "-inf"), ": expected a finite number, found '-inf'"),
+    ("words", with_value("", "many"), ": expected a finite number, found 'many'"),
+    ("no column", with_value("", None), "lacks the column "),
+    ("a value too many", lambda content, _: content.replace(b"\n", b",1\n").replace(b",1\n", b"\n", 1), " value"),
+]
+
+
+@pytest.fixture(scope="module")
+def published(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite with all that is published of an experiment with a claim."""
+    root = tmp_path_factory.mktemp("published") / "suite"
+    shutil.copytree(whole, root)
+    (root / "config/experiments/solo.yaml").write_text(yaml.safe_dump(SOLO))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for command in ("cells", "table", "verdicts", "budget"):
+            assert main([command, *OF_SOLO, *(["--experiment", "solo"] if command in ("cells", "table") else [])]) == 0
+    return root
+
+
+@pytest.mark.parametrize("file", READ)
+@pytest.mark.parametrize(("spoil", "says"), [s[1:] for s in SPOILT], ids=[s[0] for s in SPOILT])
+def test_published_files_that_are_damaged(
+    file: str,
+    spoil: Callable[[bytes, str], bytes],
+    says: str,
+    published: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(published)
+    path, (column, commands) = published / "results/smoke" / file, READ[file]
+    content = path.read_bytes()
+    try:
+        path.write_bytes(spoil(content, column))
+        for command in commands:
+            assert says in refused(command, f"results/smoke/{file}: ", capsys, published)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("seed", "", "row 1: seed: expected a finite number, found ''"),
+        ("seed", "0.5", "row 1: seed: expected a whole number of at least 0, found 0.5"),
+        ("seed", "-1", "row 1: seed: expected a whole number of at least 0"),
+        ("value", "1e400", "row 1: value: expected a finite number"),
+        ("run", "../../x", "row 1: run: expected the folder of a run, found '../../x'"),
+    ],
+)
+def test_cells_that_cannot_be_meant(
+    column: str, value: str, says: str, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(published)
+    path = published / "results/smoke/cells/solo.csv"
+    content = path.read_bytes()
+    try:
+        path.write_bytes(with_value(column, value)(content, column))
+        refused(["results", *OF_SOLO], says, capsys, published)
+    finally:
+        path.write_bytes(content)
 
 
 # --- environment and folders -------------------------------------------------------------------------------------------
