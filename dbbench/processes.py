@@ -79,7 +79,7 @@ def end_with_workflow() -> None:
 
 def _end_after(pids: Iterable[int]) -> None:
     _wait_for_one(list(pids))
-    print("dbbench: the workflow has ended, and this job with it", file=sys.stderr, flush=True)
+    print("dbbench: what started this process has ended, and this process with it", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from dbbench.processes import end_with_workflow
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
@@ -72,4 +74,5 @@ def serve(store: str, artifacts: str, host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    end_with_workflow()  # of `dbbench ui`, by whatever signal that ends
     serve(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

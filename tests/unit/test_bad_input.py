@@ -415,6 +415,56 @@ def test_files_of_data_and_of_runs(
     refused(argv, says, capsys, root)
 
 
+def marker(uri: str) -> Edit:
+    """A marker of an older version, without a seal; `HERE` stands for the folder that the project lies in."""
+    return lambda root: text("results/tracking.json", json.dumps({"uri": uri.replace("HERE", str(root.parent))}))(root)
+
+
+def marker_changed(root: Path) -> None:
+    path = root / "results/tracking.json"
+    path.write_text(path.read_text().replace("sqlite:///results/mlflow.db", "sqlite:///../mlflow.db"))
+
+
+def store_linked(root: Path) -> None:
+    store = root / "results/mlflow.db"
+    store.rename(root.parent / "mlflow.db")
+    store.symlink_to(root.parent / "mlflow.db")
+
+
+@pytest.mark.parametrize("command", [["sync", *AT, *ONE], ["ui", "--no-browser"]], ids=["sync", "ui"])
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (marker("../../x"), "expected sqlite:///FILE"),
+        (marker("sqlite:///../mlflow.db"), "leads out of the project"),
+        (marker("sqlite:///HERE/mlflow.db"), "leads out of the project"),
+        (marker("sqlite:///results/../../mlflow.db"), "leads out of the project"),
+        (marker_changed, "was changed after it was written"),
+        (store_linked, "leads out of the project"),
+    ],
+    ids=["no address", "above", "absolute", "by the way of results", "changed", "linked"],
+)
+def test_a_marker_that_leads_out_of_the_project(
+    edit: Edit, says: str, command: list[str], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(root)
+    before = tree(root.parent)
+    assert "results/tracking.json: " in refused(command, says, capsys, root)
+    assert tree(root.parent) == before
+
+
+def test_a_store_elsewhere_that_was_asked_for_by_its_address(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dbbench.tracking.store import MARKER, check_wanted, seal_of
+
+    marked = {"uri": "sqlite:///../mlflow.db", "artifacts": None, "experiments": []}
+    (root / MARKER).write_text(json.dumps(marked | {"seal": seal_of(marked)}))  # as `dbbench store --uri` writes it
+    check_wanted(root, None)
+    marker("sqlite:///../mlflow.db")(root)
+    check_wanted(root, "sqlite:///../mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root.parent}/mlflow.db")
+    check_wanted(root, None)
+
+
 METRICS: list[tuple[str, Callable[[str], str]]] = [
     ("empty", lambda t: ""),
     ("torn", lambda t: t[:-10]),
