@@ -153,7 +153,9 @@ def _gpu() -> Check:
 def _data_variable() -> Check:
     given = os.environ.get("DBBENCH_DATA")
     do = "not set: a folder with data sets that cannot be downloaded; what lacks one says so below"
-    return Check("DBBENCH_DATA", given, None if given else do)
+    if given and not Path(given).is_dir():
+        do = "no such folder: name one with data sets, or unset it"
+    return Check("DBBENCH_DATA", given, None if given and Path(given).is_dir() else do)
 
 
 def _data(card: Card, root: Path) -> Check:

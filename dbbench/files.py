@@ -96,7 +96,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON. NaN and infinities are refused: a number that was not measured has no place in a file."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 

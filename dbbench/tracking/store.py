@@ -69,8 +69,8 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     else:
         _fill(resolved(uri, root), names, root)
     local = urlsplit(uri).scheme not in SERVERS
-    marker: dict[str, Any] = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
-    marker["seal"] = seal_of(marker)
+    told = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
+    marker = {**told, "seal": seal_of(told)}
     write_json(root / MARKER, marker)
     return marker
 
@@ -237,16 +237,17 @@ def marked_uri(root: Path) -> str:
     Raises:
         UserError: the marker is no JSON, names none or one of an unknown kind, or was changed after it was written.
     """
-    return str(_marked(root)["uri"])
+    return _marked(root)[0]
 
 
-def _marked(root: Path) -> dict[str, Any]:
+def _marked(root: Path) -> tuple[str, bool]:
+    """The marker's address, and whether it bears a seal; those of older versions do not."""
     marker = read_json(root / MARKER)
     if not isinstance(marker, dict) or not isinstance(marker.get("uri"), str):
         raise UserError(f"{root / MARKER}: names no `uri`; delete it and {HOW_TO_CREATE}")
     check_address(marker["uri"], f"{root / MARKER}: uri")
     check_seal(marker, root / MARKER)
-    return marker
+    return marker["uri"], "seal" in marker
 
 
 def check_inside(root: Path) -> None:
@@ -257,15 +258,15 @@ def check_inside(root: Path) -> None:
     Raises:
         UserError: it leads out of the project, by its path or by a link.
     """
-    marker = _marked(root)
-    file = sqlite_file(marker["uri"], root)
-    if file is None or file.resolve().is_relative_to(root.resolve()) or is_own(marker["uri"], root):
+    uri, sealed = _marked(root)
+    file = sqlite_file(uri, root)
+    if file is None or file.resolve().is_relative_to(root.resolve()) or is_own(uri, root):
         return
     # the address itself leads out: by `..`, or from the root
     named = not Path(os.path.abspath(file)).is_relative_to(os.path.abspath(root))
-    if not named or "seal" not in marker:
+    if not (named and sealed):
         raise UserError(
-            f"{root / MARKER}: {shown(marker['uri'])} leads out of the project, to {file.resolve()}: set `tracking_uri` to it "
+            f"{root / MARKER}: {shown(uri)} leads out of the project, to {file.resolve()}: set `tracking_uri` to it "
             f"if that is meant, else delete the marker and {HOW_TO_CREATE}"
         )
 

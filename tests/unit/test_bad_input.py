@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbbench import environment
 from dbbench.cli import main
 from dbbench.config import Configuration, Experiment, SuiteConfig, overlay, validated
 from dbbench.errors import UserError
@@ -616,6 +618,21 @@ VARIABLES: list[tuple[dict[str, str], list[str], str]] = [
     ({"DBBENCH_DATA": "/nowhere"}, ["data", "cifar10"], "DBBENCH_DATA"),
     ({"DBBENCH_DATA": "/dev/null"}, ["data", "cifar10"], "DBBENCH_DATA"),
     ({"DBBENCH_DATA": ""}, ["data", "cifar10"], "DBBENCH_DATA"),
+    ({"DBBENCH_DATA": "/nowhere", "DBBENCH_OFFLINE": ""}, ["data", "cifar10"], "DBBENCH_DATA is '/nowhere': no such folder"),
+    ({"DBBENCH_OFFLINE": "0"}, TRAIN, "DBBENCH_OFFLINE is '0': expected 1, or leave it unset"),
+    ({"DBBENCH_NO_STAND_IN": "false"}, TRAIN, "DBBENCH_NO_STAND_IN is 'false': expected 1"),
+    ({"DBBENCH_CUDA_GRAPHS": "off"}, TRAIN, "DBBENCH_CUDA_GRAPHS is 'off': expected 0 or 1"),
+    ({"DBBENCH_COMMIT": "the last one"}, TRAIN, "DBBENCH_COMMIT is 'the last one': expected a commit"),
+    ({"DBBENCH_WORKFLOW": "abc"}, TRAIN, "DBBENCH_WORKFLOW is 'abc': expected the number of a process"),
+    ({"DBBENCH_WORKFLOW": "9" * 20}, TRAIN, "expected the number of a process"),
+    ({"DBBENCH_DEVICE": "abacus"}, TRAIN, "DBBENCH_DEVICE: dbbench reads no such variable: CUDA_VISIBLE_DEVICES"),
+    ({"DBBENCH_SCALE": "paper"}, TRAIN, "DBBENCH_SCALE: dbbench reads no such variable: set `scale` in config/config.yaml"),
+    ({"DBBENCH_OFLINE": "1"}, TRAIN, "DBBENCH_OFLINE: dbbench reads no such variable, but DBBENCH_OFFLINE"),
+    ({"DBENCH_DATA": "/nowhere"}, TRAIN, "DBENCH_DATA: dbbench reads no such variable, but DBBENCH_DATA"),
+    *(
+        ({"OMP_NUM_THREADS": value}, TRAIN, f"OMP_NUM_THREADS is {value!r}: expected a whole number from 1 to 9999")
+        for value in ("abc", "0", "-1", "1.5", "2,0", "99999")
+    ),
 ]
 
 
@@ -632,6 +649,23 @@ def test_environment_variables(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     refused(argv, says, capsys, root)
+
+
+def test_a_variable_of_somebody_else_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kubernetes sets such names for a service called `dbbench-mlflow`."""
+    monkeypatch.setenv("DBBENCH_MLFLOW_PORT", "tcp://10.0.0.1:5000")
+    assert main(["show", "partition", "--blocks", "2"]) == 0
+    assert capsys.readouterr().err == "not read, since dbbench knows no such variable: DBBENCH_MLFLOW_PORT\n"
+    monkeypatch.setenv("DBBENCH_WORKFLOW", str(os.getpid()))  # whose jobs are many
+    assert main(["show", "partition", "--blocks", "2"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    files = [p for p in Path(environment.__file__).parent.rglob("*.py") if p != Path(environment.__file__)]
+    read = {name for path in files for name in re.findall(r"\bDBBENCH_[A-Z_]+\b", path.read_text())}
+    assert read
+    assert read <= set(environment.VARIABLES)
 
 
 @pytest.mark.parametrize(
