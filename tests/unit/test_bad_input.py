@@ -136,6 +136,13 @@ COMMANDS: list[tuple[str, str]] = [
     ("train --scale smoke --configuration tiny/x --seed 0", "unknown configuration 'tiny/x'"),
     ("train --scale smoke --configuration tiny/vit --seed x", "invalid int value: 'x'"),
     ("train --scale smoke --configuration tiny/vit --seed -1", "--seed: must be at least 0, got -1"),
+    (
+        "train --scale smoke --configuration tiny/vit --seed 99999999999999999999",
+        "--seed: must be at most 199999, got 9999",
+    ),
+    (f"evaluate --scale smoke --configuration tiny/vit --seed {'9' * 5000}", "--seed: must be at most 199999, got 9999"),
+    ("cells --scale smoke --experiment tiny --seeds 99999999999999999999", "--seeds must be at most 1000, got 99999"),
+    ("results --scale smoke --seeds 1001", "--seeds must be at most 1000, got 1001"),
     ("evaluate --scale smoke --configuration tiny/vit --seed -1", "--seed: must be at least 0, got -1"),
     ("train --scale smoke --configuration tiny/vit --seed 0 --block 0", "a joint one as a whole"),
     ("assemble --scale smoke --configuration tiny/vit --seed 0", "there are no blocks to join"),
@@ -168,7 +175,7 @@ COMMANDS: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "says"), COMMANDS, ids=[line for line, _ in COMMANDS])
+@pytest.mark.parametrize(("line", "says"), COMMANDS, ids=[line[:80] for line, _ in COMMANDS])
 def test_command_lines(line: str, says: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(line.split(), says, capsys, root)
 
@@ -237,6 +244,9 @@ CONFIGURATIONS: list[tuple[str, Edit, str]] = [
     ("no scale", changed("config.yaml", "seeds", to={"huge": 1}), "seeds"),
     ("seeds of text", changed("config.yaml", "seeds", to={"smoke": "x"}), "seeds.smoke"),
     ("seeds none", changed("config.yaml", "seeds", to={"smoke": 0}), "seeds.smoke"),
+    ("seeds of twenty digits", changed("config.yaml", "seeds", to={"smoke": 10**20 - 1}), "less than or equal to 1000"),
+    ("seeds as text", changed("config.yaml", "seeds", to={"smoke": "9" * 20}), "less than or equal to 1000"),
+    ("times", changed(TINY, "arms", "vit", "seeds_times", to={"smoke": 10**20}), "less than or equal to 100"),
     ("seeds true", changed("config.yaml", "seeds", to={"smoke": True}), "seeds.smoke"),
     ("seeds half", changed("config.yaml", "seeds", to={"smoke": 1.5}), "seeds.smoke"),
     ("seeds plain", changed("config.yaml", "seeds", to=5), "should give the number by scale"),
