@@ -372,6 +372,19 @@ def cut(name: str) -> Edit:
 
 
 DIGITS = "results/data/digits"
+
+
+def card(key: str, value: Any) -> Edit:
+    """The card of the data with another value of a key; without it for `...`."""
+
+    def edit(root: Path) -> None:
+        path = root / DIGITS / "card.json"
+        found = {**json.loads(path.read_text()), key: value}
+        path.write_text(json.dumps({k: v for k, v in found.items() if v is not ...}))
+
+    return edit
+
+
 TRAIN, EVALUATE = ["train", *AT, "--configuration", "tiny/db", "--seed", "0"], ["evaluate", *VIT]
 ONE = ["--experiments", "tiny", "--seeds", "1"]
 CELLS_VIT = ["cells", *AT, "--experiment", "tiny", *ONE]
@@ -386,6 +399,17 @@ FILES: list[tuple[str, Edit, list[str], str]] = [
     ("card a list", text(f"{DIGITS}/card.json", "[]"), TRAIN, "card.json: expected a mapping"),
     ("card torn", text(f"{DIGITS}/card.json", '{"name": '), TRAIN, "card.json: not valid JSON"),
     ("card latin-1", text(f"{DIGITS}/card.json", b"\xe9"), TRAIN, "card.json: not valid JSON"),
+    ("card NaN", card("mean", [NAN]), TRAIN, "card.json: mean.0: expected a finite number, found nan"),
+    ("card infinite", card("std", [INF]), EVALUATE, "card.json: std.0: expected a finite number, found inf"),
+    ("card unknown key", card("clases", 10), TRAIN, "card.json: clases: a card has no such key; it may be one of name, title"),
+    ("card of 99 classes", card("classes", 99), TRAIN, "card.json: classes: is 99, but digits has 10; remove it and run"),
+    ("card of other images", card("image", [1, 4, 16]), EVALUATE, "card.json: image: is [1, 4, 16], but digits has [1, 8, 8]"),
+    ("card of other sizes", card("sizes", {"train": 1197, "test": 6}), TRAIN, "card.json: sizes.test: expected 600, found 6"),
+    ("card of a part more", card("sizes", {"train": 1197, "test": 600, "x": 0}), TRAIN, "card.json: sizes.x: expected a whole"),
+    ("card of no sizes", card("sizes", 1797), TRAIN, "card.json: sizes: expected the number of samples by part, found 1797"),
+    ("card lacks sizes", card("sizes", ...), TRAIN, "card.json: lacks sizes"),
+    ("card of another set", card("name", "mnist1d"), TRAIN, "card.json: is the card of mnist1d, but digits belongs here"),
+    ("card without title", card("title", None), TRAIN, "card.json: title: expected a text, found None"),
     ("weights gone", run_file("model.safetensors", None), EVALUATE, "model.safetensors: no such file"),
     ("weights flipped", flipped("model.safetensors"), EVALUATE, "model.safetensors: has sha256"),
     ("weights cut", cut("model.safetensors"), EVALUATE, "model.safetensors: has sha256"),
