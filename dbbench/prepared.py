@@ -21,7 +21,7 @@ MEASURED = ("sha256", "content_sha256", "sizes")
 
 
 def held_in(folder: Path) -> str | None:
-    """The name of the data set that a folder holds; None where its card is missing or names none, of which its reader will tell.
+    """The name of the data set that a folder holds; None where its card is missing or names none, as its reader will tell.
 
     Raises:
         UserError: the card is no JSON.
