@@ -93,7 +93,7 @@ def read_project() -> dict[str, Any]:
     """
     path = Path(__file__).resolve().parents[1] / "pyproject.toml"
     try:
-        project: dict[str, Any] = tomllib.loads(path.read_text())["project"]
+        project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     except FileNotFoundError:
         raise UserError("no pyproject.toml beside the package: install the suite from a clone, `pip install -e .`") from None
     return project

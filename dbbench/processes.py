@@ -131,7 +131,7 @@ def _locked(path: Path, patience_s: float) -> Iterator[None]:
     deadline = time.monotonic() + patience_s
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as file:
+        with path.open("a+", encoding="utf-8", errors="replace") as file:
             if not _take(file):
                 if time.monotonic() > deadline:
                     file.seek(0)
@@ -180,7 +180,7 @@ def release_dead_lock(folder: Path = SNAKEMAKE) -> None:
     machine. A lock that was made on another machine is left, since whether its holder lives cannot be seen from here.
     """
     folder.mkdir(exist_ok=True)
-    file = (folder / "workflow.lock").open("a+")
+    file = (folder / "workflow.lock").open("a+", encoding="utf-8", errors="replace")
     if not _take(file):
         file.close()
         return

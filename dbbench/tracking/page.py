@@ -61,7 +61,7 @@ def own_server(store: str, artifacts: str) -> ASGIApplication:
     from mlflow.server import app as pages
     from mlflow.server.fastapi_app import app
 
-    html = telling((Path(str(pages.static_folder)) / "index.html").read_text())
+    html = telling((Path(str(pages.static_folder)) / "index.html").read_text(encoding="utf-8"))
     pages.view_functions["serve"] = lambda: Response(html, mimetype="text/html", headers={"Cache-Control": "no-store"})
     return cast("ASGIApplication", app)
 
