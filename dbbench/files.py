@@ -161,8 +161,8 @@ def is_number(text: str) -> bool:
         return False
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in `path`, without NaN and infinities, which are no JSON.
+def read_json(path: Path, *, finite: bool = False) -> Any:
+    """The JSON value in `path`; with `finite`, for files that no model checks, NaN and infinities are refused.
 
     Raises:
         UserError: missing, unreadable or malformed file.
@@ -182,6 +182,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if not finite:
+        return value
     try:
         json.dumps(value, allow_nan=False)  # many times faster than a walk in Python
     except ValueError:

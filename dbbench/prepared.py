@@ -27,7 +27,7 @@ def held_in(folder: Path) -> str | None:
         UserError: the card is no JSON.
     """
     path = folder / "card.json"
-    found = read_json(path) if path.exists() else None
+    found = read_json(path, finite=True) if path.exists() else None
     name = found.get("name") if isinstance(found, dict) else None
     return name if isinstance(name, str) and name in CARDS else None
 

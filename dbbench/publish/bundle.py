@@ -121,7 +121,7 @@ def verify(folder: Path) -> Verified:
 
 def _named(folder: Path) -> dict[str, str]:
     """Path -> sha256 of the files that the metadata names."""
-    metadata = read_json(folder / METADATA)
+    metadata = read_json(folder / METADATA, finite=True)
     graph = metadata.get("@graph") if isinstance(metadata, dict) else None
     entities = [e for e in graph if isinstance(e, dict) and "sha256" in e] if isinstance(graph, list) else []
     named = {unquote(str(entity.get("@id"))): entity["sha256"] for entity in entities}
@@ -136,7 +136,7 @@ def bundled_plan(folder: Path) -> Plan:
     Raises:
         UserError: no plan, or a configuration that this version of dbbench does not take.
     """
-    asked = read_json(folder / PLAN)
+    asked = read_json(folder / PLAN, finite=True)
     for key in ("scale", "seeds", "experiments"):
         if not isinstance(asked, dict) or key not in asked:
             raise UserError(f"{folder / PLAN}: lacks {key}; export the run anew")
