@@ -182,8 +182,13 @@ def read_json(path: Path, *, finite: bool = False) -> Any:
         raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if not finite:
-        return value
+    if finite:
+        _check_finite(path, value)
+    return value
+
+
+def _check_finite(path: Path, value: object) -> None:
+    """Raises UserError for the first NaN or infinity in a JSON value."""
     try:
         json.dumps(value, allow_nan=False)  # many times faster than a walk in Python
     except ValueError:
@@ -191,7 +196,6 @@ def read_json(path: Path, *, finite: bool = False) -> Any:
         raise UserError(f"{path}: {key}: expected a finite number, found {found}") from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
-    return value
 
 
 def _not_finite(value: object) -> Iterator[tuple[str, float]]:
