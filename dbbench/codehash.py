@@ -117,7 +117,7 @@ def _parsed(module: str) -> Parsed:
     """What of a module counts."""
     path = plugins.file(module)
     assert path is not None
-    return _parsed_text(path.read_text(), path.parent, _is_schema(module))
+    return _parsed_text(path.read_text(encoding="utf-8"), path.parent, _is_schema(module))
 
 
 @cache

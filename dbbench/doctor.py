@@ -93,7 +93,7 @@ def read_project() -> dict[str, Any]:
     """
     path = Path(__file__).resolve().parents[1] / "pyproject.toml"
     try:
-        project: dict[str, Any] = tomllib.loads(path.read_text())["project"]
+        project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     except FileNotFoundError:
         raise UserError("no pyproject.toml beside the package: install the suite from a clone, `pip install -e .`") from None
     return project
@@ -153,7 +153,9 @@ def _gpu() -> Check:
 def _data_variable() -> Check:
     given = os.environ.get("DBBENCH_DATA")
     do = "not set: a folder with data sets that cannot be downloaded; what lacks one says so below"
-    return Check("DBBENCH_DATA", given, None if given else do)
+    if given and not Path(given).is_dir():
+        do = "no such folder: name one with data sets, or unset it"
+    return Check("DBBENCH_DATA", given, None if given and Path(given).is_dir() else do)
 
 
 def _data(card: Card, root: Path) -> Check:

@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class DamagedError(UserError):
+    """A file that is there and is not what the suite writes: no part that is merely missing, so nothing goes on without it."""
+
+
 #: how PyTorch says it, on the processor, on a GPU, and of sizes beyond any machine
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
+import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError
 from dbbench.processes import temporary_prefix
 
 #: what a disk refuses, and what the user can do
@@ -88,12 +91,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` by way of a temporary name."""
+    """Write `text` to `path` by way of a temporary name, as UTF-8 whatever the locale."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON. NaN and infinities are refused: a number that was not measured has no place in a file."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
@@ -104,15 +107,69 @@ def refuse_pipes(path: Path) -> None:
         raise UserError(f"{path}: expected a regular file")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in `path`.
+def read_text(path: Path) -> str:
+    """The text in `path`, which is UTF-8 whatever the locale.
+
+    Raises:
+        UserError: a missing file.
+        DamagedError: one that cannot be read, or is in another encoding.
+    """
+    refuse_pipes(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise DamagedError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], numbers: Sequence[str] = (), filled: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """The rows of a CSV file as texts by column; a value of `numbers` may be empty unless it is of `filled`, too.
+
+    Raises:
+        UserError: a missing file.
+        DamagedError: no table, one that lacks one of `columns`, or a value of `numbers` that is no finite number.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    try:
+        rows, names = list(reader), reader.fieldnames or ()
+    except csv.Error as error:
+        raise DamagedError(f"{path}: not a table: {error}") from None
+    if not names:
+        raise DamagedError(f"{path}: is empty; expected a table{' with the columns ' * bool(columns)}{', '.join(columns)}")
+    for column in columns:
+        if column not in names:
+            raise DamagedError(f"{path}: lacks the column {column}")
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise DamagedError(f"{path}: row {number} has not a value per column")
+        for column in numbers:
+            if (row[column] or column in filled) and not is_number(row[column]):
+                raise DamagedError(f"{path}: row {number}: {column}: expected a finite number, found {row[column]!r}")
+    return rows
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def read_json(path: Path, *, finite: bool = False) -> Any:
+    """The JSON value in `path`; with `finite`, for files that no model checks, NaN and infinities are refused.
 
     Raises:
         UserError: missing, unreadable or malformed file.
     """
     refuse_pipes(path)
     try:
-        return json.loads(path.read_text(), object_pairs_hook=_once)
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
@@ -125,6 +182,31 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if finite:
+        _check_finite(path, value)
+    return value
+
+
+def _check_finite(path: Path, value: object) -> None:
+    """Raises UserError for the first NaN or infinity in a JSON value."""
+    try:
+        json.dumps(value, allow_nan=False)  # many times faster than a walk in Python
+    except ValueError:
+        key, found = next(_not_finite(value))
+        raise UserError(f"{path}: {key}: expected a finite number, found {found}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
+
+
+def _not_finite(value: object) -> Iterator[tuple[str, float]]:
+    """(keys joined by dots, number) of every NaN and infinity."""
+    todo: list[tuple[str, object]] = [("", value)]
+    while todo:
+        key, part = todo.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            yield key.removeprefix("."), part
+        inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        todo += [(f"{key}.{name}", one) for name, one in inner]
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

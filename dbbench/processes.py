@@ -137,7 +137,7 @@ def end_with_workflow() -> None:
 
 def _end_after(pids: Iterable[int]) -> None:
     _wait_for_one(list(pids))
-    print("dbbench: the workflow has ended, and this job with it", file=sys.stderr, flush=True)
+    print("dbbench: what started this process has ended, and this process with it", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -189,7 +189,7 @@ def _locked(path: Path, patience_s: float) -> Iterator[None]:
     deadline = time.monotonic() + patience_s
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as file:
+        with path.open("a+", encoding="utf-8", errors="replace") as file:
             if not _take(file):
                 if time.monotonic() > deadline:
                     file.seek(0)
@@ -246,7 +246,7 @@ def release_dead_lock(folder: Path = SNAKEMAKE) -> None:
     machine. A lock that was made on another machine is left, since whether its holder lives cannot be seen from here.
     """
     folder.mkdir(exist_ok=True)
-    file = (folder / "workflow.lock").open("a+")
+    file = (folder / "workflow.lock").open("a+", encoding="utf-8", errors="replace")
     if not _take(file):
         file.close()
         return

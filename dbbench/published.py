@@ -35,7 +35,7 @@ class PublishedCell:
 @lru_cache(maxsize=1)
 def all_published() -> dict[str, PublishedCell]:
     """Every published cell by name."""
-    with (Path(__file__).parent / "published.csv").open(newline="") as file:
+    with (Path(__file__).parent / "published.csv").open(newline="", encoding="utf-8") as file:
         return {row["cell"]: _cell(row) for row in csv.DictReader(file)}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dbbench.config import Plan, SuiteConfig
 from dbbench.errors import UserError
+from dbbench.processes import announce_workflow
 from dbbench.tracking.page import link
 from dbbench.tracking.store import ARTIFACTS, check_answers, check_wanted, store_uri
 
@@ -53,9 +54,11 @@ def server_command(uri: str, port: int, root: Path) -> list[str]:
 
 
 def server_environment() -> dict[str, str]:
-    """Nothing is reported home, no job queue is started, and only warnings are printed."""
+    """Nothing is reported home, no job queue is started, only warnings are printed, and the server ends with this process."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return {**quiet, "MLFLOW_LOGGING_LEVEL": "WARNING", **os.environ}
+    environment = {**quiet, "MLFLOW_LOGGING_LEVEL": "WARNING", **os.environ}
+    announce_workflow(environment)
+    return environment
 
 
 def check_port(port: int) -> None:

@@ -6,12 +6,12 @@ of the tables that have them; their CSV is compared without those rows.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from dbbench.files import read_rows
 from dbbench.metrics import metric_of
 from dbbench.runs.records import RUN, WEIGHTS, Trained, read_run
 from dbbench.runs.rows import EVALUATION, read_evaluation
@@ -107,8 +107,7 @@ class _Timed:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return read_rows(path, ())
 
 
 def _timed(row: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dbbench import __version__
 from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
+from dbbench.environment import THREADS, check_environment
 from dbbench.errors import UserError, refused_memory
 from dbbench.files import refused_by_disk
 from dbbench.planned import check_package
@@ -35,11 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; bad input is one line on stderr and exit status 2."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the workflow's jobs, so that a command typed by hand gives their bytes
+    if not os.environ.get(THREADS, "").strip():
+        os.environ[THREADS] = "1"  # as the workflow's jobs, so that a command typed by hand gives their bytes
     if argv is None:  # the whole process is the command
         end_in_order()
-        end_with_workflow()
     try:
+        check_environment(os.environ)
+        if argv is None:
+            end_with_workflow()
         check_package()
         args = build_parser().parse_args(argv)
         args.run(args)

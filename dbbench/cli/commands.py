@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dbbench.config import Plan
 
 
+LONGEST = 30  # digits of a number that a message quotes
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all bad input is."""
 
@@ -25,12 +28,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def natural(text: str) -> int:
-    """A whole number of at least 0, as the seed of a run; an error of argparse otherwise."""
+    """A whole number from 0 to the largest seed that a run may have; an error of argparse otherwise."""
+    from dbbench.config.scales import LARGEST_SEED
+
     if not text.removeprefix("-").isdecimal():
         raise argparse.ArgumentTypeError(f"invalid int value: {text!r}")
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {number}")
-    return number
+    digits = text.lstrip("-0") or "0"  # looked at before Python, which refuses to read thousands of them
+    if text.startswith("-") and digits != "0":
+        raise argparse.ArgumentTypeError(f"must be at least 0, got -{digits[:LONGEST]}")
+    if len(digits) > len(str(LARGEST_SEED)) or int(digits) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"must be at most {LARGEST_SEED}, got {digits[:LONGEST]}")
+    return int(digits)
 
 
 def positive(text: str) -> float:
@@ -99,14 +107,17 @@ def planned(args: argparse.Namespace, experiment: str | None = None) -> Plan:
     """The plan of the scale, seeds and experiments that the command names; of `experiment` where it names none.
 
     Raises:
-        UserError: fewer than one seed, or what `load_plan` raises.
+        UserError: fewer than one seed, more than `MOST_SEEDS`, or what `load_plan` raises.
     """
     from dbbench.config import load_plan, load_suite
+    from dbbench.config.scales import MOST_SEEDS
 
     over: dict[str, Any] = {"scale": args.scale}
     if args.seeds is not None:
         if args.seeds < 1:
             raise UserError(f"--seeds must be at least 1, got {args.seeds}")
+        if args.seeds > MOST_SEEDS:
+            raise UserError(f"--seeds must be at most {MOST_SEEDS}, got {args.seeds}")
         over["seeds"] = {args.scale: args.seeds}
     names = args.experiments or ([experiment] if experiment else None)
     if names:

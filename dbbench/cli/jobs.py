@@ -44,32 +44,39 @@ def _find(args: argparse.Namespace) -> tuple[Configuration, Path, Path]:
 
     configuration = find_configuration(args.scale, args.configuration)
     source = data_folder(configuration.data.name)
-    _refuse_stand_in(args.scale, configuration, source)
+    _check_data(args.scale, configuration, source)
     return configuration, run_folder(args.scale, configuration.name, args.seed), source
 
 
-def _refuse_stand_in(scale: str, configuration: Configuration, source: Path) -> None:
-    """Where published numbers are comparable, the data must be the paper's; a profile computes on none."""
-    from dbbench.config import SCALES
-    from dbbench.files import read_json
+def _check_data(scale: str, configuration: Configuration, source: Path) -> None:
+    """Look at the card of prepared data; a profile computes on none.
 
-    card = source / "card.json"
-    if not SCALES[scale].comparable_to_paper or configuration.profile is not None or not card.exists():
+    Raises:
+        UserError: a card that differs from the suite's, or a stand-in where published numbers are comparable.
+    """
+    from dbbench.config import SCALES
+    from dbbench.prepared import check_prepared, held_in
+
+    if configuration.profile is not None:
         return
-    name = read_json(card)["name"]
-    if name != configuration.data.name:
+    if SCALES[scale].comparable_to_paper and (name := held_in(source)) not in (None, configuration.data.name):
         raise UserError(
             f"{source}: holds {name}, which stands in for {configuration.data.name}; scale {scale} takes none: remove the "
             "folder, and prepare it where the archive can be had"
         )
+    check_prepared(source)
 
 
 def data(args: argparse.Namespace) -> None:
     """Prepare a data set."""
+    from dbbench.cards import CARDS
     from dbbench.data.download import NO_STAND_IN
     from dbbench.data.prepare import prepare
+    from dbbench.environment import check_data_folder
     from dbbench.runs.places import data_folder
 
+    if args.name in CARDS and CARDS[args.name].needs:
+        check_data_folder()
     if args.no_stand_in:
         os.environ[NO_STAND_IN] = "1"
     prepare(args.name, data_folder(args.name))
@@ -109,6 +116,7 @@ def judge_model(args: argparse.Namespace) -> None:
         raise UserError(f"{configuration.name} generates no text and has no judge model")
     judge = configuration.judge_model
     folder, source = judge_model_folder(args.scale, judge.name), data_folder(configuration.data.name)
+    _check_data(args.scale, configuration, source)
     run(judge, args.scale, JUDGE_MODEL_SEED, folder, source, parts=forecast_parts)
 
 
@@ -135,8 +143,10 @@ def features(args: argparse.Namespace) -> None:
     configuration = find_configuration(args.scale, args.configuration)
     if not configuration.generates:
         raise UserError(f"{configuration.name} generates no images")
+    source = data_folder(configuration.data.name)
+    _check_data(args.scale, configuration, source)
     device, folder = choose_device(), features_folder(args.scale, configuration.features_name)
-    data = load(data_folder(configuration.data.name), configuration, device)
+    data = load(source, configuration, device)
     make_features(configuration, args.scale, folder, data, device)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dbbench.accelerators import UTILISATION, accelerator
 from dbbench.config.base import Name, Strict
 from dbbench.config.claims import Claim, Gates
-from dbbench.config.scales import SCALES, ScaleName, ScaleNames
+from dbbench.config.scales import MOST_SEEDS, MOST_TIMES, SCALES, ScaleName, ScaleNames
 from dbbench.errors import UserError
 from dbbench.metrics import metric_of
 
@@ -131,7 +131,7 @@ class Arm(Strict):
 
     variant: str | None = None
     scales: ScaleNames = Field(default_factory=lambda: tuple(SCALES), description="where it runs; elsewhere its cells say so")
-    seeds_times: dict[ScaleName, Annotated[int, Field(strict=True, ge=1)]] = Field(
+    seeds_times: dict[ScaleName, Annotated[int, Field(strict=True, ge=1, le=MOST_TIMES)]] = Field(
         default_factory=dict, description="multiples of the scale's seeds, for claims that would not be decided with those"
     )
     at: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
@@ -255,7 +255,7 @@ class SuiteConfig(Strict):
     """config/config.yaml, and what `--config` lays over it."""
 
     scale: ScaleName = "laptop"
-    seeds: dict[ScaleName, Annotated[int, Field(strict=True, ge=1)]] = Field(
+    seeds: dict[ScaleName, Annotated[int, Field(strict=True, ge=1, le=MOST_SEEDS)]] = Field(
         default_factory=dict, description="root seeds 0..n-1 of a scale; default: the scale's own number"
     )
     experiments: list[str] | None = Field(None, min_length=1, description="default: every experiment with `default: true`")

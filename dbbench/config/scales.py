@@ -7,6 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+#: root seeds of a scale at most, and how many times as many an arm may have: more than any claim needs, and fewer than a slip
+MOST_SEEDS, MOST_TIMES = 1000, 100
+#: the largest root seed that a run may have: an arm's seeds, and as many again for its null control
+LARGEST_SEED = 2 * MOST_SEEDS * MOST_TIMES - 1
+
 
 @dataclass(frozen=True)
 class Scale:

@@ -188,7 +188,7 @@ def read_file(path: Path) -> tuple[str, dict[str, int], tuple[str, ...]]:
     Raises:
         UserError: no file, not of a known format, or a mixture of experts.
     """
-    values = read_json(path)
+    values = read_json(path, finite=True)
     known_formats = {n: f for n, f in FORMATS.items() if isinstance(values, dict) and not set(f[1].values()) - set(values)}
     if not known_formats:
         needed = "; ".join(f"{name}: {', '.join(keys.values())}" for name, (_, keys) in FORMATS.items())
@@ -200,7 +200,10 @@ def read_file(path: Path) -> tuple[str, dict[str, int], tuple[str, ...]]:
     sizes |= {name: _whole(path, values, key) for key, name in OPTIONAL.items() if values.get(key) is not None}
     if family == "dit":
         sizes.setdefault("width", sizes["heads"] * sizes.pop("head_width", 0))
-        sizes["mlp_width"] = round(float(values.get("mlp_ratio", 4)) * sizes["width"])
+        ratio = values.get("mlp_ratio", 4)
+        if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not ratio * sizes["width"] >= 1:
+            raise UserError(f"{path}: mlp_ratio must be a number that gives the MLP a width of at least 1, got {ratio!r}")
+        sizes["mlp_width"] = round(ratio * sizes["width"])
     if "side" in sizes:
         side = sizes.pop("side")
         if side % sizes["patch"]:

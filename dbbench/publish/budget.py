@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dbbench.config import Cell, Configuration, Plan
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError
 from dbbench.files import write_text
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
@@ -81,6 +81,8 @@ def _rows(plan: Plan, root: Path) -> Iterator[dict[str, str | float]]:
             continue
         try:
             cells = read_cells(plan, name, root) if plan.experiments[name].cells else pd.DataFrame(columns=["cell", "value"])
+        except DamagedError:
+            raise
         except UserError as error:  # of an earlier run, with other settings
             print(f"without {name}: {error}", file=sys.stderr)
             continue

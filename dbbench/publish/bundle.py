@@ -121,8 +121,10 @@ def verify(folder: Path) -> Verified:
 
 def _named(folder: Path) -> dict[str, str]:
     """Path -> sha256 of the files that the metadata names."""
-    graph = read_json(folder / METADATA).get("@graph", [])
-    named = {unquote(entity["@id"]): entity["sha256"] for entity in graph if "sha256" in entity}
+    metadata = read_json(folder / METADATA, finite=True)
+    graph = metadata.get("@graph") if isinstance(metadata, dict) else None
+    entities = [e for e in graph if isinstance(e, dict) and "sha256" in e] if isinstance(graph, list) else []
+    named = {unquote(str(entity.get("@id"))): entity["sha256"] for entity in entities}
     if PLAN.as_posix() not in named:
         raise UserError(f"{folder}: not a bundle of `dbbench export` (its {METADATA} names no {PLAN})")
     return named
@@ -134,7 +136,10 @@ def bundled_plan(folder: Path) -> Plan:
     Raises:
         UserError: no plan, or a configuration that this version of dbbench does not take.
     """
-    asked = read_json(folder / PLAN)
+    asked = read_json(folder / PLAN, finite=True)
+    for key in ("scale", "seeds", "experiments"):
+        if not isinstance(asked, dict) or key not in asked:
+            raise UserError(f"{folder / PLAN}: lacks {key}; export the run anew")
     over = {"scale": asked["scale"], "seeds": {asked["scale"]: asked["seeds"]}, "experiments": asked["experiments"]}
     return load_plan(load_suite(over, folder / CONFIG), folder / CONFIG)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import pandas as pd
 
 from dbbench.cards import CARDS
 from dbbench.config import Cell, Configuration, Experiment, Plan
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError
 from dbbench.metrics import metric_of
-from dbbench.publish.frames import distinct, read_csv, write_csv
+from dbbench.publish.frames import AGAIN, distinct, read_csv, write_csv
 from dbbench.runs.places import HERE, cells_file
 from dbbench.runs.reading import Run, run_of
 
@@ -20,6 +21,8 @@ COLUMNS = (
     *("cell", "label", "arm", "configuration", "seed", "method", "variant", "metric", "split", "value"),
     *("scale", "dataset", "evaluator", "commit", "run"),
 )
+NUMBERS = ("seed", "value")
+RUN_FOLDER = re.compile(r"results/[^/]+/runs/[^/]+/seed\d+")
 #: data of published numbers that the suite has in another form -> its name
 PRINTED = {"imagenet256": "ImageNet at 256 x 256"}
 
@@ -114,15 +117,31 @@ def write_cells(plan: Plan, experiment: str, root: Path = HERE) -> Path:
     return path
 
 
+def read_cells_file(path: Path) -> pd.DataFrame:
+    """The cells in a file, whatever plan they are of.
+
+    Raises:
+        UserError: missing file.
+        DamagedError: it is not what was written: a column, a seed, a value or the name of a run.
+    """
+    frame = read_csv(path, numbers=NUMBERS, columns=COLUMNS, filled=NUMBERS)
+    for row, (seed, run) in enumerate(zip(frame["seed"], frame["run"], strict=True), start=1):
+        if seed < 0 or seed != int(seed):
+            raise DamagedError(f"{path}: row {row}: seed: expected a whole number of at least 0, found {seed}; {AGAIN}")
+        if run and not RUN_FOLDER.fullmatch(run):
+            raise DamagedError(f"{path}: row {row}: run: expected the folder of a run, found {run!r}; {AGAIN}")
+    return frame.astype({"seed": int})
+
+
 def read_cells(plan: Plan, experiment: str, root: Path = HERE) -> pd.DataFrame:
     """The cells as written, checked to be those the plan asks for.
 
     Raises:
         UserError: missing file, or cells and seeds other than the plan's.
+        DamagedError: the file is not what was written.
     """
     path = cells_file(plan.scale, experiment)
-    frame = read_csv(root / path, numbers=("seed", "value"), columns=COLUMNS)
-    frame["seed"] = frame["seed"].astype(int)
+    frame = read_cells_file(root / path)
     asked = [c for c in experiment_of(plan, experiment).measured(set(frame["cell"])).cells if not c.not_run]
     wanted = {(c.cell, s) for c in asked for s in plan.seeds_of_cell(experiment, c)}
     present = list(zip(frame["cell"], frame["seed"], strict=True))

@@ -10,9 +10,8 @@ import pandas as pd
 
 from dbbench.config import SCALES
 from dbbench.errors import UserError
-from dbbench.publish.cells import COLUMNS as OF_CELLS
-from dbbench.publish.frames import read_csv
-from dbbench.publish.verdicts import COLUMNS as OF_VERDICTS
+from dbbench.publish.cells import read_cells_file
+from dbbench.publish.verdicts import read_verdicts
 from dbbench.runs.places import HERE, scale_folder
 
 CELL = ["experiment", "cell", "metric"]
@@ -50,16 +49,13 @@ def folder_of(where: str, root: Path = HERE) -> Path:
 
 
 def _verdicts(folder: Path) -> pd.DataFrame:
-    frame = read_csv(folder / "verdicts.csv", columns=OF_VERDICTS)[["claim", "statement", "verdict", "shown"]]
+    frame = read_verdicts(folder / "verdicts.csv")[["claim", "statement", "verdict", "shown"]]
     return frame.rename(columns={"verdict": "word"}).set_index("claim")
 
 
 def _cells(folder: Path) -> pd.DataFrame:
     """Mean and number of seeds of every cell."""
-    parts = [
-        read_csv(path, numbers=("value",), columns=OF_CELLS).assign(experiment=path.stem)
-        for path in sorted((folder / "cells").glob("*.csv"))
-    ]
+    parts = [read_cells_file(path).assign(experiment=path.stem) for path in sorted((folder / "cells").glob("*.csv"))]
     if not parts:
         raise UserError(f"{folder / 'cells'}: no cells there")
     values = pd.concat(parts).groupby(CELL, sort=False)["value"]

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from dbbench.cards import CARDS
 from dbbench.config import Plan
+from dbbench.files import read_text
 from dbbench.judgement.judge import Verdict
 from dbbench.judgement.words import ELSEWHERE
-from dbbench.publish.verdicts import SOURCES, Judged, as_text, judgements, seeds_text, shown, verdicts_of
+from dbbench.publish.verdicts import SOURCES, Judged, as_text, judgements, read_verdicts, seeds_text, shown, verdicts_of
 from dbbench.runs.places import HERE, REFERENCE, scale_folder, table_file, verdicts_file
 
 #: words in the order in which they are counted
@@ -130,8 +131,14 @@ def _told(plan: Plan, made: dict[str, Judged], about: Callable[[Plan, str], str]
 
 
 def find(plan: Plan, root: Path = HERE) -> Findings:
-    """What was found, from the files of a scale alone; experiments without cells of this plan are not run."""
+    """What was found, from the files of a scale alone; experiments without cells of this plan are not run.
+
+    Raises:
+        DamagedError: cells, or the verdicts that a reader is sent to, are there, but not what was written.
+    """
     made = judgements(plan, root)
+    if (root / verdicts_file(plan.scale)).exists():
+        read_verdicts(root / verdicts_file(plan.scale))
     verdicts = [v for name in in_order(plan) if name in made for v in verdicts_of(plan, name, made[name])]
     tables = [table_file(plan.scale, name, "md") for name in in_order(plan) if plan.experiments[name].cells]
     files = [scale_folder(plan.scale) / "report.html", verdicts_file(plan.scale, "md"), *tables]
@@ -158,7 +165,7 @@ def kept_findings(scale: str, root: Path = HERE) -> str:
     folder = REFERENCE / scale
     if not (root / folder / FINDINGS).exists():
         return ""
-    told = [line for line in (root / folder / FINDINGS).read_text().splitlines() if line and line[0] not in "!["]
+    told = [line for line in read_text(root / folder / FINDINGS).splitlines() if line and line[0] not in "!["]
     lines = [textwrap.fill(_plain(line).rstrip(), WIDTH, subsequent_indent="  ") for line in told]
     return "\n".join(["The reference results, which come with the repository:", "", *lines, "", str(folder / "report.html")])
 

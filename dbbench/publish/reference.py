@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dbbench.config import Plan
 from dbbench.errors import UserError
-from dbbench.files import write_text
+from dbbench.files import read_text, write_text
 from dbbench.publish.findings import FINDINGS, Findings, find, in_order, tally_text
 from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
@@ -104,7 +104,7 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     text = summary(plan, find(plan, root), commits)
     write_text(root / folder / FINDINGS, text.replace(f"{folder.as_posix()}/", ""))  # links of a page lead on from its folder
     if (root / "README.md").exists():
-        readme = (root / "README.md").read_text()
+        readme = read_text(root / "README.md")
         write_text(root / "README.md", BLOCK.sub(lambda found: found[1] + text + found[2], readme))
     return folder
 

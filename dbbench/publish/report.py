@@ -6,6 +6,8 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from dbbench.config import SCALES, Plan
-from dbbench.errors import UserError
-from dbbench.files import write_text
+from dbbench.errors import DamagedError, UserError
+from dbbench.files import read_text, write_text
 from dbbench.judgement.judge import Verdict
 from dbbench.publish import budget
 from dbbench.publish.figures import get_figure
 from dbbench.publish.figures.forest import REACH
 from dbbench.publish.findings import TESTED, WORDS, Findings, find, in_order, sentence
-from dbbench.publish.frames import capitalised, read_csv, unique
+from dbbench.publish.frames import AGAIN, capitalised, read_csv, unique
 from dbbench.publish.judged import judged
 from dbbench.publish.panels import panels
 from dbbench.publish.rows import evaluators, header, rows_of, short
@@ -62,8 +64,10 @@ def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, obj
     path = figure_file(plan.scale, name, "svg")
     if not (root / path).exists():
         raise UserError(f"{path}: no such file; snakemake makes it")
-    svg = (root / path).read_text()
-    width = float(svg.split('viewBox="0 0 ')[1].split(" ")[0]) * PIXELS_PER_POINT
+    svg = read_text(root / path)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ', svg)
+    if box is None:
+        raise DamagedError(f"{path}: not a figure of the suite (it has no viewBox); {AGAIN}")
     texts = figure.texts and figure.texts(read_csv(root / figure_file(plan.scale, name, "csv"), figure.numbers))
     pdf = figure_file(plan.scale, name, "pdf").as_posix()
     told = {
@@ -72,10 +76,25 @@ def _figure(plan: Plan, experiment: str, name: str, root: Path) -> dict[str, obj
         "caption": figure.caption,
         "seen": figure.seen,
         "pdf": pdf,
-        "width": round(width),
+        "width": round(float(box[1]) * PIXELS_PER_POINT),
         "texts": texts,
     }
     return told | {"svg": Markup(svg)}  # nosec B704  # our own drawing; its text is escaped there
+
+
+@contextmanager
+def _or_missing(what: str, missing: list[str]) -> Iterator[None]:
+    """A part of the report: where it is not there, `missing` says why.
+
+    Raises:
+        DamagedError: it is there, but not what was written.
+    """
+    try:
+        yield
+    except DamagedError:
+        raise
+    except UserError as error:
+        missing.append(f"{what}: {error}")
 
 
 def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]]:
@@ -85,16 +104,12 @@ def _sections(plan: Plan, root: Path, missing: list[str]) -> list[dict[str, Any]
         experiment = plan.experiments[name]
         section: dict[str, Any] = {"name": name, "title": experiment.title, "table": None, "figures": []}
         if experiment.cells:
-            try:
+            with _or_missing(f"the table of {name}", missing):
                 section["table"] = _table(plan, name, root)
                 section["why"] = {c.cell: c.not_run for c in experiment.measured(()).cells if c.not_run}
-            except UserError as error:
-                missing.append(f"the table of {name}: {error}")
         for figure in experiment.figures:
-            try:
+            with _or_missing(f"figure {figure}", missing):
                 section["figures"].append(_figure(plan, name, figure, root))
-            except UserError as error:
-                missing.append(f"figure {figure}: {error}")
         sections.append(section)
     return sections
 
@@ -107,14 +122,12 @@ def _style(word: str) -> str:
 
 def _findings(plan: Plan, root: Path, missing: list[str]) -> Findings:
     """What was found; an experiment whose cells are not there is not run."""
-    try:
+    with _or_missing("the verdicts", missing):
         found = find(plan, root)
-    except UserError as error:
-        missing.append(f"the verdicts: {error}")
-        return Findings(plan.scale, {}, (), (), (), ())
-    asked = [name for name, experiment in plan.experiments.items() if experiment.claims]
-    missing += [f"the verdicts of {name}" for name in asked if not (root / cells_file(plan.scale, name)).exists()]
-    return found
+        asked = [name for name, experiment in plan.experiments.items() if experiment.claims]
+        missing += [f"the verdicts of {name}" for name in asked if not (root / cells_file(plan.scale, name)).exists()]
+        return found
+    return Findings(plan.scale, {}, (), (), (), ())
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
@@ -153,12 +166,10 @@ def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | N
     """Columns and rows of the table of quality and cost; None where nothing is trained or it is not there."""
     if all(c.profile is not None for c in plan.configurations.values()):
         return None
-    try:
+    with _or_missing("quality and cost of every arm", missing):
         frame = budget.read_budget(plan, root)
-    except UserError as error:
-        missing.append(f"quality and cost of every arm: {error}")
-        return None
-    return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
+        return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
+    return None
 
 
 def _runs(plan: Plan, root: Path, missing: list[str]) -> dict[str, list[Run]]:
@@ -202,7 +213,11 @@ def _environments(runs: list[Run]) -> list[tuple[dict[str, Any], int]]:
 
 
 def render(plan: Plan, root: Path = HERE) -> str:
-    """The report as HTML."""
+    """The report as HTML.
+
+    Raises:
+        DamagedError: a part that is there is not what was written.
+    """
     missing: list[str] = []
     sections = _sections(plan, root, missing)
     found = _findings(plan, root, missing)

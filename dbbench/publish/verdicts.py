@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from dbbench.config import Plan
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError
 from dbbench.files import write_text
 from dbbench.judgement.judge import Judgement, Verdict, not_run
 from dbbench.metrics import Metric
 from dbbench.publish.cells import dataset_title
-from dbbench.publish.frames import distinct, unique, write_csv
+from dbbench.publish.frames import distinct, read_csv, unique, write_csv
 from dbbench.publish.judged import judged
 from dbbench.runs.places import HERE, cells_file, verdicts_file
 
@@ -27,6 +27,8 @@ COLUMNS = (
 NUMBERS = (
     *("difference", "ci_low", "ci_high", "bound", "upper", "effect", "p", "p_holm", "seeds", "detectable", "seeds_needed"),
 )
+#: of these those that may be infinite: a claim's range may have no end
+INFINITE = ("upper",)
 #: the judgement of an experiment, or why there is none
 Judged = Judgement | str
 RULE = (
@@ -107,7 +109,7 @@ def _numbers(verdict: Verdict) -> dict[str, Any]:
     """The columns of a verdict that are numbers; empty where there are none."""
     claim, estimate = verdict.claim, verdict.estimate
     low, high = (math.nan, math.nan) if estimate is None else estimate.interval()
-    return {
+    found = {
         "difference": verdict.count if estimate is None else estimate.mean,
         "ci_low": low,
         "ci_high": high,
@@ -120,6 +122,8 @@ def _numbers(verdict: Verdict) -> dict[str, Any]:
         "detectable": verdict.detectable,
         "seeds_needed": verdict.seeds_to_see_effect or math.nan,
     }
+    # a value at the end of a metric's range has no finite difference
+    return {name: math.nan if name not in INFINITE and math.isinf(value) else value for name, value in found.items()}
 
 
 def _row(verdict: Verdict, scale: str, cells: pd.DataFrame | None) -> dict[str, Any]:
@@ -146,12 +150,18 @@ def _judged(plan: Plan, name: str, root: Path) -> Judged:
         return f"{path} is not there yet"
     try:
         return judged(plan, name, root)
+    except DamagedError:  # what is there and cannot be read is no experiment that was not run
+        raise
     except UserError as error:
         return str(error)
 
 
 def judgements(plan: Plan, root: Path = HERE) -> dict[str, Judged]:
-    """The judgement of every experiment with claims; where its cells are not there or are not of this plan, why not."""
+    """The judgement of every experiment with claims; where its cells are not there or are not of this plan, why not.
+
+    Raises:
+        DamagedError: its cells are there, but not what was written.
+    """
     return {name: _judged(plan, name, root) for name, experiment in plan.experiments.items() if experiment.claims}
 
 
@@ -205,6 +215,16 @@ def _markdown_row(verdict: Verdict) -> str:
     what = f"{x['statement']}: `{x['left']}`{against} ({x['experiment']})"
     columns = (x["claim"], f"{x['verdict']} ({x['reason']})", x["shown"], x["detectable"], x["seeds"], what)
     return "| " + " | ".join(columns) + " |"
+
+
+def read_verdicts(path: Path) -> pd.DataFrame:
+    """A verdicts.csv as written.
+
+    Raises:
+        UserError: missing file.
+        DamagedError: it is not what was written.
+    """
+    return read_csv(path, numbers=NUMBERS, columns=COLUMNS, infinite=INFINITE)
 
 
 def write_verdicts(plan: Plan, root: Path = HERE) -> Path:

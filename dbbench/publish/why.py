@@ -12,7 +12,9 @@ from typing import Any
 
 from dbbench.config import SCALES
 from dbbench.errors import UserError
+from dbbench.publish.cells import read_cells_file
 from dbbench.publish.frames import distinct, read_csv, unique
+from dbbench.publish.verdicts import read_verdicts
 from dbbench.runs.metrics import METRICS
 from dbbench.runs.places import HERE, REFERENCE, cells_file, figure_file, kept_as, kept_from, scale_folder, verdicts_file
 from dbbench.runs.records import RUN, WEIGHTS, read_run
@@ -61,7 +63,8 @@ def _runs_in(paths: Iterable[Path], at: Locate) -> list[str]:
     """The different run folders named in the column `run` of some CSV files; a verdicts file names experiments."""
     runs: list[str] = []
     for path in paths:
-        frame = read_csv(at(path))
+        reader = read_verdicts if path.name == "verdicts.csv" else read_cells_file if path.parent.name == "cells" else read_csv
+        frame = reader(at(path))
         if "experiment" in frame:
             scale = path.parts[1]
             used = [cells_file(scale, e) for e in dict.fromkeys(frame["experiment"])]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbbench.config import Plan
-from dbbench.files import write_text
+from dbbench.files import is_number, read_rows, write_text
 from dbbench.runs.places import HERE, REFERENCE
 from dbbench.runs.workflow import BENCHMARK, Job, key_of, kind_of
 
@@ -35,10 +35,11 @@ class Known:
 def seconds_in(benchmark: Path) -> float | None:
     """The seconds of a job by its benchmark file; None where there is none, or it is just being written."""
     try:
-        row = next(csv.DictReader(io.StringIO(benchmark.read_text()), delimiter="\t"), {})
-        return float(row["s"])
-    except (OSError, KeyError, ValueError, TypeError):
+        row = next(csv.DictReader(io.StringIO(benchmark.read_text(encoding="utf-8")), delimiter="\t"), {})
+    except (OSError, ValueError, csv.Error):
         return None
+    told = row.get("s") or ""
+    return float(told) if is_number(told) else None
 
 
 def averaged(measured: Iterable[tuple[str, float, float | None]]) -> dict[str, Known]:
@@ -87,13 +88,18 @@ def write_durations(path: Path, known: Mapping[str, Known]) -> None:
 
 
 def reference_durations(scale: str, root: Path) -> dict[str, Known]:
-    """What the reference results of a scale say; nothing where there are none."""
+    """What the reference results of a scale say; nothing where there are none.
+
+    Raises:
+        DamagedError: their durations are there, but not what was written.
+    """
     path = root / REFERENCE / scale / DURATIONS
     if not path.exists():
         return {}
-    with path.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {r["job"]: Known(float(r["seconds"]), int(r["jobs"]), float(r["work"]) if r["work"] else None) for r in rows}
+    rows = read_rows(path, COLUMNS, numbers=COLUMNS[1:], filled=COLUMNS[1:3])
+    return {
+        r["job"]: Known(float(r["seconds"]), round(float(r["jobs"])), float(r["work"]) if r["work"] else None) for r in rows
+    }
 
 
 def resembling(key: str) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Run:
             UserError: a file is missing or malformed, or lacks a line.
         """
         folder = self.root / self.folder
-        parts = sorted(p.parent for p in folder.glob(f"block*/{METRICS}"))
+        parts = sorted(p.parent for p in folder.glob(f"block*/{METRICS}") if p.parent.name.removeprefix("block").isdecimal())
         for part in parts or [folder]:
             block = int(part.name.removeprefix("block")) if parts else None
             for line in records.read_logged(part):

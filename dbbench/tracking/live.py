@@ -79,17 +79,18 @@ def follow(folder: Path, identity: Identity) -> None:
     """Send new points every few seconds until standard input ends.
 
     Raises:
-        UserError: no store above the folder.
+        UserError: no store above the folder, or one that leads out of the project.
         Exception: whatever MLflow, its database or its server raises.
     """
     from dbbench.tracking.reconcile import points_in_store, send
     from dbbench.tracking.records import points_of
-    from dbbench.tracking.store import HOW_TO_CREATE, MARKER, connect, experiment_id, experiment_of
+    from dbbench.tracking.store import HOW_TO_CREATE, MARKER, check_inside, connect, experiment_id, experiment_of
 
     # the project is where the run lies, not where the command was given
     root = next((p for p in folder.resolve().parents if (p / MARKER).exists()), None)
     if root is None:
         raise UserError(f"no tracking store yet ({MARKER} is missing): {HOW_TO_CREATE}")
+    check_inside(root)
     client = connect(root)
     run = find_or_create(client, experiment_id(client, experiment_of(identity.architecture), root), identity)
     sent = set(points_in_store(client, run))  # a resumed run repeats steps since its last checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from dbbench.config import Plan
 from dbbench.errors import UserError
+from dbbench.files import read_rows
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.runs import places
@@ -142,8 +142,7 @@ def report_records(plan: Plan, root: Path) -> Iterator[Record]:
     files = [verdicts, root / places.verdicts_file(plan.scale, "md"), scale_folder(plan.scale, root) / "report.html"]
     files += [root / places.budget_file(plan.scale, ending) for ending in ("csv", "md")]
     made = round(verdicts.stat().st_mtime * 1000)
-    with verdicts.open(newline="") as stream:
-        tally = Counter(dict.fromkeys((r["claim"], r["verdict"]) for r in csv.DictReader(stream)))
+    tally = Counter(dict.fromkeys((r["claim"], r["verdict"]) for r in read_rows(verdicts, ("claim", "verdict"))))
     words = Counter(word for _, word in tally)
     yield Record(
         key=f"{plan.scale}/{TABLES}/report",

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from dbbench.processes import end_with_workflow
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
@@ -59,7 +61,7 @@ def own_server(store: str, artifacts: str) -> ASGIApplication:
     from mlflow.server import app as pages
     from mlflow.server.fastapi_app import app
 
-    html = telling((Path(str(pages.static_folder)) / "index.html").read_text())
+    html = telling((Path(str(pages.static_folder)) / "index.html").read_text(encoding="utf-8"))
     pages.view_functions["serve"] = lambda: Response(html, mimetype="text/html", headers={"Cache-Control": "no-store"})
     return cast("ASGIApplication", app)
 
@@ -72,4 +74,5 @@ def serve(store: str, artifacts: str, host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    end_with_workflow()  # of `dbbench ui`, by whatever signal that ends
     serve(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

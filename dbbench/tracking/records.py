@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 from dbbench.cards import CARDS
 from dbbench.config import Plan
+from dbbench.files import read_rows, read_text
 from dbbench.runs import places
 from dbbench.runs.metrics import Line
 from dbbench.runs.records import RUN, Dataset, Identity, Run, Trained, read_logged, read_run
@@ -219,20 +219,19 @@ def _note(plan: Plan, name: str, root: Path) -> str:
     table = root / places.table_file(plan.scale, name, "md")
     if not table.exists():
         return title
-    text = table.read_text()
+    text = read_text(table)
     return text if len(text) < LONGEST_NOTE else f"{title}. The table is the artifact tables/{name}.md."
 
 
 def cell_means(path: Path) -> dict[str, float]:
     """The means of a table's rows; a row that was not run has none."""
-    with path.open(newline="") as stream:
-        return {allowed(row["cell"]): float(row["mean"]) for row in csv.DictReader(stream) if row.get("mean")}
+    rows = read_rows(path, ("cell", "mean"), numbers=("mean",))
+    return {allowed(row["cell"]): float(row["mean"]) for row in rows if row["mean"]}
 
 
 def verdict_tags(path: Path) -> dict[str, str]:
     """A tag for each claim that a table's rows carry: verdict.<claim> is its word."""
-    with path.open(newline="") as stream:
-        spoken = [part.split(": ", 1) for row in csv.DictReader(stream) for part in (row.get("verdict") or "").split("; ")]
+    spoken = [part.split(": ", 1) for row in read_rows(path, ("verdict",)) for part in row["verdict"].split("; ")]
     return {f"verdict.{pair[0]}": pair[1] for pair in spoken if len(pair) == 2}
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from dbbench.config import config_root
 from dbbench.errors import UserError
 from dbbench.files import read_json, replacing, write_json
+from dbbench.runs.strict import check_seal, seal_of
 
 DEFAULT_URI = "sqlite:///results/mlflow.db"
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
@@ -50,8 +51,8 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
         root: the project's folder, default the working directory.
 
     Returns:
-        What the marker says: `uri`, `artifacts` (a folder relative to the project, or None where a server keeps them) and
-        `experiments`.
+        What the marker says: `uri`, `artifacts` (a folder relative to the project, or None where a server keeps them),
+        `experiments`, and a `seal` over them.
 
     Raises:
         UserError: an address of an unknown kind, a server that does not answer, or a file that is not such a store.
@@ -68,7 +69,8 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     else:
         _fill(resolved(uri, root), names, root)
     local = urlsplit(uri).scheme not in SERVERS
-    marker = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
+    told = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
+    marker = {**told, "seal": seal_of(told)}
     write_json(root / MARKER, marker)
     return marker
 
@@ -233,23 +235,53 @@ def marked_uri(root: Path) -> str:
     """The address that the project's marker names.
 
     Raises:
-        UserError: the marker is no JSON, or names none.
+        UserError: the marker is no JSON, names none or one of an unknown kind, or was changed after it was written.
     """
+    return _marked(root)[0]
+
+
+def _marked(root: Path) -> tuple[str, bool]:
+    """The marker's address, and whether it bears a seal; those of older versions do not."""
     marker = read_json(root / MARKER)
-    uri = marker.get("uri") if isinstance(marker, dict) else None
-    if not isinstance(uri, str):
+    if not isinstance(marker, dict) or not isinstance(marker.get("uri"), str):
         raise UserError(f"{root / MARKER}: names no `uri`; delete it and {HOW_TO_CREATE}")
-    return uri
+    check_address(marker["uri"], f"{root / MARKER}: uri")
+    check_seal(marker, root / MARKER)
+    return marker["uri"], "seal" in marker
+
+
+def check_inside(root: Path) -> None:
+    """Look whether the store that the marker names is one that this project may write.
+
+    A file elsewhere is somebody else's, unless `dbbench store` was asked for it by its own address, of which the seal tells.
+
+    Raises:
+        UserError: it leads out of the project, by its path or by a link.
+    """
+    uri, sealed = _marked(root)
+    file = sqlite_file(uri, root)
+    if file is None or file.resolve().is_relative_to(root.resolve()) or is_own(uri, root):
+        return
+    # the address itself leads out: by `..`, or from the root
+    named = not Path(os.path.abspath(file)).is_relative_to(os.path.abspath(root))
+    if not (named and sealed):
+        raise UserError(
+            f"{root / MARKER}: {shown(uri)} leads out of the project, to {file.resolve()}: set `tracking_uri` to it "
+            f"if that is meant, else delete the marker and {HOW_TO_CREATE}"
+        )
 
 
 def check_wanted(root: Path, configured: str | None) -> None:
     """Look whether the configuration and the environment ask for the store that the project has, if it has one.
 
     Raises:
-        UserError: an address of an unknown kind, or of another store.
+        UserError: an address of an unknown kind, or of another store; where neither asks for one, as `check_inside`.
     """
     wanted = wanted_address(configured)
-    if wanted is None or not (root / MARKER).exists():
+    if not (root / MARKER).exists():
+        return
+    if wanted is None:
+        check_inside(root)
         return
     uri = marked_uri(root)
     if _place(wanted, root) != _place(uri, root):

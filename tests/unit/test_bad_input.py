@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbbench import environment
 from dbbench.cli import main
 from dbbench.config import Configuration, Experiment, SuiteConfig, overlay, validated
 from dbbench.errors import UserError
@@ -81,7 +85,8 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and "state" not in p.parts}
 
 
-def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root: Path) -> None:
+def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root: Path) -> str:
+    """Give a command, which must be refused with one line; gives the line."""
     before = tree(root)
     capsys.readouterr()
     status = main(argv)
@@ -92,6 +97,7 @@ def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root
     assert lines[0].startswith("dbbench: ")
     assert says in lines[0]
     assert tree(root) == before, "something was written"
+    return lines[0]
 
 
 # --- command lines -----------------------------------------------------------------------------------------------------
@@ -130,6 +136,13 @@ COMMANDS: list[tuple[str, str]] = [
     ("train --scale smoke --configuration tiny/x --seed 0", "unknown configuration 'tiny/x'"),
     ("train --scale smoke --configuration tiny/vit --seed x", "invalid int value: 'x'"),
     ("train --scale smoke --configuration tiny/vit --seed -1", "--seed: must be at least 0, got -1"),
+    (
+        "train --scale smoke --configuration tiny/vit --seed 99999999999999999999",
+        "--seed: must be at most 199999, got 9999",
+    ),
+    (f"evaluate --scale smoke --configuration tiny/vit --seed {'9' * 5000}", "--seed: must be at most 199999, got 9999"),
+    ("cells --scale smoke --experiment tiny --seeds 99999999999999999999", "--seeds must be at most 1000, got 99999"),
+    ("results --scale smoke --seeds 1001", "--seeds must be at most 1000, got 1001"),
     ("evaluate --scale smoke --configuration tiny/vit --seed -1", "--seed: must be at least 0, got -1"),
     ("train --scale smoke --configuration tiny/vit --seed 0 --block 0", "a joint one as a whole"),
     ("assemble --scale smoke --configuration tiny/vit --seed 0", "there are no blocks to join"),
@@ -162,7 +175,7 @@ COMMANDS: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "says"), COMMANDS, ids=[line for line, _ in COMMANDS])
+@pytest.mark.parametrize(("line", "says"), COMMANDS, ids=[line[:80] for line, _ in COMMANDS])
 def test_command_lines(line: str, says: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(line.split(), says, capsys, root)
 
@@ -231,6 +244,9 @@ CONFIGURATIONS: list[tuple[str, Edit, str]] = [
     ("no scale", changed("config.yaml", "seeds", to={"huge": 1}), "seeds"),
     ("seeds of text", changed("config.yaml", "seeds", to={"smoke": "x"}), "seeds.smoke"),
     ("seeds none", changed("config.yaml", "seeds", to={"smoke": 0}), "seeds.smoke"),
+    ("seeds of twenty digits", changed("config.yaml", "seeds", to={"smoke": 10**20 - 1}), "less than or equal to 1000"),
+    ("seeds as text", changed("config.yaml", "seeds", to={"smoke": "9" * 20}), "less than or equal to 1000"),
+    ("times", changed(TINY, "arms", "vit", "seeds_times", to={"smoke": 10**20}), "less than or equal to 100"),
     ("seeds true", changed("config.yaml", "seeds", to={"smoke": True}), "seeds.smoke"),
     ("seeds half", changed("config.yaml", "seeds", to={"smoke": 1.5}), "seeds.smoke"),
     ("seeds plain", changed("config.yaml", "seeds", to=5), "should give the number by scale"),
@@ -356,6 +372,19 @@ def cut(name: str) -> Edit:
 
 
 DIGITS = "results/data/digits"
+
+
+def card(key: str, value: Any) -> Edit:
+    """The card of the data with another value of a key; without it for `...`."""
+
+    def edit(root: Path) -> None:
+        path = root / DIGITS / "card.json"
+        found = {**json.loads(path.read_text()), key: value}
+        path.write_text(json.dumps({k: v for k, v in found.items() if v is not ...}))
+
+    return edit
+
+
 TRAIN, EVALUATE = ["train", *AT, "--configuration", "tiny/db", "--seed", "0"], ["evaluate", *VIT]
 ONE = ["--experiments", "tiny", "--seeds", "1"]
 CELLS_VIT = ["cells", *AT, "--experiment", "tiny", *ONE]
@@ -370,6 +399,17 @@ FILES: list[tuple[str, Edit, list[str], str]] = [
     ("card a list", text(f"{DIGITS}/card.json", "[]"), TRAIN, "card.json: expected a mapping"),
     ("card torn", text(f"{DIGITS}/card.json", '{"name": '), TRAIN, "card.json: not valid JSON"),
     ("card latin-1", text(f"{DIGITS}/card.json", b"\xe9"), TRAIN, "card.json: not valid JSON"),
+    ("card NaN", card("mean", [NAN]), TRAIN, "card.json: mean.0: expected a finite number, found nan"),
+    ("card infinite", card("std", [INF]), EVALUATE, "card.json: std.0: expected a finite number, found inf"),
+    ("card unknown key", card("clases", 10), TRAIN, "card.json: clases: a card has no such key; it may be one of name, title"),
+    ("card of 99 classes", card("classes", 99), TRAIN, "card.json: classes: is 99, but digits has 10; remove it and run"),
+    ("card of other images", card("image", [1, 4, 16]), EVALUATE, "card.json: image: is [1, 4, 16], but digits has [1, 8, 8]"),
+    ("card of other sizes", card("sizes", {"train": 1197, "test": 6}), TRAIN, "card.json: sizes.test: expected 600, found 6"),
+    ("card of a part more", card("sizes", {"train": 1197, "test": 600, "x": 0}), TRAIN, "card.json: sizes.x: expected a whole"),
+    ("card of no sizes", card("sizes", 1797), TRAIN, "card.json: sizes: expected the number of samples by part, found 1797"),
+    ("card lacks sizes", card("sizes", ...), TRAIN, "card.json: lacks sizes"),
+    ("card of another set", card("name", "mnist1d"), TRAIN, "card.json: is the card of mnist1d, but digits belongs here"),
+    ("card without title", card("title", None), TRAIN, "card.json: title: expected a text, found None"),
     ("weights gone", run_file("model.safetensors", None), EVALUATE, "model.safetensors: no such file"),
     ("weights flipped", flipped("model.safetensors"), EVALUATE, "model.safetensors: has sha256"),
     ("weights cut", cut("model.safetensors"), EVALUATE, "model.safetensors: has sha256"),
@@ -411,6 +451,56 @@ def test_files_of_data_and_of_runs(
     refused(argv, says, capsys, root)
 
 
+def marker(uri: str) -> Edit:
+    """A marker of an older version, without a seal; `HERE` stands for the folder that the project lies in."""
+    return lambda root: text("results/tracking.json", json.dumps({"uri": uri.replace("HERE", str(root.parent))}))(root)
+
+
+def marker_changed(root: Path) -> None:
+    path = root / "results/tracking.json"
+    path.write_text(path.read_text().replace("sqlite:///results/mlflow.db", "sqlite:///../mlflow.db"))
+
+
+def store_linked(root: Path) -> None:
+    store = root / "results/mlflow.db"
+    store.rename(root.parent / "mlflow.db")
+    store.symlink_to(root.parent / "mlflow.db")
+
+
+@pytest.mark.parametrize("command", [["sync", *AT, *ONE], ["ui", "--no-browser"]], ids=["sync", "ui"])
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (marker("../../x"), "expected sqlite:///FILE"),
+        (marker("sqlite:///../mlflow.db"), "leads out of the project"),
+        (marker("sqlite:///HERE/mlflow.db"), "leads out of the project"),
+        (marker("sqlite:///results/../../mlflow.db"), "leads out of the project"),
+        (marker_changed, "was changed after it was written"),
+        (store_linked, "leads out of the project"),
+    ],
+    ids=["no address", "above", "absolute", "by the way of results", "changed", "linked"],
+)
+def test_a_marker_that_leads_out_of_the_project(
+    edit: Edit, says: str, command: list[str], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(root)
+    before = tree(root.parent)
+    assert "results/tracking.json: " in refused(command, says, capsys, root)
+    assert tree(root.parent) == before
+
+
+def test_a_store_elsewhere_that_was_asked_for_by_its_address(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dbbench.tracking.store import MARKER, check_wanted, seal_of
+
+    marked = {"uri": "sqlite:///../mlflow.db", "artifacts": None, "experiments": []}
+    (root / MARKER).write_text(json.dumps(marked | {"seal": seal_of(marked)}))  # as `dbbench store --uri` writes it
+    check_wanted(root, None)
+    marker("sqlite:///../mlflow.db")(root)
+    check_wanted(root, "sqlite:///../mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root.parent}/mlflow.db")
+    check_wanted(root, None)
+
+
 METRICS: list[tuple[str, Callable[[str], str]]] = [
     ("empty", lambda t: ""),
     ("torn", lambda t: t[:-10]),
@@ -435,6 +525,124 @@ def test_metrics_of_a_run_are_reported_by_the_sync(
     assert "metrics.jsonl: " in line
 
 
+# --- published files ---------------------------------------------------------------------------------------------------
+
+SOLO: dict[str, Any] = {
+    **EXPERIMENT,
+    "arms": {"vit": EXPERIMENT["arms"]["vit"]},
+    "cells": EXPERIMENT["cells"][:1],
+    "claims": [{"claim": "S", "statement": "it learns", "source": "ours", "kind": "range", "left": "a", "within": [0, INF]}],
+    "figures": ["forest"],
+}
+OF_SOLO = [*AT, "--experiments", "solo", "--seeds", "1"]
+#: a published file, a column of numbers in it, and the commands that read it
+READ: dict[str, tuple[str, list[list[str]]]] = {
+    "cells/solo.csv": (
+        "value",
+        [
+            ["results", *OF_SOLO],
+            ["why", "results/smoke/cells/solo.csv"],
+            ["why", "results/smoke/verdicts.csv"],
+            ["table", *OF_SOLO, "--experiment", "solo"],
+            ["verdicts", *OF_SOLO],
+            ["budget", *OF_SOLO],
+            ["report", *OF_SOLO],
+        ],
+    ),
+    "verdicts.csv": (
+        "seeds",
+        [["results", *OF_SOLO], ["why", "results/smoke/verdicts.csv"], ["figure", "forest", *OF_SOLO], ["report", *OF_SOLO]],
+    ),
+    "budget.csv": ("steps", [["report", *OF_SOLO]]),
+    "tables/solo.csv": ("mean", [["sync", *OF_SOLO]]),
+}
+
+
+def with_value(column: str, value: str | None) -> Callable[[bytes, str], bytes]:
+    """A CSV file with another value in the first row of a column, or without the column."""
+
+    def spoilt(content: bytes, of_file: str) -> bytes:
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        name = column or of_file
+        for row in rows:
+            row.pop(name) if value is None else row.update({name: value} if row is rows[0] else {})
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue().encode()
+
+    return spoilt
+
+
+SPOILT: list[tuple[str, Callable[[bytes, str], bytes], str]] = [
+    ("empty", lambda content, _: b"", "is empty"),
+    ("latin-1", lambda content, _: content + b"\xe9\n", "not UTF-8 text (byte "),
+    ("nan", with_value("", "nan"), ": expected a finite number, found 'nan'"),
+    ("inf", with_value("", "-inf"), ": expected a finite number, found '-inf'"),
+    ("words", with_value("", "many"), ": expected a finite number, found 'many'"),
+    ("no column", with_value("", None), "lacks the column "),
+    ("a value too many", lambda content, _: content.replace(b"\n", b",1\n").replace(b",1\n", b"\n", 1), " value"),
+]
+
+
+@pytest.fixture(scope="module")
+def published(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite with all that is published of an experiment with a claim."""
+    root = tmp_path_factory.mktemp("published") / "suite"
+    shutil.copytree(whole, root)
+    (root / "config/experiments/solo.yaml").write_text(yaml.safe_dump(SOLO))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for command in ("cells", "table", "verdicts", "budget"):
+            assert main([command, *OF_SOLO, *(["--experiment", "solo"] if command in ("cells", "table") else [])]) == 0
+    return root
+
+
+@pytest.mark.parametrize("file", READ)
+@pytest.mark.parametrize(("spoil", "says"), [s[1:] for s in SPOILT], ids=[s[0] for s in SPOILT])
+def test_published_files_that_are_damaged(
+    file: str,
+    spoil: Callable[[bytes, str], bytes],
+    says: str,
+    published: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(published)
+    path, (column, commands) = published / "results/smoke" / file, READ[file]
+    content = path.read_bytes()
+    try:
+        path.write_bytes(spoil(content, column))
+        for command in commands:
+            assert says in refused(command, f"results/smoke/{file}: ", capsys, published)
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("seed", "", "row 1: seed: expected a finite number, found ''"),
+        ("seed", "0.5", "row 1: seed: expected a whole number of at least 0, found 0.5"),
+        ("seed", "-1", "row 1: seed: expected a whole number of at least 0"),
+        ("value", "1e400", "row 1: value: expected a finite number"),
+        ("run", "../../x", "row 1: run: expected the folder of a run, found '../../x'"),
+    ],
+)
+def test_cells_that_cannot_be_meant(
+    column: str, value: str, says: str, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(published)
+    path = published / "results/smoke/cells/solo.csv"
+    content = path.read_bytes()
+    try:
+        path.write_bytes(with_value(column, value)(content, column))
+        refused(["results", *OF_SOLO], says, capsys, published)
+    finally:
+        path.write_bytes(content)
+
+
 # --- environment and folders -------------------------------------------------------------------------------------------
 
 VARIABLES: list[tuple[dict[str, str], list[str], str]] = [
@@ -444,6 +652,21 @@ VARIABLES: list[tuple[dict[str, str], list[str], str]] = [
     ({"DBBENCH_DATA": "/nowhere"}, ["data", "cifar10"], "DBBENCH_DATA"),
     ({"DBBENCH_DATA": "/dev/null"}, ["data", "cifar10"], "DBBENCH_DATA"),
     ({"DBBENCH_DATA": ""}, ["data", "cifar10"], "DBBENCH_DATA"),
+    ({"DBBENCH_DATA": "/nowhere", "DBBENCH_OFFLINE": ""}, ["data", "cifar10"], "DBBENCH_DATA is '/nowhere': no such folder"),
+    ({"DBBENCH_OFFLINE": "0"}, TRAIN, "DBBENCH_OFFLINE is '0': expected 1, or leave it unset"),
+    ({"DBBENCH_NO_STAND_IN": "false"}, TRAIN, "DBBENCH_NO_STAND_IN is 'false': expected 1"),
+    ({"DBBENCH_CUDA_GRAPHS": "off"}, TRAIN, "DBBENCH_CUDA_GRAPHS is 'off': expected 0 or 1"),
+    ({"DBBENCH_COMMIT": "the last one"}, TRAIN, "DBBENCH_COMMIT is 'the last one': expected a commit"),
+    ({"DBBENCH_WORKFLOW": "abc"}, TRAIN, "DBBENCH_WORKFLOW is 'abc': expected the number of a process"),
+    ({"DBBENCH_WORKFLOW": "9" * 20}, TRAIN, "expected the number of a process"),
+    ({"DBBENCH_DEVICE": "abacus"}, TRAIN, "DBBENCH_DEVICE: dbbench reads no such variable: CUDA_VISIBLE_DEVICES"),
+    ({"DBBENCH_SCALE": "paper"}, TRAIN, "DBBENCH_SCALE: dbbench reads no such variable: set `scale` in config/config.yaml"),
+    ({"DBBENCH_OFLINE": "1"}, TRAIN, "DBBENCH_OFLINE: dbbench reads no such variable, but DBBENCH_OFFLINE"),
+    ({"DBENCH_DATA": "/nowhere"}, TRAIN, "DBENCH_DATA: dbbench reads no such variable, but DBBENCH_DATA"),
+    *(
+        ({"OMP_NUM_THREADS": value}, TRAIN, f"OMP_NUM_THREADS is {value!r}: expected a whole number from 1 to 9999")
+        for value in ("abc", "0", "-1", "1.5", "2,0", "99999")
+    ),
 ]
 
 
@@ -460,6 +683,23 @@ def test_environment_variables(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     refused(argv, says, capsys, root)
+
+
+def test_a_variable_of_somebody_else_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kubernetes sets such names for a service called `dbbench-mlflow`."""
+    monkeypatch.setenv("DBBENCH_MLFLOW_PORT", "tcp://10.0.0.1:5000")
+    assert main(["show", "partition", "--blocks", "2"]) == 0
+    assert capsys.readouterr().err == "not read, since dbbench knows no such variable: DBBENCH_MLFLOW_PORT\n"
+    monkeypatch.setenv("DBBENCH_WORKFLOW", str(os.getpid()))  # whose jobs are many
+    assert main(["show", "partition", "--blocks", "2"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    files = [p for p in Path(environment.__file__).parent.rglob("*.py") if p != Path(environment.__file__)]
+    read = {name for path in files for name in re.findall(r"\bDBBENCH_[A-Z_]+\b", path.read_text())}
+    assert read
+    assert read <= set(environment.VARIABLES)
 
 
 @pytest.mark.parametrize(

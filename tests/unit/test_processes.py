@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,6 +54,32 @@ def test_a_job_ends_with_a_killed_workflow_and_cleans_up(tmp_path: Path) -> None
     workflow.send_signal(signal.SIGKILL)
     assert eventually(tmp_path / "end") == "in order"
     workflow.communicate()
+
+
+#: `dbbench ui` as far as it concerns its server, of a store elsewhere, for which MLflow need not be loaded
+PAGE = (
+    "import subprocess, sys; from pathlib import Path; from dbbench.ui import server_command, server_environment\n"
+    "command = server_command('http://127.0.0.1:9', int(sys.argv[1]), Path())\n"
+    "server = subprocess.Popen(command, env=server_environment())\n"
+    "print('ready', flush=True); server.wait()\n"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_page_ends_with_the_command_that_serves_it(number: signal.Signals) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = started(PAGE, str(port))
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    command.send_signal(number)
+    command.communicate(timeout=60)  # the server holds the other end until it has ended
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_command_typed_by_hand_outlives_its_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
