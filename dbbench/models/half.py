@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import getmembers, isfunction
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +33,11 @@ def in_bfloat16(network: Network) -> None:
             module.forward = _autocasting(module.forward, kind)
 
 
-def _autocasting(method: Callable[..., Any], kind: str) -> Callable[..., Any]:
+def _autocasting(method: Callable[..., object], kind: str) -> Callable[..., object]:
     """A method under autocast on a kind of device; within another that is, it is as it was."""
 
     @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         if torch.is_autocast_enabled(kind):
             return method(*args, **kwargs)
         with torch.autocast(kind, torch.bfloat16):
@@ -48,9 +47,9 @@ def _autocasting(method: Callable[..., Any], kind: str) -> Callable[..., Any]:
     return call
 
 
-def _widened(out: Any) -> Any:
+def _widened(out: object) -> object:
     """Outputs, of a block a named tuple, with bfloat16 as float32, which loses nothing."""
     if isinstance(out, tuple):
-        parts = [_widened(part) for part in out]
-        return type(out)(*parts) if hasattr(out, "_fields") else tuple(parts)
+        parts = map(_widened, out)
+        return type(out)._make(parts) if hasattr(out, "_make") else tuple(parts)
     return out.float() if isinstance(out, Tensor) and out.dtype == torch.bfloat16 else out

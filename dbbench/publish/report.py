@@ -139,7 +139,7 @@ def _told(verdict: Verdict) -> dict[str, Any]:
     return {"html": Markup(html), "word": verdict.says}  # nosec B704  # escaped by inline
 
 
-def _tested(verdict: Verdict) -> dict[str, Any]:
+def _tested(verdict: Verdict) -> dict[str, object]:
     """A line of the first screen's forest plot: a claim, its word, and its place in units of D."""
     return {"claim": verdict.claim.claim, "statement": verdict.claim.statement, "word": verdict.says, "strip": _strip(verdict)}
 

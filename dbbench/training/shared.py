@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -151,11 +151,11 @@ def skip_layers(network: Network, skips: Callable[[], bool]) -> None:
     What an architecture does besides, where it cuts batches itself (recurrent depth), is done for all parts.
     """
 
-    def zeros(*arguments: Any) -> Tensor:
+    def zeros(*arguments: Batch) -> Tensor:  # the last is the batch
         labels = arguments[-1].labels
         return torch.zeros(len(labels), device=labels.device)
 
-    def either(answer: Callable[..., Any], whole: Callable[..., Any]) -> Callable[..., Any]:
+    def either(answer: Callable[..., object], whole: Callable[..., object]) -> Callable[..., object]:
         return lambda *arguments: (answer if skips() else whole)(*arguments)
 
     for name, answer in {"loss": zeros, "denoise": lambda *_: None, "error": zeros}.items():
