@@ -27,26 +27,24 @@ def _learned(claim: Claim, metric: Metric, numbers: Numbers) -> Iterator[Gate]:
         asked = numbers.experiment.gates.learned[arm]
         cells = [name for name in (asked.cell, asked.trivial) if isinstance(name, str) and name != "chance"]
         yield _absent("G1", cells, numbers) or gates.learned(
-            numbers.of(asked.cell), _trivial(asked.cell, asked.trivial, numbers), numbers.metric(asked.cell), arm
+            *_with_trivial(asked.cell, asked.trivial, numbers), numbers.metric(asked.cell), arm
         )
 
 
-def _trivial(cell: str, trivial: str | float, numbers: Numbers) -> Values | float:
-    """What a cell's arm must beat: a number, another cell, or the accuracy of one class drawn of the data set's."""
+def _with_trivial(cell: str, trivial: str | float, numbers: Numbers) -> tuple[Values, Values | float]:
+    """A cell, and what its arm must beat: a number, another cell, or the accuracy of one class drawn of the data set's."""
     if isinstance(trivial, float):
-        return trivial
+        return numbers.of(cell), trivial
     if trivial == "chance":
-        return 100 / CARDS[str(numbers.row(cell)["dataset"])].classes
-    return numbers.of(trivial)
+        return numbers.of(cell), 100 / CARDS[str(numbers.row(cell)["dataset"])].classes
+    return numbers.both(cell, trivial)
 
 
 def _depth(claim: Claim, metric: Metric, numbers: Numbers) -> Iterator[Gate]:
     asked = numbers.experiment.gates.depth
     assert asked is not None
     cells = (asked.deep, asked.shallow)
-    yield _absent("G2", cells, numbers) or gates.depth(
-        numbers.of(asked.deep), numbers.of(asked.shallow), numbers.metric(asked.deep)
-    )
+    yield _absent("G2", cells, numbers) or gates.depth(*numbers.both(asked.deep, asked.shallow), numbers.metric(asked.deep))
 
 
 def _metric(claim: Claim, metric: Metric, numbers: Numbers) -> Iterator[Gate]:

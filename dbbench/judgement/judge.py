@@ -280,8 +280,7 @@ def _null(verdict: Verdict, numbers: Numbers) -> Verdict:
     """The null control holds where nothing is decided."""
     assert verdict.metric is not None
     left, right = verdict.claim.cells
-    both = numbers.seeds(left) & numbers.seeds(right)
-    found = null_control(numbers.of(left, both), numbers.of(right, both), verdict.metric)
+    found = null_control(*numbers.both(left, right), verdict.metric)
     said = "nothing is decided" if found.passed else f"equal arms are called different (p = {found.p:.2g})"
     return replace(verdict, word="HOLDS" if found.passed else "FAILS", reason=f"{said}; {found.told}", p=found.p, null=found)
 

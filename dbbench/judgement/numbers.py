@@ -47,6 +47,11 @@ class Numbers:
         """The values of a cell in the order of seeds, of some seeds or of all."""
         return np.array([value for seed, value in self._values[cell].items() if seeds is None or seed in seeds])
 
+    def both(self, one: str, other: str) -> tuple[Array, Array]:
+        """The values of two cells at the seeds that both have."""
+        seeds = self.seeds(one) & self.seeds(other)
+        return self.of(one, seeds), self.of(other, seeds)
+
     def paired(self, cells: Sequence[str]) -> list[Array]:
         """The values of cells at the seeds that all of them have, on the analysis scale of each."""
         seeds = sorted(frozenset.intersection(*map(self.seeds, cells)))

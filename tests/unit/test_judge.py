@@ -253,6 +253,17 @@ def test_arms_with_more_seeds_are_compared_over_all_they_share():
     assert (few.n, few.arms) == (5, 4)
 
 
+def test_gates_compare_the_seeds_that_both_sides_have():
+    gates = {
+        "learned": {"a": {"cell": "a", "trivial": "b"}, "b": {"cell": "b", "trivial": 10.0}},
+        "depth": {"deep": "b", "shallow": "a"},
+    }
+    found = verdict({"needs": ["learned", "depth"]}, {"a": [*GOOD, 10.0, 10.0], "b": BAD}, gates=gates)
+    few = verdict({"needs": ["learned", "depth"]}, {"a": GOOD, "b": BAD}, gates=gates)
+    assert "G2" in few.reason
+    assert found.reason == few.reason
+
+
 def test_the_null_control_pairs_as_many_of_an_arms_seeds_as_there_are_others():
     values = [88.0, 88.6, 88.1, 88.3, 88.2]
     found = verdict({"kind": "null"}, {"a": [*values, 70.0, 75.0, 60.0], "b": GOOD})
