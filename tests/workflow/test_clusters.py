@@ -38,6 +38,7 @@ wc -l < {folder}/sbatch
 SQUEUE = """#!/bin/sh
 seq -f '%g|FAILED' $(wc -l < {folder}/sbatch)
 """
+NOTHING = "#!/bin/sh\n"
 SCONTROL = """#!/bin/sh
 echo 'MinJobAge = 300 sec'
 """
@@ -80,7 +81,8 @@ def programs(tmp_path: Path) -> Path:
     """A folder with SLURM's programs, as far as they are asked."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "scontrol": SCONTROL, "sinfo": "#!/bin/sh\n"}.items():
+    made = {"sbatch": SBATCH, "squeue": SQUEUE, "sacct": NOTHING, "scontrol": SCONTROL, "sinfo": NOTHING}
+    for name, text in made.items():
         (folder / name).write_text(text.format(folder=tmp_path))
         (folder / name).chmod(0o755)
     return folder
