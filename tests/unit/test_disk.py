@@ -50,7 +50,7 @@ def fill(disk: Path) -> Path:
 def test_a_write_that_the_disk_refuses_is_one_line_and_leaves_nothing(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     write_text(tmp_path / "table.md", "before")

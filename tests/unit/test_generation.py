@@ -175,7 +175,8 @@ def test_the_plan_knows_which_seeds_have_a_cell() -> None:
     assert len(cells["t7.equi.444"]) == sampled
     mean = next(c for c in plan.experiments["table7"].cells if c.cell == "control.equi.mean")
     assert len(cells["control.equi.mean"]) == min(len(cells[name]) for name in mean.mean_of) < sampled
-    assert len(cells["control.equi_444.loss_training"]) == len(cells["control.equi.mean.loss_training"]) == 5
+    assert len(cells["control.equi_444.loss_training"]) == 5 * plan.experiments["table7"].arms["equi_444"].seeds_times["laptop"]
+    assert len(cells["control.equi.mean.loss_training"]) == len(cells["control.equi_363.loss_training"]) == 5
 
 
 def evaluated(over: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
