@@ -20,30 +20,27 @@ OF_TEXT = ("tokenizer", "tokenizer_sha256")
 MEASURED = ("sha256", "content_sha256", "sizes")
 
 
-def held_in(folder: Path) -> str | None:
-    """The name of the data set that a folder holds; None where its card is missing or names none, as its reader will tell.
+def held_in(folder: Path) -> Mapping[str, object] | None:
+    """The card of a known data set that a folder holds; None where it is missing or names none, as its reader will tell.
 
     Raises:
         UserError: the card is no JSON.
     """
     path = folder / "card.json"
     found = read_json(path, finite=True) if path.exists() else None
-    name = found.get("name") if isinstance(found, dict) else None
-    return name if isinstance(name, str) and name in CARDS else None
+    known = isinstance(found, dict) and isinstance(found.get("name"), str) and found["name"] in CARDS
+    return found if known else None
 
 
-def check_prepared(folder: Path) -> None:
-    """Hold the card of prepared data, if one is there, against the suite's.
+def check_prepared(found: Mapping[str, object], folder: Path) -> None:
+    """Hold the card that `held_in` found against the suite's.
 
     Raises:
         UserError: the card is of another data set, has a key that a card has not, lacks one, or differs from the suite's card
             or from the sizes of the arrays.
     """
-    if (name := held_in(folder)) is None:
-        return
-    path = folder / "card.json"
-    for problem in _problems(read_json(path), CARDS[name], folder):
-        raise UserError(f"{path}: {problem}; remove it and run `dbbench data {folder.name}`")
+    for problem in _problems(found, CARDS[str(found["name"])], folder):
+        raise UserError(f"{folder / 'card.json'}: {problem}; remove it and run `dbbench data {folder.name}`")
 
 
 def _problems(found: Mapping[str, object], card: Card, folder: Path) -> Iterator[str]:

@@ -57,14 +57,15 @@ def _check_data(scale: str, configuration: Configuration, source: Path) -> None:
     from dbbench.config import SCALES
     from dbbench.prepared import check_prepared, held_in
 
-    if configuration.profile is not None:
+    card = None if configuration.profile is not None else held_in(source)
+    if card is None:
         return
-    if SCALES[scale].comparable_to_paper and (name := held_in(source)) not in (None, configuration.data.name):
+    if SCALES[scale].comparable_to_paper and card["name"] != configuration.data.name:
         raise UserError(
-            f"{source}: holds {name}, which stands in for {configuration.data.name}; scale {scale} takes none: remove the "
-            "folder, and prepare it where the archive can be had"
+            f"{source}: holds {card['name']}, which stands in for {configuration.data.name}; scale {scale} takes none: remove "
+            "the folder, and prepare it where the archive can be had"
         )
-    check_prepared(source)
+    check_prepared(card, source)
 
 
 def data(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbbench.errors import UserError
-from dbbench.files import refuse_pipes
+from dbbench.files import read_text
 
 #: of an experiment, an arm, a cell, a claim: it becomes part of paths, of commands and of labels
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$")]
@@ -104,15 +104,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: missing file, no UTF-8, broken YAML, a key twice, or no mapping; the message names the file and the line.
     """
-    refuse_pipes(path)
+    text = read_text(path)
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # nosec B506  # a safe loader that refuses a key twice
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        value = yaml.load(text, Loader=_Loader)  # nosec B506  # a safe loader that refuses a key twice
     except _KeyTwice as error:
         raise UserError(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # values: 2020-13-45 as a date, a number of 5000 digits

@@ -57,7 +57,7 @@ class Configuration(Strict):
 
     def _check_parts(self) -> None:
         parts = self.training.micro_batches
-        if parts != 1 and not (self.method.in_parts and self.model.in_parts):
+        if parts != 1 and not self.in_parts:
             raise ValueError(
                 f"training.micro_batches {parts}: {self.architecture} by {self.method.name} takes whole batches: 1"
             )
@@ -101,6 +101,11 @@ class Configuration(Strict):
     def denoises(self) -> bool:
         """Whether the network is a denoiser, by its method or by its architecture."""
         return self.method.denoises or self.model.denoises
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a step can be taken part by part of its batch, by its method and by its architecture."""
+        return self.method.in_parts and self.model.in_parts
 
     @property
     def judge_model(self) -> Configuration | None:

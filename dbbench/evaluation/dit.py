@@ -24,6 +24,7 @@ from dbbench.evaluation.measures import errors_at_levels
 from dbbench.evaluation.sampling import sample_set, save_samples, targets, walk
 from dbbench.methods.diffusion_blocks import Chain
 from dbbench.models import Network, build, materialise
+from dbbench.models.half import as_trained
 from dbbench.noise import precondition, weight
 from dbbench.partition import make_partition
 from dbbench.runs.places import features_folder
@@ -89,11 +90,8 @@ class Generation:
         if sampler.weights == "last" and "last" not in self.networks:
             path = self.job.folder / "model.safetensors"
             self.networks["last"] = load_networks(self.job.configuration, path, self.device, average=False)
-            if self.job.configuration.training.autocasts:
-                from dbbench.models.half import in_bfloat16
-
-                for network in self.networks["last"]:
-                    in_bfloat16(network)
+            for network in self.networks["last"]:
+                as_trained(network, self.job.configuration)
         return Chain(self.networks[sampler.weights], self.partition, self.process, sampler)
 
     def sample(self, name: str, sampler: ImageSampler) -> Tensor:
@@ -232,10 +230,7 @@ class Generation:
             return
         configuration = self.job.configuration
         whole_network = materialise(build(configuration), EVALUATION_SEED, self.device).eval()
-        if configuration.training.autocasts:  # as the blocks that it is held against
-            from dbbench.models.half import in_bfloat16
-
-            in_bfloat16(whole_network)
+        as_trained(whole_network, configuration)
         whole = Chain([whole_network], make_partition(self.process, 1, configuration.model.layers), self.process, sampler)
         ratio = count_layers(whole, self.shape, self.classes, self.device) / counted
         self.result.add("layer_ratio", ratio, evaluator="layers run end to end by layers run in blocks, counted")

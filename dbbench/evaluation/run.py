@@ -12,6 +12,7 @@ from dbbench.data import load
 from dbbench.devices import choose_device
 from dbbench.errors import UserError
 from dbbench.evaluation import Job
+from dbbench.models.half import TOLD, as_trained
 from dbbench.runs.provenance import command, commit, now
 from dbbench.runs.records import RUN, check_weights, read_trained
 from dbbench.runs.rows import Evaluated, write_evaluation
@@ -32,11 +33,8 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     device = choose_device()
     average = configuration.training.ema_horizon is not None
     networks = load_networks(configuration, check_weights(folder), device, average=average)
-    if configuration.training.autocasts:
-        from dbbench.models.half import TOLD, in_bfloat16
-
-        for network in networks:
-            in_bfloat16(network)
+    for network in networks:
+        as_trained(network, configuration)
     data = load(data_folder, configuration, device)
     trained = read_trained(folder).dataset
     if trained.sha256 != data.facts.sha256:

@@ -8,14 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import getmembers, isfunction
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from dbbench.models import Network
 
+if TYPE_CHECKING:
+    from dbbench.config import Configuration
+
 #: how evaluators of numbers from such a network say so
 TOLD = "the run's network in bfloat16"
+
+
+def as_trained(network: Network, configuration: Configuration) -> None:
+    """Let a network run as its training ran: `in_bfloat16` where that autocasts."""
+    if configuration.training.autocasts:
+        in_bfloat16(network)
 
 
 def in_bfloat16(network: Network) -> None:

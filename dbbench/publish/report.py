@@ -48,12 +48,12 @@ def inline(text: str) -> Markup:
 def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     judgement = judged(plan, name, root)
     rows = rows_of(judgement)
-    about = header(rows)
+    about, numbers = header(rows), [row.number for row in rows if row.number]
     return {
         "header": about,
         "panels": panels(judgement.experiment, rows),
         "arms": {arm: configuration.name for arm, configuration in plan.arms[name].items()},
-        "seeds": next((number for number, _ in Counter(row.number for row in rows if row.number).most_common(1)), ""),
+        "seeds": max(numbers, key=numbers.count, default=""),
         "letters": evaluators(rows),
         "notes": notes(plan, judgement, rows),
     }

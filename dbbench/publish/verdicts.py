@@ -73,13 +73,18 @@ def shown(verdict: Verdict) -> str:
     return f"{middle:+.{metric.decimals}f}{span}{_unit(metric)}"
 
 
-def seeds_of(verdict: Verdict) -> str:
+def _seeds(verdict: Verdict) -> tuple[str, int | None]:
     """How many seeds (of a timing, repeats; of a count, none), and how many would see D."""
     if verdict.estimate is None:
-        return "" if math.isnan(verdict.count) else "count"
-    needed = verdict.seeds_to_see_effect
-    what = f"{verdict.estimate.n}{' repeats' if verdict.estimate.estimator == 'median' else ''}"
-    return f"{what} ({needed} needed)" if needed else what
+        return "" if math.isnan(verdict.count) else "count", None
+    repeats = " repeats" if verdict.estimate.estimator == "median" else ""
+    return f"{verdict.estimate.n}{repeats}", verdict.seeds_to_see_effect
+
+
+def seeds_of(verdict: Verdict) -> str:
+    """The seeds of a verdict in a table: '5 (3 needed)'."""
+    count, needed = _seeds(verdict)
+    return f"{count} ({needed} needed)" if needed else count
 
 
 def detectable_of(verdict: Verdict) -> str:
@@ -100,9 +105,9 @@ def describe(verdict: Verdict) -> str:
 
 def seeds_text(verdict: Verdict) -> str:
     """Seeds as part of a sentence: '5 seeds, 3 needed'."""
-    count, _, needed = seeds_of(verdict).partition(" (")
+    count, needed = _seeds(verdict)
     named = f"{count} seed{'s' * (count != '1')}" if count.isdigit() else count
-    return f"{named}, {needed.removesuffix(')')}" if needed else named
+    return f"{named}, {needed} needed" if needed else named
 
 
 def _numbers(verdict: Verdict) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def check(configuration: Configuration, processes: int) -> None:
         UserError: batches that are not cut, or not into as many equal parts; fewer GPUs than processes.
     """
     size = configuration.training.batch_size
-    if not (configuration.method.in_parts and configuration.model.in_parts):
+    if not configuration.in_parts:
         who = f"{configuration.architecture} by {configuration.method.name}"
         raise UserError(f"{who} takes whole batches, which {processes} processes cannot share: train it by one")
     if size % processes:
@@ -86,17 +86,10 @@ def any_told(told: bool) -> bool:
 
 
 class SharedTrainer(Trainer):
-    """A `Trainer` that takes its share of the parts of each batch."""
+    """A `Trainer` that takes its share of the parts of each batch, of which there are as many as processes or more."""
 
     #: whether the parts of another process are passed over
     skips: bool = False
-
-    def train_step(self, batch: Batch, step: int) -> tuple[Step, Tensor]:
-        """As `Trainer.train_step`, part by part also where a process has one part."""
-        global_generator(self.device).manual_seed(derive(self.seed, "dropout", step))
-        self.set_learning_rate(step)
-        self.optimizer.zero_grad(set_to_none=True)
-        return self.accumulate(batch, step), self.update(step)
 
     def accumulate(self, batch: Batch, step: int) -> Step:
         """Forward and backward of this process's parts; the sums over all processes, that of gradients in place."""

@@ -31,7 +31,7 @@ def once(compute):
 def training_gpus(name):
     """GPUs of a training: one for each process that shares it, if its batches can be cut so (`dbbench.training.shared.check`)."""
     made = RUNS[name]
-    cuts = made.method.in_parts and made.model.in_parts and made.training.batch_size % SUITE.processes == 0
+    cuts = made.in_parts and made.training.batch_size % SUITE.processes == 0
     return GPUS * (SUITE.processes if cuts else 1)
 
 
