@@ -1,30 +1,48 @@
 # Helpers of the rules: what a job reads, and the hash of the code it runs. A job refuses to run another code than it was planned
 # with: `DBBENCH_CODE` says which (dbbench/codehash.py).
 
+# Whether jobs are submitted, as on a cluster (`jobs:` of its profile). There a training of seconds and its evaluation are one job with others
+# like them (the blocks of an isolated run never are), and so is all that is published. Elsewhere there are no groups: Snakemake
+# walks through a whole group whenever one of its inputs is there, which is quadratic in the seeds. Nor does a job ask for more when it is
+# tried again: what it may have is all of this machine.
+SUBMITTED = workflow.nodes is not None or not workflow.is_main_process
+
 # Trainings and evaluations ask for memory, the device's memory and time by the forecast of `dbbench cost` where they need a GPU: counted
 # at most once in planning, when the first job is looked at. A job that a cluster runs asks for nothing any more.
 WITH_DEVICE = f"--device {shlex.quote(SUITE.device)} --utilisation {SUITE.utilisation}"
 NEEDS = Needs((*PLANNED.split(), *shlex.split(WITH_DEVICE)) if GPUS and workflow.is_main_process else None)
 # else, and where nothing is forecast: megabytes of a job that computes with a network, minutes of a training
 HEAVY, LONG = (16000, 1440) if GPUS else (4000, 60)
-# On a cluster, a training of seconds and its evaluation are one job with others like them; the blocks of an isolated run never are.
-SHORT = None if GPUS else "short"
+SHORT = "short" if SUBMITTED and not GPUS else None
+PUBLISHED = "publish" if SUBMITTED else None
 
 
 def memory(megabytes):
     """What a job asks for: as much again each time it is tried again, since a cluster may have ended it for that."""
+    if not SUBMITTED:
+        return megabytes
     return lambda wildcards, attempt: (megabytes(wildcards) if callable(megabytes) else megabytes) * attempt
+
+
+def needed(job, resource, otherwise):
+    """What a job asks for by the forecast; a constant where there is none and no second try: Snakemake calls a function several times a job."""
+    return NEEDS.of(job, resource, otherwise) if GPUS or SUBMITTED else otherwise
 
 
 def device_memory(job):
     """Megabytes of the device: what a profile may count, or choose a partition by."""
-    return NEEDS.of(job, "gpu_mem_mb", HEAVY * GPUS, each_time=False)
+    return NEEDS.of(job, "gpu_mem_mb", HEAVY, each_time=False) if GPUS else 0
 
 
 def once(compute):
     """What `compute` says of a configuration's name, as a function of wildcards: computed once for all its seeds and blocks."""
     known = cache(compute)
-    return lambda wildcards: known(wildcards.configuration)
+
+    def of_wildcards(wildcards):
+        return known(wildcards.configuration)
+
+    of_wildcards.__signature__ = signature(of_wildcards)  # Snakemake asks for it at every call
+    return of_wildcards
 
 
 @once
@@ -35,9 +53,13 @@ def training_gpus(name):
     return GPUS * (SUITE.processes if cuts else 1)
 
 
+def training_threads(wildcards):
+    return max(1, training_gpus(wildcards))
+
+
 def training_memory(wildcards, attempt):
     """Megabytes of a training: each process has data and weights of its own."""
-    return NEEDS.of("train", "mem_mb", HEAVY)(wildcards, attempt) * max(1, training_gpus(wildcards))
+    return NEEDS.of("train", "mem_mb", HEAVY)(wildcards, attempt) * training_threads(wildcards)
 
 
 @once

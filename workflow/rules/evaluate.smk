@@ -16,9 +16,9 @@ rule judge_model:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=NEEDS.of("train", "mem_mb", HEAVY),
+        mem_mb=needed("train", "mem_mb", HEAVY),
         gpu_mem_mb=device_memory("train"),
-        runtime=NEEDS.of("train", "runtime", LONG),
+        runtime=needed("train", "runtime", LONG),
         gpu=GPUS,
     params:
         code=lambda w: code_hash(*training_entries(JUDGE_MODELS[w.judge_model])),
@@ -49,9 +49,9 @@ rule evaluate:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=NEEDS.of("evaluate", "mem_mb", HEAVY),
+        mem_mb=needed("evaluate", "mem_mb", HEAVY),
         gpu_mem_mb=device_memory("evaluate"),
-        runtime=NEEDS.of("evaluate", "runtime", 240),
+        runtime=needed("evaluate", "runtime", 240),
         gpu=GPUS,
     params:
         code=evaluation_code,

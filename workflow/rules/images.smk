@@ -54,9 +54,9 @@ rule evaluate_images:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=NEEDS.of("evaluate", "mem_mb", HEAVY),
+        mem_mb=needed("evaluate", "mem_mb", HEAVY),
         gpu_mem_mb=device_memory("evaluate"),
-        runtime=NEEDS.of("evaluate", "runtime", LONG),
+        runtime=needed("evaluate", "runtime", LONG),
         gpu=GPUS,
     params:
         code=evaluation_code,

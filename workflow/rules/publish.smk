@@ -14,7 +14,7 @@ rule cells:
     wildcard_constraints:
         name="|".join(ASKED.experiments),
     group:
-        "publish"
+        PUBLISHED
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -44,7 +44,7 @@ rule table:
     wildcard_constraints:
         name="|".join(ASKED.experiments),
     group:
-        "publish"
+        PUBLISHED
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -75,7 +75,7 @@ rule figure:
     wildcard_constraints:
         name="|".join(DRAWN) or "none",
     group:
-        "publish"
+        PUBLISHED
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -102,7 +102,7 @@ rule verdicts:
     benchmark:
         f"results/{SCALE}/verdicts.benchmark.tsv"
     group:
-        "publish"
+        PUBLISHED
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -129,7 +129,7 @@ rule budget:
     benchmark:
         f"results/{SCALE}/budget.benchmark.tsv"
     group:
-        "publish"
+        PUBLISHED
     conda:
         "../envs/dbbench.yaml"
     threads: 1
@@ -158,7 +158,7 @@ rule report:
     benchmark:
         f"results/{SCALE}/report.benchmark.tsv"
     group:
-        "publish"
+        PUBLISHED
     conda:
         "../envs/dbbench.yaml"
     threads: 1

@@ -16,12 +16,12 @@ rule train:
         SHORT
     conda:
         "../envs/dbbench.yaml"
-    threads: lambda wildcards: max(1, training_gpus(wildcards))
+    threads: training_threads if GPUS else 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=training_memory if GPUS else needed("train", "mem_mb", HEAVY),
         gpu_mem_mb=device_memory("train"),
-        runtime=NEEDS.of("train", "runtime", LONG),
-        gpu=training_gpus,
+        runtime=needed("train", "runtime", LONG),
+        gpu=training_gpus if GPUS else 0,
     params:
         code=training_code,
         cost=cost_code,
@@ -48,9 +48,9 @@ rule train_block:
         "../envs/dbbench.yaml"
     threads: 1
     resources:
-        mem_mb=NEEDS.of("train", "mem_mb", HEAVY),
+        mem_mb=needed("train", "mem_mb", HEAVY),
         gpu_mem_mb=device_memory("train"),
-        runtime=NEEDS.of("train", "runtime", LONG),
+        runtime=needed("train", "runtime", LONG),
         gpu=GPUS,
     params:
         code=training_code,
