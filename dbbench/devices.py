@@ -13,12 +13,26 @@ from filelock import FileLock, Timeout
 
 from dbbench.errors import UserError
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: what it says where no GPU is meant; the last by SLURM
+NO_GPU = ("", "-1", "NoDevFiles")
+
 _held: list[FileLock] = []
 
 
 def choose_device() -> torch.device:
-    """A CUDA device of this job's own where there is one, else the CPU."""
+    """A CUDA device of this job's own where there is one, else the CPU.
+
+    Raises:
+        UserError: CUDA_VISIBLE_DEVICES names GPUs, none of which is here.
+    """
     if not torch.cuda.is_available():
+        named = os.environ.get(VISIBLE, "").strip()
+        if named not in NO_GPU:
+            raise UserError(
+                f"{VISIBLE} is {named!r}: PyTorch {torch.__version__} finds no such GPU;"
+                " name one that `nvidia-smi -L` lists, or unset it"
+            )
         return torch.device("cpu")
     index = claim(torch.cuda.device_count(), runtime_folder())
     torch.cuda.set_device(index)

@@ -135,6 +135,11 @@ def end_with_workflow() -> None:
         threading.Thread(target=_end_after, args=({int(workflow), os.getppid()},), daemon=True).start()
 
 
+def end_with_parent() -> None:
+    """End this process, which a command has started for a part of its work, when that command ends, however it ends."""
+    threading.Thread(target=_end_after, args=({os.getppid()},), daemon=True).start()
+
+
 def _end_after(pids: Iterable[int]) -> None:
     _wait_for_one(list(pids))
     print("dbbench: what started this process has ended, and this process with it", file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from dbbench.codehash import code_hash, training_entries
 from dbbench.config import digest
 from dbbench.files import read_json
 from dbbench.machine import processors
+from dbbench.processes import end_with_parent
 from dbbench.profiling.closed_form import FLOAT_BYTES
 from dbbench.profiling.cost import draws_runs
 from dbbench.profiling.step import Prepared, changed, fakes, prepare
@@ -283,11 +284,16 @@ def counted_steps(configurations: Iterable[Configuration], folder: Path) -> dict
 START = "fork" if sys.platform == "linux" else "spawn"
 
 
+def _begin() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
+
+
 def _counted(configurations: Sequence[Configuration]) -> Iterator[Step]:
     """The steps of configurations as they are counted, by as many processes as there are processors where that pays."""
     workers = min(len(configurations) // 4, processors())
     if workers < 2:
         yield from map(count_step, configurations)
         return
-    with ProcessPoolExecutor(workers, get_context(START), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context(START), initializer=_begin) as pool:
         yield from pool.map(count_step, configurations)

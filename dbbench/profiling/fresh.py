@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dbbench.errors import UserError
+from dbbench.processes import end_with_parent
 
 
 def in_fresh_processes(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], name: str) -> list[Any]:
@@ -27,7 +28,7 @@ def in_fresh_processes(work: Callable[..., Any], arguments: Sequence[tuple[Any, 
     forked = sys.platform == "linux" and not torch.cuda.is_available()
     context = multiprocessing.get_context("fork" if forked else "spawn")
     with ExitStack() as stack:
-        pools = [ProcessPoolExecutor(1, mp_context=context) for _ in arguments]
+        pools = [ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) for _ in arguments]
         for pool in pools:
             stack.enter_context(pool)
         running = [pool.submit(_with_one_thread, work, a) for pool, a in zip(pools, arguments, strict=True)]

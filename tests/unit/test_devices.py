@@ -58,3 +58,18 @@ def test_locks_lie_in_a_folder_of_the_user_alone(variable: bool, tmp_path: Path,
     folder.symlink_to(tmp_path)
     with pytest.raises(UserError, match="must be a folder of yours"):
         runtime_folder()
+
+
+@pytest.mark.parametrize("named", ["7", "0,1", "GPU-abacus"])
+def test_gpus_that_are_named_and_not_here_are_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"CUDA_VISIBLE_DEVICES is '{named}': .* unset it"):
+        choose_device()
+
+
+@pytest.mark.parametrize("none", ["", "-1", "NoDevFiles"])
+def test_no_gpu_may_be_meant(none: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device().type == "cpu"

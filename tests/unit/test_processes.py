@@ -82,6 +82,20 @@ def test_a_page_ends_with_the_command_that_serves_it(number: signal.Signals) -> 
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+WORK = "import sys, time\ndef work(*_): print('ready', flush=True); time.sleep(300)\n"
+WORKERS = {
+    "fresh": "from dbbench.profiling.fresh import *; in_fresh_processes(work, [(), ()], 'work')",
+    "counted": "from dbbench.profiling import counted as c; c.count_step, c.processors = work, lambda: 2; [*c._counted(range(8))]",
+}
+
+
+@pytest.mark.parametrize("workers", WORKERS.values(), ids=WORKERS)
+def test_what_a_command_starts_for_its_work_ends_with_it(workers: str) -> None:
+    command = started(WORK + workers)
+    command.send_signal(signal.SIGKILL)
+    command.communicate(timeout=60)  # the workers hold the other end until they have ended
+
+
 def test_a_command_typed_by_hand_outlives_its_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(processes.WORKFLOW, raising=False)
     before = processes.threading.active_count()
