@@ -85,7 +85,8 @@ def test_a_page_ends_with_the_command_that_serves_it(number: signal.Signals) -> 
 WORK = "import sys, time\ndef work(*_): print('ready', flush=True); time.sleep(300)\n"
 WORKERS = {
     "fresh": "from dbbench.profiling.fresh import *; in_fresh_processes(work, [(), ()], 'work')",
-    "counted": "from dbbench.profiling import counted as c; c.count_step, c.processors = work, lambda: 2; [*c._counted(range(8))]",
+    "counted": "from dbbench.profiling import counted as c; c.count_step, c.processors = work, lambda: 2\n"
+    "list(c._counted(range(8)))",
 }
 
 
