@@ -50,7 +50,7 @@ def _table(plan: Plan, name: str, root: Path) -> dict[str, object]:
     rows = rows_of(judgement)
     about, numbers = header(rows), [row.number for row in rows if row.number]
     return {
-        "header": about,
+        "header": {key: value for key, value in about.items() if key != "commit"},  # of runs: at the end of the report
         "panels": panels(judgement.experiment, rows),
         "arms": {arm: configuration.name for arm, configuration in plan.arms[name].items()},
         "seeds": max(numbers, key=numbers.count, default=""),

@@ -56,7 +56,7 @@ def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
         of_run = {run: own.set_index("cell")["value"] for run, own in rows.groupby("run", sort=False)}
         for (one, values), (other, others) in combinations(of_run.items(), 2):
             shared = values.index.intersection(others.index)
-            if len(shared) and (values[shared] == others[shared]).all():
+            if len(shared) > 1 and (values[shared] == others[shared]).all():
                 seeds = " and ".join(Path(str(run)).name.removeprefix("seed") for run in (one, other))
                 lines.append(f"`{name}`: seeds {seeds} agree to the last digit in {', '.join(f'`{c}`' for c in shared)}")
     return lines
@@ -65,12 +65,11 @@ def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
 def notes(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> list[str]:
     """What a reader must know beside a table, as lines of Markdown: sources, cells not run, seeds that agree."""
     asked, cells, experiment = judgement.experiment, judgement.cells, judgement.experiment.name
-    papers = [p for c in asked.cells if (p := published(c.cell)) is not None]
-    at = ", ".join(unique(dataset_title(p.dataset) for p in papers))
+    at = paper_data(c.cell for c in asked.cells)
     lines = [INTERVALS]
-    if papers:
+    if at:
         lines.append(f"Published: {SOURCE}, measured on {at} by its authors. Ours: the data and scale named above.")
-    if papers and not SCALES[plan.scale].comparable_to_paper:
+    if at and not SCALES[plan.scale].comparable_to_paper:
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
     lines += [*asked.notes, *asked.notes_at.get(plan.scale, ())]
     lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(rows).items()]
@@ -110,9 +109,22 @@ def _parts(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[st
     return lines[:-1]
 
 
+def paper_data(cells: Iterable[str]) -> str:
+    """The data that the published numbers of cells are of; empty where none has any."""
+    papers = [p for cell in cells if (p := published(cell)) is not None]
+    return ", ".join(unique(dataset_title(p.dataset) for p in papers))
+
+
+def _of_paper(rows: Sequence[Row]) -> str:
+    """The head of the column of published numbers, which are of the paper's data whatever ours are of."""
+    at = paper_data(row.cell for row in rows)
+    return f"published ({at})" if at else "published"
+
+
 def _listed(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[str]:
     """A Markdown table with a line per cell."""
-    head = [f"| | published | ours |{' minimum of 3 |' * least} 95 % interval | seeds | verdict | metric | evaluator | cell |"]
+    first = [_of_paper(rows), "ours", *(["minimum of 3"] * least), "95 % interval", "seeds"]
+    head = [_line(["", *first, "verdict", "metric", "evaluator", "cell"])]
     head += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
     for row in rows:
         numbers = (row.published, row.ours, *([row.minimum] * least), row.interval, row.number)
@@ -184,9 +196,8 @@ def _caption(judgement: Judgement, rows: Sequence[Row]) -> str:
     about = "; ".join(f"{key} {value}" for key, value in header(rows).items())
     told = [f"{judgement.experiment.title}.", f"{capitalised(about)}."]
     told.append("Ours: mean over seeds and half the width of its 95 % interval.")
-    papers = [row.paper for row in judgement.rows if row.paper is not None]
-    if papers:
-        told.append(f"Published: {SOURCE}, on {', '.join(unique(dataset_title(p.dataset) for p in papers))}.")
+    if at := paper_data(row.cell for row in rows):
+        told.append(f"Published: {SOURCE}, on {at}.")
     return " ".join([*told, *(f"({letter}) {evaluator}." for evaluator, letter in evaluators(rows).items())])
 
 
@@ -194,11 +205,11 @@ LATEX_HEAD = r"""%% needs \usepackage{booktabs,longtable}
 \begin{longtable}{p{.3\linewidth}p{.2\linewidth}rrp{.2\linewidth}l}
 \caption{%s}\label{tab:%s}\\
 \toprule
- & metric (unit) & published & ours & verdict & \\
+ & metric (unit) & %s & ours & verdict & \\
 \midrule
 \endfirsthead
 \toprule
- & metric (unit) & published & ours & verdict & \\
+ & metric (unit) & %s & ours & verdict & \\
 \midrule
 \endhead
 \bottomrule
@@ -216,7 +227,9 @@ def _latex(judgement: Judgement, rows: Sequence[Row]) -> str:
         texts = (row.label, metric_text(row.metric) if row.metric else "--", row.published or "--")
         ends = (_escape(row.verdict), _escape(letters.get(row.evaluator, "")))
         lines.append(" & ".join([*map(_escape, texts), ours, *ends]) + r" \\")
-    return LATEX_HEAD % (_escape(_caption(judgement, rows)), name) + "\n".join([*lines, r"\end{longtable}"]) + "\n"
+    paper = _escape(_of_paper(rows))
+    head = LATEX_HEAD % (_escape(_caption(judgement, rows)), name, paper, paper)
+    return head + "\n".join([*lines, r"\end{longtable}"]) + "\n"
 
 
 def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:

@@ -135,15 +135,17 @@ def _network_record(kind: str, made: Run | Features, path: Path) -> Record:
 
 
 def report_records(plan: Plan, root: Path) -> Iterator[Record]:
-    """One run with the report, the verdicts, the budget, and how many claims have each verdict; none without verdicts."""
+    """One run with the report, the verdicts, the budget, and how many claims have each verdict, as the report counts them; none
+    without verdicts."""
     verdicts = root / places.verdicts_file(plan.scale)
     if not verdicts.exists():
         return
     files = [verdicts, root / places.verdicts_file(plan.scale, "md"), scale_folder(plan.scale, root) / "report.html"]
     files += [root / places.budget_file(plan.scale, ending) for ending in ("csv", "md")]
     made = round(verdicts.stat().st_mtime * 1000)
-    tally = Counter(dict.fromkeys((r["claim"], r["verdict"]) for r in read_rows(verdicts, ("claim", "verdict"))))
-    words = Counter(word for _, word in tally)
+    rows = read_rows(verdicts, ("source", "kind", "verdict"))
+    judged = [r for r in rows if r["kind"] != "null" and not r["verdict"].startswith("SEE ")]  # another row judges a copy
+    words = Counter(f"claims/{r['source']}/{r['verdict'].removesuffix(' here')}" for r in judged)
     yield Record(
         key=f"{plan.scale}/{TABLES}/report",
         experiment=TABLES,
@@ -151,7 +153,7 @@ def report_records(plan: Plan, root: Path) -> Iterator[Record]:
         parent=None,
         started=made,
         ended=made,
-        finals={f"claims/{allowed(word)}": float(count) for word, count in words.items()},
+        finals={allowed(word): float(count) for word, count in words.items()},
         tags={
             "scale": plan.scale,
             "mlflow.note.content": "The report is the artifact report.html, its claims are verdicts.md.",

@@ -38,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_order_is_the_papers() -> None:
     names = ["table10", "memory", "figure4", "table2", "depth", "table1"]
-    assert sorted(names, key=order_of) == ["table1", "table2", "table10", "figure4", "depth", "memory"]
+    assert sorted(names, key=order_of) == ["table1", "table2", "table10", "memory", "figure4", "depth"]
     every = load_plan(load_suite({"scale": "laptop"}))
     assert sorted(in_order(every)) == sorted(every.experiments)
 

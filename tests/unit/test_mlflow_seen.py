@@ -50,6 +50,8 @@ CLICKS = """<script>(async () => {
   const list = document.querySelector("[value=TABLE]"); if (list) list.click();
   await press("table1/vit (smoke)"); await says("test/accuracy_percent/default");
   await press("Model metrics", "a, [role=tab]"); await until(drawn); told.chart = drawn();
+  told.values = [...document.querySelectorAll(".js-plotly-plot")].flatMap((plot) => (plot.data || []).flatMap(
+    (trace) => [...(trace.x || []), ...(trace.y || [])].filter((value) => typeof value === "number")));
   location.hash = "#/experiments"; await press("tables"); await press("table1 (smoke)");
   await press("Artifacts", "a, [role=tab]"); await until(() => called("cells", "li, div, span"));
   await press("tables", "li, div, span"); await press("table1.md", "li, div, span"); await says("51.5");

@@ -141,6 +141,24 @@ def test_a_latex_table_has_caption_label_units_mean_and_half_width(project):
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {5}
 
 
+KEPT = Path(__file__).parents[2] / "results/reference"
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("*/tables/*.tex")), ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+def test_the_latex_tables_that_are_kept_can_be_read(path):
+    text = path.read_text()
+    found = LatexWalker(text, tolerant_parsing=False).get_latex_nodes()[0]
+    assert [n.environmentname for n in found if isinstance(n, LatexEnvironmentNode)] == ["longtable"]
+    rows = [line for line in text.splitlines() if line.endswith(" \\\\") and " & " in line]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {5}
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("*/report.html")), ids=lambda p: p.parts[-2])
+def test_the_report_that_is_kept_is_small(path):
+    assert path.stat().st_size < 2e6
+
+
 @pytest.mark.skipif(TEX is None, reason="no tectonic, pdflatex or lualatex here: parsed by pylatexenc alone")
 def test_a_latex_table_compiles(project, tmp_path):
     assert TEX is not None

@@ -157,7 +157,9 @@ def test_an_experiment_is_described_and_has_views_of_the_runs_behind_a_table(syn
 
 
 def test_verdicts_and_networks_that_judge_have_runs(project: Path, plan: Plan) -> None:
-    write(project / "results/smoke/verdicts.csv", "claim,verdict\nC1,HOLDS\nC2,FAILS\nC3,HOLDS\n")
+    rows = ["C1,paper,superiority,HOLDS here", "C2,paper,superiority,FAILS here", "C3,paper,superiority,HOLDS here"]
+    rows += ["C4,paper,superiority,SEE C1", "null.x,ours,null,HOLDS", "C1b,ours,superiority,NO DIFFERENCE"]
+    write(project / "results/smoke/verdicts.csv", "\n".join(["claim,source,kind,verdict", *rows, ""]))
     write(project / "results/smoke/report.html", "<html>")
     network = Features(
         name="digits",
@@ -180,7 +182,7 @@ def test_verdicts_and_networks_that_judge_have_runs(project: Path, plan: Plan) -
     write_run(project / "results/smoke/features/digits", network)
     assert sync(plan, project)["differs"] == []
     report = runs(project, "tables")["smoke/tables/report"]
-    assert report.data.metrics == {"claims/HOLDS": 2.0, "claims/FAILS": 1.0}
+    assert report.data.metrics == {"claims/paper/HOLDS": 2.0, "claims/paper/FAILS": 1.0, "claims/ours/NO DIFFERENCE": 1.0}
     assert {a.path for a in connect(project).list_artifacts(report.info.run_id)} == {"verdicts.csv", "report.html"}
     judge = runs(project, "judges")["smoke/features/digits"]
     assert judge.data.metrics == {"accuracy_percent": 90.0, "cost/seconds": 2.0}

@@ -143,6 +143,10 @@ def test_a_report_of_snakemake_has_every_table_and_figure(finished: Path) -> Non
     published |= {str(p.relative_to(finished)) for p in finished.glob("paper_figures/smoke/*.p[dn][fg]")}
     published |= {f"results/smoke/{name}" for name in ("verdicts.csv", "verdicts.md", "budget.csv", "budget.md", "report.html")}
     assert set(shown) == published
+    groups = json.loads(re.search(r"var categories = (\{.*?\});?\s*$", page, re.MULTILINE)[1])
+    assert {place for parts in groups.values() for places in parts.values() for place in places} == published
+    assert set(groups) == {"Tables", "Figures", "Findings"}
+    assert all(value["labels"] and len(value["caption"]) > 40 for value in shown.values())
 
 
 def test_a_finished_run_is_taken_along_and_proves_itself(
