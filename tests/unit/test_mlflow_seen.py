@@ -18,7 +18,7 @@ from synthetic_runs import make_plan, with_store, write_project
 
 from dbbench.tracking import sync
 from dbbench.tracking.page import link
-from dbbench.tracking.store import ARTIFACTS
+from dbbench.tracking.store import ARTIFACTS, connect
 from dbbench.ui import HOST, server_environment
 
 # it runs within the page, clicks what a reader would, and writes what it has seen into the page
@@ -110,3 +110,8 @@ def test_clicks_lead_to_charts_and_to_a_table_s_file(tmp_path: Path, empty_store
     assert {key for key, value in told.items() if value is False} == set()
     assert "/runs" in told["address"], "the mode for training, not that for language agents"
     assert told["chart"] > 0
+    store = connect(root)
+    experiment = store.get_experiment_by_name("vit")
+    known = {value for run in store.search_runs([experiment.experiment_id]) for value in run.data.metrics.values()}
+    assert told["values"], "numbers are drawn"
+    assert set(told["values"]) <= known
