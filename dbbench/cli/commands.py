@@ -19,8 +19,26 @@ if TYPE_CHECKING:
 LONGEST = 30  # digits of a number that a message quotes
 
 
+class Once(argparse.Action):
+    """Stores what an option says, as argparse does, and refuses to be given again: one of the two would be ignored."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        """Raises argparse.ArgumentError where the option was given before."""
+        given = vars(namespace).setdefault("given", set())
+        if self.dest in given:
+            raise argparse.ArgumentError(self, "given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all bad input is."""
+    """A parser whose errors are one line, as all bad input is, and whose options are given once."""
+
+    def register(self, registry_name: str, value: object, object: object) -> None:
+        """As argparse, which registers its actions here; options that store a value do so by `Once`."""
+        super().register(registry_name, value, Once if registry_name == "action" and value in (None, "store") else object)
 
     def error(self, message: str) -> Never:
         """Raises UserError with what is wrong and where the help is."""
@@ -120,6 +138,8 @@ def planned(args: argparse.Namespace, experiment: str | None = None) -> Plan:
             raise UserError(f"--seeds must be at most {MOST_SEEDS}, got {args.seeds}")
         over["seeds"] = {args.scale: args.seeds}
     names = args.experiments or ([experiment] if experiment else None)
+    if names and len(set(names)) < len(names):
+        raise UserError(f"--experiments names {next(n for n in names if names.count(n) > 1)} twice")
     if names:
         over["experiments"] = names
     return load_plan(load_suite(over))

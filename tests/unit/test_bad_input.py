@@ -103,6 +103,8 @@ def refused(argv: list[str], says: str, capsys: pytest.CaptureFixture[str], root
 # --- command lines -----------------------------------------------------------------------------------------------------
 
 COMMANDS: list[tuple[str, str]] = [
+    ("show partition --blocks 3 --blocks 4", "argument --blocks: given twice"),
+    ("cells --experiment solo --experiments solo solo", "--experiments names solo twice"),
     ("", "required: command"),
     ("nothing", "invalid choice: 'nothing'"),
     ("--nothing", "required: command"),

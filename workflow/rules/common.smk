@@ -79,6 +79,11 @@ def card(name):
     return CARDS[RUNS[name].data.name].identity
 
 
+@once
+def profile_card(name):
+    return CARDS[PROFILES[name].data.name].identity
+
+
 def fetched(*paths):
     """Files that a command finds by itself: inputs where they lie in a bucket (profiles/kubernetes), which hands over inputs only."""
     return [str(path) for path in paths] if STORE.default_storage_provider else []
