@@ -29,7 +29,7 @@ def test_every_method_of_a_table_has_the_same_rates_tried(tuning: str, table: st
         tried[arm.rsplit("_", 1)[0]].append(configuration.training.learning_rate)
         shared |= {configuration.method.name} if configuration.name in used else set()
     assert len({tuple(sorted(rates)) for rates in tried.values()}) == 1, dict(tried)
-    assert len(set(next(iter(tried.values())))) == 5
+    assert len(set(next(iter(tried.values())))) >= 5
     assert shared == {c.method.name for c in plan.arms[table].values()}, (
         "the chosen rate is among those tried, at the table's length"
     )
