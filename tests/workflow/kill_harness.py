@@ -8,7 +8,7 @@ or Snakemake itself, by SIGKILL, SIGTERM or SIGINT. Where the workflow ends in s
 kill begins from nothing, after what the kills before it led to has been compared. Without --experiments it is the whole
 workflow at scale smoke. The uninterrupted run in FOLDER/whole is taken as it is where it has ended already. Prints a JSON line
 for each kill and a summary; exit status 1 where anything differs (`dbbench.certificate.equality`) or lingers, or where the
-store does not agree with the files.
+store does not agree with the files. What a comparison has found is printed at once, for who ends the harness early.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def harness(folder: Path, plan: Iterator[Kill], wanted: int, asked: Asked, cores
         line = {"victim": kill.victim, "signal": kill.signal.name, "waited_for": kill.kind, "struck": command}
         print(json.dumps({**line, "status": workflow.returncode}), flush=True)
         if workflow.returncode == 0:  # what the kills so far have led to is compared before it goes
-            different, left_over, compared = different + changed(whole, folder), left_over + leftovers(folder), compared + 1
+            found = {"different": changed(whole, folder), "leftovers": leftovers(folder), "lingered": lingered}
+            print(json.dumps({"compared": struck, **found}), flush=True)
+            different, left_over, compared = different + found["different"], left_over + found["leftovers"], compared + 1
             shutil.rmtree(folder / "results")
             shutil.rmtree(folder / "paper_figures")
             continue
