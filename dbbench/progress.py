@@ -38,10 +38,14 @@ SHOWN = 3  # runs named in a line
 MOST_OVERHEAD = 2.0
 
 
-def failures(scale: str, since: float, root: Path = Path()) -> list[tuple[Path, str]]:
+WITHOUT_A_WORD = "ended without a word: killed, perhaps for want of memory"
+
+
+def failures(scale: str, since: float, failed: Iterable[Path] = (), root: Path = Path()) -> list[tuple[Path, str]]:
     """The logs of jobs that failed since a time (in seconds since 1970), each with its last line, which says why.
 
-    A command of the suite that fails ends its log with one line that begins with its name, or with a traceback.
+    A command of the suite that fails ends its log with one line that begins with its name, or with a traceback; one that was killed
+    does not, and is known by the logs of `failed` jobs.
     """
     logs = sorted(p for folder in ("results", "paper_figures") for p in (root / folder / scale).rglob("*.log"))
     found = []
@@ -49,7 +53,13 @@ def failures(scale: str, since: float, root: Path = Path()) -> list[tuple[Path, 
         lines = path.read_text(errors="replace").strip().splitlines() if path.stat().st_mtime >= since else []
         if lines and (lines[-1].startswith("dbbench: ") or "Traceback (most recent call last):" in lines):
             found.append((path.relative_to(root), lines[-1]))
-    return found
+    told = {path for path, _ in found}
+    return found + [(path, _last_line(root / path) or WITHOUT_A_WORD) for path in dict.fromkeys(failed) if path not in told]
+
+
+def _last_line(path: Path) -> str:
+    text = path.read_text(errors="replace").strip() if path.is_file() else ""
+    return text.splitlines()[-1] if text else ""
 
 
 def begin(plan: Plan, dag: SnakemakeDAG, provides: Mapping[str, int], root: Path = Path()) -> Workflow:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 REFRESH_S, LINE_S = 2.0, 15.0  # between looks on a screen, and between plain lines
 LAST_LINES = 12  # of a failed job's log
+#: the logs of jobs that failed in this process, which a workflow names at its end
+FAILED: list[Path] = []
 RUNS_SHOWN, REASONS_SHOWN = 8, 6
 #: events of Snakemake that say something before the jobs are known, by the names they have there
 QUIET = frozenset({"workflow_started", "resources_info", "shellcmd", "debug_dag", "rulegraph"})
@@ -91,6 +93,7 @@ class Screen:
         elif event == "job_finished":
             self._finished(record)
         elif event == "job_error" or event == "group_error":
+            FAILED.extend(logs_of(record))
             self.write(failure(record))
         elif record.levelno >= logging.WARNING or self._worth_saying(event, record):
             self.write(self.text(record))
@@ -192,9 +195,14 @@ def planned(record: logging.LogRecord) -> Planned:
     return Planned(job, str(getattr(record, "reason", "")))
 
 
+def logs_of(record: logging.LogRecord) -> list[Path]:
+    """The logs of the job that a record is of."""
+    return [Path(path) for path in getattr(record, "log", None) or []]
+
+
 def failure(record: logging.LogRecord) -> str:
     """A failed job: its rule, its log and the end of what that says."""
-    logs = [Path(path) for path in getattr(record, "log", None) or []]
+    logs = logs_of(record)
     lines = [f"failed: {getattr(record, 'rule_name', 'a group of jobs')}, {', '.join(map(str, logs)) or 'no log'}"]
     for path in logs:
         text = path.read_text(errors="replace").strip().splitlines() if path.is_file() else []

@@ -17,7 +17,7 @@ from synthetic_runs import make_plan, write
 
 from dbbench.config import Plan, load_plan, load_suite
 from dbbench.errors import UserError
-from dbbench.progress import Watcher, duration, failures, longest_path, main, provided, render
+from dbbench.progress import WITHOUT_A_WORD, Watcher, duration, failures, longest_path, main, provided, render
 from dbbench.runs.durations import Known
 from dbbench.runs.workflow import CORES, Job, Workflow, end_workflow, jobs_of, read_workflow, write_workflow
 
@@ -238,6 +238,8 @@ def test_failed_jobs_are_found_by_their_logs(tmp_path: Path) -> None:
         "results/smoke/cells/table1.log": "dbbench: evaluation.json: no such file\n",
         "results/smoke/runs/a/seed0/train.log": "step 1/2\nTraceback (most recent call last):\n  File x\nKeyError: 'y'\n",
         "paper_figures/smoke/logs/figure4.log": "a warning\n",
+        "results/smoke/runs/a/seed1/train.log": "",
+        "results/smoke/runs/a/seed2/train.log": "line 1: 77 Aborted\n",
         "results/smoke/cells/old.log": "dbbench: mended since\n",
         "results/laptop/cells/table1.log": "dbbench: of another scale\n",
     }
@@ -245,7 +247,15 @@ def test_failed_jobs_are_found_by_their_logs(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     os.utime(tmp_path / "results/smoke/cells/old.log", (5, 5))
-    assert failures("smoke", 10, tmp_path) == [
+    told = [
         (Path("results/smoke/cells/table1.log"), "dbbench: evaluation.json: no such file"),
         (Path("results/smoke/runs/a/seed0/train.log"), "KeyError: 'y'"),
+    ]
+    assert failures("smoke", 10, root=tmp_path) == told
+    died = [Path(f"results/smoke/runs/a/seed{seed}/train.log") for seed in (0, 1, 2, 3)]
+    assert failures("smoke", 10, died, tmp_path) == [
+        *told,
+        (died[1], WITHOUT_A_WORD),
+        (died[2], "line 1: 77 Aborted"),
+        (died[3], WITHOUT_A_WORD),
     ]

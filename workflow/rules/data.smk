@@ -30,6 +30,7 @@ rule tracking_store:
         "results/tracking.log",
     benchmark:
         "results/tracking.benchmark.tsv"
+    localrule: True
     conda:
         "../envs/dbbench.yaml"
     threads: 1
