@@ -44,8 +44,8 @@ WITHOUT_A_WORD = "ended without a word: killed, perhaps for want of memory"
 def failures(scale: str, since: float, failed: Iterable[Path] = (), root: Path = Path()) -> list[tuple[Path, str]]:
     """The logs of jobs that failed since a time (in seconds since 1970), each with its last line, which says why.
 
-    A command of the suite that fails ends its log with one line that begins with its name, or with a traceback; one that was killed
-    does not, and is known by the logs of `failed` jobs.
+    A command of the suite that fails ends its log with one line that begins with its name, or with a traceback; one that was
+    killed does not, and is known by the logs of `failed` jobs.
     """
     logs = sorted(p for folder in ("results", "paper_figures") for p in (root / folder / scale).rglob("*.log"))
     found = []
