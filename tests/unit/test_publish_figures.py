@@ -12,11 +12,14 @@ from xml.etree import ElementTree
 import matplotlib
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from publish_fixtures import published, table1_plan, write_runs
 
 from dbbench.config import Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.files import read_json
+from dbbench.judgement.scales import mean_interval
+from dbbench.metrics import metric_of
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import read_cells, write_cells
@@ -25,7 +28,7 @@ from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
 from dbbench.publish.report import inline, write_report
-from dbbench.publish.style import PAGE, STYLE, canvas, legend_above, plain_log
+from dbbench.publish.style import PAGE, STYLE, band, bars, canvas, legend_above, over_seeds, plain_log
 from dbbench.publish.vectors import shortened
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
@@ -113,6 +116,52 @@ def test_an_axis_of_distances_close_to_each_other_has_ticks():
     plain_log(axes.yaxis)
     low, high = axes.get_ylim()
     assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 3
+
+
+@pytest.fixture
+def alternating():
+    """A distance at five numbers of blocks, of 3, 1, 3, 1, 1 seeds."""
+    counts = {1: 3, 2: 1, 3: 3, 4: 1, 6: 1}
+    return pd.DataFrame([(x, 10.0 * x + seed) for x, count in counts.items() for seed in range(count)], columns=["x", "value"])
+
+
+def intervals_in_table(rows):
+    """x -> low and high, of the points that have an interval, as the tables make it."""
+    found = {x: mean_interval(list(own), metric_of("frechet_distance")) for x, own in rows.groupby("x")["value"]}
+    return {x: (i.low, i.high) for x, i in found.items() if i.seeds > 1}
+
+
+def bars_in(axes):
+    """x -> low and high of every bar."""
+    lines = [segment for drawn in axes.collections if isinstance(drawn, LineCollection) for segment in drawn.get_segments()]
+    assert all(low[0] == high[0] for low, high in lines)
+    return {low[0]: (low[1], high[1]) for low, high in lines}
+
+
+def hollow_in(axes):
+    return {x for line in axes.lines if line.get_markerfacecolor() == "white" for x in line.get_xdata()}
+
+
+@pytest.mark.parametrize("draw", [band, bars])
+def test_an_interval_between_points_of_one_seed_is_a_bar(alternating, draw):
+    axes = canvas(PAGE, 2.7, "").subplots()
+    draw(axes, over_seeds(alternating, "x", "value", "frechet_distance"), "#0072B2", "ours", "s")
+    assert bars_in(axes) == intervals_in_table(alternating)
+    assert hollow_in(axes) == {2, 4, 6}
+    low, high = axes.get_ylim()
+    assert low <= min(min(bar) for bar in bars_in(axes).values())
+    assert high >= max(max(bar) for bar in bars_in(axes).values())
+
+
+@pytest.mark.parametrize(("draw", "with_bars"), [(band, {4}), (bars, {1, 2, 4})])
+def test_a_band_has_bars_only_where_it_cannot_be_shaded(draw, with_bars):
+    """Points 1 and 2 stand side by side, 4 between two of one seed."""
+    counts = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1}
+    rows = pd.DataFrame([(x, 10.0 * x + seed) for x, count in counts.items() for seed in range(count)], columns=["x", "value"])
+    axes = canvas(PAGE, 2.7, "").subplots()
+    draw(axes, over_seeds(rows, "x", "value"), "#0072B2", "ours", "s")
+    assert set(bars_in(axes)) == with_bars
+    assert hollow_in(axes) == {3, 5}
 
 
 def test_every_figure_module_belongs_to_an_experiment():
