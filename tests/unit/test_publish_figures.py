@@ -13,7 +13,7 @@ import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
-from publish_fixtures import published, table1_plan, write_runs
+from publish_fixtures import published, runs_of, table1_plan, write_runs
 
 from dbbench.config import Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.errors import UserError
@@ -28,11 +28,10 @@ from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
 from dbbench.publish.report import inline, write_report
-from dbbench.publish.style import PAGE, STYLE, band, bars, canvas, legend_above, over_seeds, plain_log
+from dbbench.publish.style import PAGE, STYLE, band, bars, canvas, legend_above, over_seeds, plain_log, provenance
 from dbbench.publish.vectors import shortened
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
-from dbbench.runs.reading import runs_of
 from dbbench.runs.standing import alone, with_standing
 
 EVERY_ARM = set(table1_plan().arms["table1"])
@@ -284,6 +283,33 @@ def test_controls_know_chance_and_role(project):
     assert rows["published"].isna().all(), "the paper's numbers are of other data"
 
 
+def test_figures_of_runs_have_the_seeds_of_the_table(plan, project):
+    """The null control's seeds of the end-to-end arm are there, in a row of the table and in no figure."""
+    assert len({r.seed for arm, _, r in runs_of(plan, "table1", project) if arm == "vit"}) == 2 * plan.seeds
+    table = read_cells(plan, "table1", project).groupby("arm")["seed"].unique().map(set)
+    for name in ("learning_curves", "accuracy_per_step", "error_at_level", "chain_sampler"):
+        rows = data_of(project, name)
+        for arm, seeds in rows.groupby("arm")["seed"].unique().items():
+            assert set(seeds) == table[arm], (name, arm)
+        runs = {f"seed{seed}" for seed in range(plan.seeds)}
+        assert {Path(run).name for run in rows["run"]} == runs
+        assert {part for path in figure_inputs(plan, name) for part in path.parts if part.startswith("seed")} == runs
+        assert provenance(rows).endswith(f"|  {plan.seeds} seeds")
+
+
+@pytest.mark.parametrize("experiment", ["table2", "switches", "depth", "table12", "memory"])
+def test_seeds_of_a_figure_are_those_of_the_arm(experiment):
+    """An arm of 25 or 20 seeds has all of them, a counted profile has one."""
+    plan = load_plan(load_suite({"scale": "laptop", "experiments": [experiment]}))
+    found = {arm: set() for arm in plan.arms[experiment]}
+    for arm, _, seed in plan.runs_in_tables(experiment):
+        found[arm].add(seed)
+    assert found == {arm: set(range(plan.seeds_of_arm(experiment, arm))) for arm in found}
+    controls = {c.arm for c in plan.experiments[experiment].cells if c.other_seeds}
+    more = {arm for arm, c, seed in plan.runs_of(experiment) if seed not in found[arm]}
+    assert more <= controls
+
+
 def test_a_figure_without_its_runs_is_an_error_and_leaves_nothing(plan, tmp_path):
     with pytest.raises(UserError, match="no such file"):
         make_figure(plan, "learning_curves", tmp_path)
@@ -443,7 +469,8 @@ def test_notes_are_escaped():
 def test_why_leads_to_the_runs(plan, project, artifact, kind, arms):
     found = why(Path(artifact), project)
     assert found["kind"] == kind
-    expected = {r.folder.as_posix() for arm, _, r in runs_of(plan, "table1", project) if arm in arms}
+    drawn = [r for arm, _, r in runs_of(plan, "table1", project) if arm in arms and (kind != "figure" or r.seed < plan.seeds)]
+    expected = {r.folder.as_posix() for r in drawn}
     assert {run["run"] for run in found["runs"]} == expected
     assert len(found["runs"]) == len(expected)
     assert artifact in found["command"]

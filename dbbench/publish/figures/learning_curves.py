@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
-from dbbench.runs.reading import Run, different_runs_of
+from dbbench.runs.reading import Run, different_runs_in_tables
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -50,7 +50,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     `layer_evaluations` counts layers run forward up to the step, all processes of the run together; a joint step runs
     L / B layers on average.
     """
-    return points_of_runs(plan, experiment, root, COLUMNS, _points, different_runs_of)
+    return points_of_runs(plan, experiment, root, COLUMNS, _points, different_runs_in_tables)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, x: str, metric: str) -> None:
