@@ -5,7 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import chain
+from itertools import chain, permutations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,7 +23,7 @@ from dbbench.metrics import metric_of
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import read_cells, write_cells
-from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner, switch_effects
+from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, module_of, owner, switch_effects
 from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
@@ -308,6 +308,18 @@ def test_seeds_of_a_figure_are_those_of_the_arm(experiment):
     controls = {c.arm for c in plan.experiments[experiment].cells if c.other_seeds}
     more = {arm for arm, c, seed in plan.runs_of(experiment) if seed not in found[arm]}
     assert more <= controls
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
+def test_no_figure_is_drawn_twice(scale):
+    """Of two figures of one module, each has runs that the other has not."""
+    every = [path.stem for path in (config_root() / "experiments").glob("*.yaml")]
+    plan = load_plan(load_suite({"scale": scale, "experiments": every}))
+    runs = {e: {(c.name, seed) for _, c, seed in plan.runs_in_tables(e)} for e in plan.experiments}
+    drawn = [(module_of(name, e), name, runs[e]) for e, x in plan.experiments.items() for name in x.figures if runs[e]]
+    assert len(drawn) > 10
+    twice = {(a, b) for (one, a, own), (other, b, others) in permutations(drawn, 2) if one == other and own <= others}
+    assert twice == set()
 
 
 def test_a_figure_without_its_runs_is_an_error_and_leaves_nothing(plan, tmp_path):
