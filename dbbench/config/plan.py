@@ -52,6 +52,12 @@ class Plan:
             for seed in self.seeds_of(configuration):
                 yield arm, configuration, seed
 
+    def runs_in_tables(self, experiment: str) -> Iterator[tuple[str, Configuration, int]]:
+        """As `runs_of`, with the seeds that rows of the experiment's table are of: those of null controls are left out."""
+        for arm, configuration in self.arms[experiment].items():
+            for seed in range(self.seeds_of_arm(experiment, arm)):
+                yield arm, configuration, seed
+
     def seeds_of(self, configuration: Configuration) -> range:
         """The seeds that a configuration is run with: the most that an arm or a null control asks for."""
         return range(self._counts[configuration.name])

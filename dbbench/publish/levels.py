@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import Runs, points_of_runs
-from dbbench.runs.reading import Run, runs_of
+from dbbench.runs.reading import Run, runs_in_tables
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -34,7 +34,7 @@ class Levels:
     reference_label: str
     axis: str
     points: Callable[[Run], list[dict[str, Any]]]
-    runs: Runs = runs_of
+    runs: Runs = runs_in_tables
     logarithmic: bool = False
 
     def data(self, plan: Plan, experiment: str, root: Path) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbbench.config import Configuration, Plan
 from dbbench.publish.points import points_of_runs
 from dbbench.runs.places import data_folder
-from dbbench.runs.reading import Run, different_runs_of
+from dbbench.runs.reading import Run, different_runs_in_tables
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -56,7 +56,7 @@ def sample_rows(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     def points(configuration: Configuration, run: Run) -> list[dict[str, Any]]:
         return run.curve("samples") if run.seed == 0 else []
 
-    rows = points_of_runs(plan, experiment, root, COLUMNS, points, different_runs_of)
+    rows = points_of_runs(plan, experiment, root, COLUMNS, points, different_runs_in_tables)
     if rows.empty:
         return rows
     first = next(iter(plan.arms[experiment].values()))

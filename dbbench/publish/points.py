@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Configuration, Plan
-from dbbench.runs.reading import Run, arm_label, runs_of
+from dbbench.runs.reading import Run, arm_label, runs_in_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,14 +17,14 @@ Runs = Callable[[Plan, str, Path], Iterator[tuple[str, Configuration, Run]]]
 
 
 def points_of_runs(
-    plan: Plan, experiment: str, root: Path, columns: Sequence[str], points: Points, runs: Runs = runs_of
+    plan: Plan, experiment: str, root: Path, columns: Sequence[str], points: Points, runs: Runs = runs_in_tables
 ) -> pd.DataFrame:
-    """One row per point of every run of an experiment; arm, label, role, seed, scale, dataset and run are added to each point.
+    """One row per point of every run of an experiment's table, with arm, label, role, seed, scale, dataset and run beside it.
 
     Args:
         columns: of the frame, in their order; what a point lacks is empty.
         points: the points of a run.
-        runs: which runs, `runs_of` or `different_runs_of`.
+        runs: which runs, `runs_in_tables` or `different_runs_in_tables`.
     """
     import pandas as pd
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
-from dbbench.runs.reading import runs_of
+from dbbench.runs.reading import runs_in_tables
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -44,7 +44,7 @@ def swept(plan: Plan, experiment: str, root: Path, axis: str) -> pd.DataFrame:
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for arm, _, run in runs_of(plan, experiment, root):
+    for arm, _, run in runs_in_tables(plan, experiment, root):
         about = {
             "arm": arm,
             "scale": run.record.scale,

@@ -117,7 +117,7 @@ def provenance(rows: pd.DataFrame) -> str:
 
 
 def over_seeds(rows: pd.DataFrame, x: str, y: str, metric: str = "") -> pd.DataFrame:
-    """Mean and 95 % interval of `y` over seeds at each `x`, made as the tables make theirs; columns x, mean, low, high.
+    """Mean and 95 % interval of `y` over seeds at each `x`, made as the tables make theirs; columns x, mean, low, high, seeds.
 
     Args:
         metric: whose scale the interval is made on; default: the metric called as the column, else the values as they are.
@@ -125,16 +125,48 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str, metric: str = "") -> pd.DataF
     known = {m.name: m for m in all_metrics()}
     scale = known.get(metric or y, PLAIN)
     found = [(at, mean_interval(list(values), scale)) for at, values in rows.groupby(x, sort=True)[y]]
-    return pd.DataFrame([(at, i.mean, i.low, i.high) for at, i in found], columns=["x", "mean", "low", "high"])
+    return pd.DataFrame([(at, *i) for at, i in found], columns=["x", "mean", "low", "high", "seeds"])
 
 
 def band(axes: Axes, curve: pd.DataFrame, colour: str, label: str, marker: str = "", dash: Dash = "-") -> None:
-    """Draw a curve of `over_seeds`: the mean as a line, the interval shaded; nothing where nothing was measured."""
+    """Draw a curve of `over_seeds`: the mean as a line, the interval shaded; nothing where nothing was measured.
+
+    Shading needs two points side by side: an interval between points that have none is a bar. Marks of one seed are hollow.
+    """
     if curve.empty:
         return
     sparse = max(1, len(curve) // MARKED)
     axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, markevery=sparse, linestyle=dash)
     axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.18, linewidth=0)
+    known = curve["low"].notna() & curve["high"].notna()
+    beside = known.shift(1, fill_value=False) | known.shift(-1, fill_value=False)
+    _bars(axes, curve[known & ~beside], colour)
+    _hollow(axes, curve.iloc[::sparse], colour, marker)
+
+
+def bars(axes: Axes, curve: pd.DataFrame, colour: str, label: str, marker: str, dash: Dash = "") -> None:
+    """Draw a curve of `over_seeds` over few values of x: a mark at each mean, hollow if of one seed, the interval as a bar.
+
+    For curves that have their values of x to themselves, or are moved aside: of bars on one another one sees the longest.
+    """
+    if curve.empty:
+        return
+    axes.plot(curve["x"], curve["mean"], color=colour, label=label, marker=marker, linestyle=dash)
+    _bars(axes, curve[curve["low"].notna() & curve["high"].notna()], colour)
+    _hollow(axes, curve, colour, marker)
+
+
+def _bars(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
+    """The intervals of a curve that has one at every point."""
+    if len(curve):
+        axes.vlines(curve["x"], curve["low"], curve["high"], color=colour, linewidth=1)
+
+
+def _hollow(axes: Axes, curve: pd.DataFrame, colour: str, marker: str) -> None:
+    """Hollow marks over those of one seed."""
+    single = curve[curve["seeds"] == 1]
+    if marker and len(single):
+        axes.plot(single["x"], single["mean"], color=colour, marker=marker, linestyle="", markerfacecolor="white")
 
 
 def block_colours(count: int) -> list[str]:

@@ -90,16 +90,16 @@ def run_of(plan: Plan, configuration: Configuration, seed: int, root: Path) -> R
     return Run(root, run_folder(plan.scale, configuration.name, seed), configuration.name, seed)
 
 
-def runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
-    """(arm, configuration, run) of an experiment, every arm with every seed."""
-    for arm, configuration, seed in plan.runs_of(experiment):
+def runs_in_tables(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
+    """(arm, configuration, run) of an experiment, every arm with the seeds that the experiment's table has of it."""
+    for arm, configuration, seed in plan.runs_in_tables(experiment):
         yield arm, configuration, run_of(plan, configuration, seed, root)
 
 
-def different_runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
-    """As `runs_of`, but of the arms that share their runs at this scale the first only."""
+def different_runs_in_tables(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
+    """As `runs_in_tables`, but of the arms that share their runs at this scale the first only."""
     first: dict[str, str] = {}
-    for arm, configuration, run in runs_of(plan, experiment, root):
+    for arm, configuration, run in runs_in_tables(plan, experiment, root):
         if first.setdefault(configuration.name, arm) == arm:
             yield arm, configuration, run
 

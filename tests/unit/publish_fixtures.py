@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from dbbench.publish.tables import write_table
 from dbbench.publish.vectors import vector
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.runs import records, rows
-from dbbench.runs.reading import Run, runs_of
+from dbbench.runs.reading import Run, run_of
 from dbbench.runs.records import Cost, Dataset, Parameters, StepCost, Trained
 from dbbench.runs.rows import Curve, Evaluated, Evaluation
 
@@ -119,6 +120,12 @@ def _curves(configuration: Configuration, level: float) -> dict[str, Curve]:
         "error_at_level": Curve(columns=ERROR_COLUMNS, rows=errors),
         "exact_error_at_level": Curve(columns=EXACT_COLUMNS, rows=[[s, 2.3 / (1 + 2 / s), 0.5] for s in (0.1, 0.3, 1.0, 80.0)]),
     }
+
+
+def runs_of(plan: Plan, experiment: str, root: Path) -> Iterator[tuple[str, Configuration, Run]]:
+    """(arm, configuration, run) of an experiment, those of null controls among them."""
+    for arm, configuration, seed in plan.runs_of(experiment):
+        yield arm, configuration, run_of(plan, configuration, seed, root)
 
 
 def write_runs(plan: Plan, root: Path, experiment: str = "table1") -> None:

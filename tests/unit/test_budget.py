@@ -7,14 +7,13 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-from publish_fixtures import table1_plan, write_runs
+from publish_fixtures import runs_of, table1_plan, write_runs
 
 from dbbench.config import Plan, load_plan, load_suite
 from dbbench.publish.budget import collect_budget, primary_cell, read_budget, write_budget
 from dbbench.publish.cells import read_cells, write_cells
 from dbbench.publish.figures import quality_against_compute, quality_by_budget
 from dbbench.publish.roles import ROLES, role, role_of
-from dbbench.runs.reading import runs_of
 from dbbench.runs.records import Trained, read_trained, write_run
 
 

@@ -236,7 +236,7 @@ def groups() -> set[str]:
     """The groups that the workflow's rules name."""
     sources = [p.read_text() for p in sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
     named = {name for text in sources for name in re.findall(r"^    group:\n        (\S+)", text, re.MULTILINE)}
-    constants = dict(re.findall(r'^(\w+) = None if GPUS else ("\w+")', "\n".join(sources), re.MULTILINE))
+    constants = dict(re.findall(r'^(\w+) = ("\w+") if SUBMITTED\b', "\n".join(sources), re.MULTILINE))
     return {constants.get(name, name).strip('"') for name in named}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from publish_fixtures import table1_plan, write_runs
+from publish_fixtures import runs_of, table1_plan, write_runs
 from pydantic import ValidationError
 
 from dbbench.config import Cell, Experiment, Plan
@@ -20,7 +20,6 @@ from dbbench.publish.rows import NOT_RUN
 from dbbench.publish.tables import COLUMNS, agreeing_seeds, read_table, shared_numbers, write_table
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.published import all_published, published
-from dbbench.runs.reading import runs_of
 from dbbench.runs.strict import seal_of
 
 #: cells of Table 1 that are not part of scale laptop

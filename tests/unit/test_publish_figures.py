@@ -5,31 +5,33 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import chain
+from itertools import chain, permutations
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
 import pandas as pd
 import pytest
-from publish_fixtures import published, table1_plan, write_runs
+from matplotlib.collections import LineCollection
+from publish_fixtures import published, runs_of, table1_plan, write_runs
 
 from dbbench.config import Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.files import read_json
+from dbbench.judgement.scales import mean_interval
+from dbbench.metrics import metric_of
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import read_cells, write_cells
-from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner, switch_effects
+from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, module_of, owner, switch_effects
 from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
 from dbbench.publish.report import inline, write_report
-from dbbench.publish.style import PAGE, STYLE, canvas, legend_above, plain_log
+from dbbench.publish.style import PAGE, STYLE, band, bars, canvas, legend_above, over_seeds, plain_log, provenance
 from dbbench.publish.vectors import shortened
 from dbbench.publish.verdicts import write_verdicts
 from dbbench.publish.why import render, why
-from dbbench.runs.reading import runs_of
 from dbbench.runs.standing import alone, with_standing
 
 EVERY_ARM = set(table1_plan().arms["table1"])
@@ -113,6 +115,52 @@ def test_an_axis_of_distances_close_to_each_other_has_ticks():
     plain_log(axes.yaxis)
     low, high = axes.get_ylim()
     assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 3
+
+
+@pytest.fixture
+def alternating():
+    """A distance at five numbers of blocks, of 3, 1, 3, 1, 1 seeds."""
+    counts = {1: 3, 2: 1, 3: 3, 4: 1, 6: 1}
+    return pd.DataFrame([(x, 10.0 * x + seed) for x, count in counts.items() for seed in range(count)], columns=["x", "value"])
+
+
+def intervals_in_table(rows):
+    """x -> low and high, of the points that have an interval, as the tables make it."""
+    found = {x: mean_interval(list(own), metric_of("frechet_distance")) for x, own in rows.groupby("x")["value"]}
+    return {x: (i.low, i.high) for x, i in found.items() if i.seeds > 1}
+
+
+def bars_in(axes):
+    """x -> low and high of every bar."""
+    lines = [segment for drawn in axes.collections if isinstance(drawn, LineCollection) for segment in drawn.get_segments()]
+    assert all(low[0] == high[0] for low, high in lines)
+    return {low[0]: (low[1], high[1]) for low, high in lines}
+
+
+def hollow_in(axes):
+    return {x for line in axes.lines if line.get_markerfacecolor() == "white" for x in line.get_xdata()}
+
+
+@pytest.mark.parametrize("draw", [band, bars])
+def test_an_interval_between_points_of_one_seed_is_a_bar(alternating, draw):
+    axes = canvas(PAGE, 2.7, "").subplots()
+    draw(axes, over_seeds(alternating, "x", "value", "frechet_distance"), "#0072B2", "ours", "s")
+    assert bars_in(axes) == intervals_in_table(alternating)
+    assert hollow_in(axes) == {2, 4, 6}
+    low, high = axes.get_ylim()
+    assert low <= min(min(bar) for bar in bars_in(axes).values())
+    assert high >= max(max(bar) for bar in bars_in(axes).values())
+
+
+@pytest.mark.parametrize(("draw", "with_bars"), [(band, {4}), (bars, {1, 2, 4})])
+def test_a_band_has_bars_only_where_it_cannot_be_shaded(draw, with_bars):
+    """Points 1 and 2 stand side by side, 4 between two of one seed."""
+    counts = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1}
+    rows = pd.DataFrame([(x, 10.0 * x + seed) for x, count in counts.items() for seed in range(count)], columns=["x", "value"])
+    axes = canvas(PAGE, 2.7, "").subplots()
+    draw(axes, over_seeds(rows, "x", "value"), "#0072B2", "ours", "s")
+    assert set(bars_in(axes)) == with_bars
+    assert hollow_in(axes) == {3, 5}
 
 
 def test_every_figure_module_belongs_to_an_experiment():
@@ -233,6 +281,45 @@ def test_controls_know_chance_and_role(project):
     assert of.loc["control.db.karras_grid", ["role", "kind"]].tolist() == ["joint", "reading"]
     assert of.loc["control.vit.shuffled", "kind"] == "shuffled"
     assert rows["published"].isna().all(), "the paper's numbers are of other data"
+
+
+def test_figures_of_runs_have_the_seeds_of_the_table(plan, project):
+    """The null control's seeds of the end-to-end arm are there, in a row of the table and in no figure."""
+    assert len({r.seed for arm, _, r in runs_of(plan, "table1", project) if arm == "vit"}) == 2 * plan.seeds
+    table = read_cells(plan, "table1", project).groupby("arm")["seed"].unique().map(set)
+    for name in ("learning_curves", "accuracy_per_step", "error_at_level", "chain_sampler"):
+        rows = data_of(project, name)
+        for arm, seeds in rows.groupby("arm")["seed"].unique().items():
+            assert set(seeds) == table[arm], (name, arm)
+        runs = {f"seed{seed}" for seed in range(plan.seeds)}
+        assert {Path(run).name for run in rows["run"]} == runs
+        assert {part for path in figure_inputs(plan, name) for part in path.parts if part.startswith("seed")} == runs
+        assert provenance(rows).endswith(f"|  {plan.seeds} seeds")
+
+
+@pytest.mark.parametrize("experiment", ["table2", "switches", "depth", "table12", "memory"])
+def test_seeds_of_a_figure_are_those_of_the_arm(experiment):
+    """An arm of 25 or 20 seeds has all of them, a counted profile has one."""
+    plan = load_plan(load_suite({"scale": "laptop", "experiments": [experiment]}))
+    found = {arm: set() for arm in plan.arms[experiment]}
+    for arm, _, seed in plan.runs_in_tables(experiment):
+        found[arm].add(seed)
+    assert found == {arm: set(range(plan.seeds_of_arm(experiment, arm))) for arm in found}
+    controls = {c.arm for c in plan.experiments[experiment].cells if c.other_seeds}
+    more = {arm for arm, c, seed in plan.runs_of(experiment) if seed not in found[arm]}
+    assert more <= controls
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
+def test_no_figure_is_drawn_twice(scale):
+    """Of two figures of one module, each has runs that the other has not."""
+    every = [path.stem for path in (config_root() / "experiments").glob("*.yaml")]
+    plan = load_plan(load_suite({"scale": scale, "experiments": every}))
+    runs = {e: {(c.name, seed) for _, c, seed in plan.runs_in_tables(e)} for e in plan.experiments}
+    drawn = [(module_of(name, e), name, runs[e]) for e, x in plan.experiments.items() for name in x.figures if runs[e]]
+    assert len(drawn) > 10
+    twice = {(a, b) for (one, a, own), (other, b, others) in permutations(drawn, 2) if one == other and own <= others}
+    assert twice == set()
 
 
 def test_a_figure_without_its_runs_is_an_error_and_leaves_nothing(plan, tmp_path):
@@ -394,7 +481,8 @@ def test_notes_are_escaped():
 def test_why_leads_to_the_runs(plan, project, artifact, kind, arms):
     found = why(Path(artifact), project)
     assert found["kind"] == kind
-    expected = {r.folder.as_posix() for arm, _, r in runs_of(plan, "table1", project) if arm in arms}
+    drawn = [r for arm, _, r in runs_of(plan, "table1", project) if arm in arms and (kind != "figure" or r.seed < plan.seeds)]
+    expected = {r.folder.as_posix() for r in drawn}
     assert {run["run"] for run in found["runs"]} == expected
     assert len(found["runs"]) == len(expected)
     assert artifact in found["command"]

@@ -37,7 +37,8 @@ def test_all_or_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(next(reading.runs_of(table1_plan(), "table1", project))[2].record), "marked_commit", "a" * 40)
+    run = next(reading.runs_in_tables(table1_plan(), "table1", project))[2]
+    monkeypatch.setattr(type(run.record), "marked_commit", "a" * 40)
     old = project / REFERENCE / "laptop/tables/gone.md"
     old.parent.mkdir(parents=True)
     old.write_text("of another time")

@@ -106,7 +106,7 @@ def figure_inputs(plan: Plan, name: str) -> list[Path]:
             names = dict.fromkeys(c.data.name for c in plan.arms[experiment].values())
             paths += [data_folder(name) / "arrays.safetensors" for name in names]
             continue
-        for _, configuration, seed in plan.runs_of(experiment):
+        for _, configuration, seed in plan.runs_in_tables(experiment):
             run = (plan.scale, configuration.name, seed)
             if need == "metrics.jsonl" and configuration.isolated:
                 folders = [block_folder(*run, b) for b in range(len(configuration.parts))]

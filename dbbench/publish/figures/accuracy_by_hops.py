@@ -14,9 +14,6 @@ from dbbench.runs.reading import Run
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
-    from matplotlib.axes import Axes
-
-    from dbbench.publish.roles import Role
 
 COLUMNS = (
     *("arm", "label", "role", "seed", "step", "block", "hops", "accuracy_percent", "chance_percent"),
@@ -40,7 +37,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Left the arms at their end, right the calls of the chains; interval and mean at each number of hops."""
     from dbbench.publish.roles import looks
-    from dbbench.publish.style import CHANCE, INK, PAGE, QUIET, canvas, legend_above, over_seeds, provenance
+    from dbbench.publish.style import CHANCE, INK, PAGE, QUIET, bars, canvas, legend_above, over_seeds, provenance
 
     drawn = looks(rows)
     figure = canvas(PAGE, 2.9, provenance(rows))
@@ -49,14 +46,16 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     ends = rows[rows["step"].isna() | (rows["step"] == last)]
     for i, (arm, mine) in enumerate(ends.groupby("arm", sort=False)):
         look, shift = drawn[str(arm)], SHIFT * (i - (ends["arm"].nunique() - 1) / 2)
-        _marks(arms, over_seeds(mine, "hops", "accuracy_percent"), shift, look, mine["label"].iloc[0])
+        curve = _aside(over_seeds(mine, "hops", "accuracy_percent"), shift)
+        bars(arms, curve, look.colour, mine["label"].iloc[0], look.marker)
     chained = rows[rows["step"].notna()]
     steps = sorted(set(chained["step"]))
     for arm in dict.fromkeys(chained["arm"]):
         for number, step in enumerate(steps):
             curve = over_seeds(chained[(chained["arm"] == arm) & (chained["step"] == step)], "hops", "accuracy_percent")
             look = drawn[arm].again(number) if number else drawn[arm]
-            _marks(calls, curve, SHIFT * (number - (len(steps) - 1) / 2), look, f"after call {step + 1:.0f}")
+            curve = _aside(curve, SHIFT * (number - (len(steps) - 1) / 2))
+            bars(calls, curve, look.colour, f"after call {step + 1:.0f}", look.marker)
     for axes, title in (
         (arms, "(a) accuracy by hops, at the end"),
         (calls, "(b) DiffusionBlocks, after each call of its chain"),
@@ -71,13 +70,9 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     return figure
 
 
-def _marks(axes: Axes, curve: pd.DataFrame, shift: float, look: Role, label: str) -> None:
-    """Mean and interval at each x, moved aside by `shift`."""
-    below, above = curve["mean"] - curve["low"], curve["high"] - curve["mean"]
-    error = [below.fillna(0), above.fillna(0)]
-    axes.errorbar(
-        curve["x"] + shift, curve["mean"], error, color=look.colour, marker=look.marker, linestyle="", label=label, elinewidth=1
-    )
+def _aside(curve: pd.DataFrame, shift: float) -> pd.DataFrame:
+    """A curve moved aside by `shift`."""
+    return curve.assign(x=curve["x"] + shift)
 
 
 FIGURE = Figure(
@@ -88,8 +83,8 @@ FIGURE = Figure(
         "Accuracy of a lookup along a chain of pointers, against the number of hops. No hop needs no context; each hop needs "
         "attention to what other attention has found, so layers in sequence. Right: DiffusionBlocks after each network call "
         "of its chain. Arms are moved aside where they reach the same. If the noisy target carried computation from block to "
-        "block, later calls would answer what one block cannot. Marks are means over seeds, bars the 95 % interval; dotted: "
-        "chance among the nodes."
+        "block, later calls would answer what one block cannot. Marks are means over seeds, hollow where there is one; bars "
+        "are the 95 % interval; dotted: chance among the nodes."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "step", "block", "hops", "accuracy_percent", "chance_percent"),

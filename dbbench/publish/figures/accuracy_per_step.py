@@ -111,8 +111,9 @@ FIGURE = Figure(
     caption=(
         "(a) Accuracy of the argmax after each network call of the default chain, with the block that owns the call (block 0 "
         "= first layers, most noise). (b) Accuracy at the end of chains of T calls. (c) Accuracy of the majority over draws "
-        "of the first z. Lines are means over seeds, shading is the 95 % interval. Dashed horizontal lines are the means of "
-        "the end-to-end network and of L/B layers trained end to end for B x N steps: what later calls would have to reach."
+        "of the first z. Lines are means over seeds, shading is the 95 % interval (a bar between points of one seed, whose "
+        "marks are hollow). Dashed horizontal lines are the means of the end-to-end network and of L/B layers trained end to "
+        "end for B x N steps: what later calls would have to reach."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "x", "block", "sigma", "accuracy_percent"),

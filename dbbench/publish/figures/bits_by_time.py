@@ -73,7 +73,8 @@ FIGURE = Figure(
         "Where along the mask schedule an arm saves bits against end to end (below zero) or loses them: density on the left, "
         "cumulative sum from the clean end on the right, which ends at the difference of the table's values. The curves "
         "themselves lie on one another. Dashed: boundaries of the blocks; the last block owns the left range. Lines are "
-        "means over the seeds that both have, shading is the 95 % interval; all arms saw the same masks."
+        "means over the seeds that both have, shading is the 95 % interval, hollow marks are of one seed; all arms saw the "
+        "same masks."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "block", "t_low", "t_high", "bits"),

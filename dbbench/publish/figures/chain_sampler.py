@@ -91,7 +91,7 @@ def _looks() -> dict[str, tuple[str, str]]:
 
 
 def _draw_steps(axes: Axes, rows: pd.DataFrame) -> None:
-    from dbbench.publish.style import band, over_seeds, ticks_at
+    from dbbench.publish.style import band, bars, over_seeds, ticks_at
 
     looks = _looks()
     for series, mine in rows.groupby("series", sort=False):
@@ -100,11 +100,7 @@ def _draw_steps(axes: Axes, rows: pd.DataFrame) -> None:
         if series in (BEST, DRAW):
             # one number, whatever T is: its interval once, at an end where the other's is not
             axes.plot(curve["x"], curve["mean"], color=colour, linewidth=0.6)
-            end = curve.iloc[[0 if series == BEST else -1]]
-            reach = [end["mean"] - end["low"], end["high"] - end["mean"]]
-            axes.errorbar(
-                end["x"], end["mean"], reach, color=colour, marker=marker, label=series, elinewidth=0.8, linewidth=0.6
-            )
+            bars(axes, curve.iloc[[0 if series == BEST else -1]], colour, str(series), marker, "-")
         else:
             band(axes, curve, colour, str(series), marker)
     axes.set(title="(a) accuracy of chains of T steps", xlabel="Euler steps T", ylabel="test accuracy (%)", xscale="log")
@@ -162,7 +158,7 @@ FIGURE = Figure(
         "E[p(true)]. Where the trained chain does no better, the blocks after the first add nothing to block 0. (b) "
         "Cross-entropy of one call of each block over noise (dots: the levels it owns), beside what the noisy target z tells "
         "alone and together with block 0's posterior; where a block that does not own a level is worse than guessing, its "
-        "curve leaves the axis. Means over seeds, with 95 % intervals."
+        "curve leaves the axis. Means over seeds, with 95 % intervals; hollow marks are of one seed."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "x", "accuracy_percent", "cross_entropy", "owns"),

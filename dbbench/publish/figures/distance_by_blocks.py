@@ -47,12 +47,13 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours at the left, the paper's at the right, each over its own axis of distance."""
     from dbbench.publish.roles import ROLES, role
-    from dbbench.publish.style import PAGE, QUIET, REAL, band, canvas, legend_above, over_seeds, plain_log, provenance
+    from dbbench.publish.style import PAGE, QUIET, REAL, bars, canvas, legend_above, over_seeds, plain_log, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
     sweep, look = rows[rows["kind"] == "sweep"], ROLES["joint"]
-    band(ours, over_seeds(sweep, "blocks", "frechet_distance"), look.colour, "DiffusionBlocks (B = 1: end to end)", look.marker)
+    curve = over_seeds(sweep, "blocks", "frechet_distance")
+    bars(ours, curve, look.colour, "DiffusionBlocks (B = 1: end to end)", look.marker, look.dash)
     for cell in dict.fromkeys(rows.loc[rows["kind"] != "sweep", "cell"]):
         mine = rows[rows["cell"] == cell]
         colour = QUIET if mine["kind"].iloc[0] == "real" else role(mine["role"].iloc[0]).colour
@@ -77,9 +78,9 @@ FIGURE = Figure(
     title="Distance from real images, by number of blocks",
     caption=(
         "How the Frechet distance of samples from the test images changes with the number of blocks B, at equal layer "
-        "evaluations: a network of B blocks takes B times the steps. Left ours, lines are means over seeds, shading is the "
-        "95 % interval; horizontal lines are controls and real images. Right the paper's, on its own data and features: "
-        "compare the shapes, not the values."
+        "evaluations: a network of B blocks takes B times the steps. Left ours: marks are geometric means over seeds, bars "
+        "their 95 % intervals; a hollow mark is of one seed, which has no interval. Horizontal lines are means of controls "
+        "and of real images. Right the paper's, on its own data and features: compare the shapes, not the values."
     ),
     needs=("cells",),
     numbers=("seed", "blocks", "frechet_distance", "published"),

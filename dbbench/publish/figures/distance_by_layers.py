@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("cell", "seed", "layers", "strategy", "frechet_distance", "published", "scale", "dataset", "run")
-#: strategy -> name, marker, filled
+#: strategy -> name, marker
 NAMES = {
-    "equi_probability": ("equal probability", "s", True),
-    "log_uniform": ("uniform in log sigma", "o", False),
-    "linear": ("uniform in sigma", "X", True),
+    "equi_probability": ("equal probability", "s"),
+    "log_uniform": ("uniform in log sigma", "o"),
+    "linear": ("uniform in sigma", "X"),
 }
 
 
@@ -47,23 +47,21 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours with every seed at the left, the paper's at the right."""
     from dbbench.publish.roles import ROLES
-    from dbbench.publish.style import PAGE, canvas, legend_above, over_seeds, plain_log, provenance
+    from dbbench.publish.style import PAGE, bars, canvas, legend_above, over_seeds, plain_log, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
     splits = list(dict.fromkeys(rows["layers"]))
     colour = ROLES["joint"].colour
-    for i, (strategy, (name, marker, filled)) in enumerate(NAMES.items()):
+    for i, (strategy, (name, marker)) in enumerate(NAMES.items()):
         mine = rows[rows["strategy"] == strategy]
         if mine.empty:
             continue
         mine = mine.assign(at=[splits.index(s) + 0.16 * (i - 1) for s in mine["layers"]])
-        face = {"color": colour, "markerfacecolor": colour if filled else "white"}
         ours.plot(mine["at"], mine["frechet_distance"], "_", color=colour, markersize=5, alpha=0.5)
-        means = over_seeds(mine, "at", "frechet_distance")
-        ours.plot(means["x"], means["mean"], marker, label=name, **face)
+        bars(ours, over_seeds(mine, "at", "frechet_distance"), colour, name, marker)
         printed = mine.drop_duplicates("cell").dropna(subset="published")
-        theirs.plot(printed["at"], printed["published"], marker, **face)
+        theirs.plot(printed["at"], printed["published"], marker, color=colour)
     for axes, title in ((ours, "(a) distance by layers, ours"), (theirs, "(b) published, on the paper's data")):
         axes.set_xticks(range(len(splits)), splits)
         axes.set(title=title, xlabel="layers per block, most noise first", xlim=(-0.5, len(splits) - 0.5), yscale="log")
@@ -80,8 +78,9 @@ FIGURE = Figure(
     title="Distance from real images, by layers of each block and cut of the noise range",
     caption=(
         "Frechet distance of samples from the test images for four distributions of the layers over three blocks and three "
-        "ways to cut the noise range. Left ours (markers are geometric means, ticks the seeds), right the paper's, on its "
-        "own data and features: compare orders, not values. The paper has no cut uniform in sigma."
+        "ways to cut the noise range. Left ours: marks are geometric means over seeds, bars their 95 % intervals, ticks the "
+        "seeds; a hollow mark is of one seed, which has no interval. Right the paper's, on its own data and features: compare "
+        "orders, not values. The paper has no cut uniform in sigma."
     ),
     needs=("cells",),
     numbers=("seed", "frechet_distance", "published"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbbench.config import Configuration, Plan
 from dbbench.publish.figures import Figure
 from dbbench.publish.points import points_of_runs
-from dbbench.runs.reading import Run, different_runs_of
+from dbbench.runs.reading import Run, different_runs_in_tables
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -50,7 +50,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     `layer_evaluations` counts layers run forward up to the step, all processes of the run together; a joint step runs
     L / B layers on average.
     """
-    return points_of_runs(plan, experiment, root, COLUMNS, _points, different_runs_of)
+    return points_of_runs(plan, experiment, root, COLUMNS, _points, different_runs_in_tables)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, x: str, metric: str) -> None:
@@ -101,12 +101,13 @@ FIGURE = Figure(
     title="How every arm learns, by steps and by layers run forward",
     caption=(
         "How every arm learns: training error (from a tenth of the training on) and, of classifiers, validation accuracy; "
-        "means over seeds with 95 % intervals. Left against the optimizer steps of one process, right against the layers run "
-        "forward by all processes of a run: with B blocks a step runs L/B layers. The training error of a network that "
-        "denoises is the mean of its blocks' unweighted losses (end to end: of its one block), and of a classifier end to end "
-        "its loss. The two are not comparable: that of DiffusionBlocks averages over noise levels, and at low ones the target "
-        "can be read off the input. Validation samples are held out of the training part; the test part plays no role here. "
-        "The processes of an isolated run know only their own block: they have an error and no accuracy."
+        "means over seeds with 95 % intervals; hollow marks are of one seed. Left against the optimizer steps of one process, "
+        "right against the layers run forward by all processes of a run: with B blocks a step runs L/B layers. The training "
+        "error of a network that denoises is the mean of its blocks' unweighted losses (end to end: of its one block), and of "
+        "a classifier end to end its loss. The two are not comparable: that of DiffusionBlocks averages over noise levels, and "
+        "at low ones the target can be read off the input. Validation samples are held out of the training part; the test "
+        "part plays no role here. The processes of an isolated run know only their own block: they have an error and no "
+        "accuracy."
     ),
     needs=("metrics.jsonl",),
     numbers=("seed", "step", "layer_evaluations", "value"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbbench.publish.levels import Levels, at_levels, levels_figure
-from dbbench.runs.reading import Run, different_runs_of
+from dbbench.runs.reading import Run, different_runs_in_tables
 
 
 def points(run: Run) -> list[dict[str, Any]]:
@@ -15,7 +15,13 @@ def points(run: Run) -> list[dict[str, Any]]:
 
 FIGURE = levels_figure(
     Levels(
-        "weighted_loss", "skip_only", "D = c_skip z", "weighted test loss", points, runs=different_runs_of, logarithmic=True
+        "weighted_loss",
+        "skip_only",
+        "D = c_skip z",
+        "weighted test loss",
+        points,
+        runs=different_runs_in_tables,
+        logarithmic=True,
     ),
     title="Weighted loss of every block over noise, inside and outside its range",
     caption=(

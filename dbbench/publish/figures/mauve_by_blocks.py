@@ -31,13 +31,13 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Two panels: the scales of MAUVE do not compare, the shapes do."""
     from dbbench.publish.roles import ROLES
-    from dbbench.publish.style import CHANCE, PAGE, QUIET, band, canvas, over_seeds, provenance
+    from dbbench.publish.style import CHANCE, PAGE, QUIET, bars, canvas, over_seeds, provenance
 
     look = ROLES["joint"]
 
     figure = canvas(PAGE, 2.4, provenance(rows))
     ours, paper = figure.subplots(1, 2)
-    band(ours, over_seeds(rows, "blocks", "value", "mauve"), look.colour, "ours", look.marker)
+    bars(ours, over_seeds(rows, "blocks", "value", "mauve"), look.colour, "ours", look.marker, look.dash)
     ours.plot(rows["blocks"], rows["value"], "_", color=look.colour)
     ours.axhline(rows["unigram"].iloc[0], color=QUIET, linewidth=0.9, linestyle=CHANCE)
     known = rows.groupby("blocks")["published"].first()
@@ -55,8 +55,8 @@ FIGURE = Figure(
     title="MAUVE of generated text, by number of blocks",
     caption=(
         "MAUVE of generated text against the number of blocks, with overlap 0. Features, data and sizes differ from the "
-        "paper's, so only the order of the block counts compares. Line: mean over seeds; ticks: seeds; dotted: unigram "
-        "samples, above which MAUVE is informative."
+        "paper's, so only the order of the block counts compares. Marks: means over seeds, hollow where there is one; bars: "
+        "95 % intervals; ticks: seeds; dotted: unigram samples, above which MAUVE is informative."
     ),
     needs=("cells",),
     numbers=("blocks", "seed", "value", "published", "unigram"),

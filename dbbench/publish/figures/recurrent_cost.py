@@ -34,7 +34,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Left the whole cost, right as the paper counts it."""
     from dbbench.publish.roles import looks
-    from dbbench.publish.style import PAGE, canvas, legend_above, provenance
+    from dbbench.publish.style import PAGE, bars, canvas, legend_above, over_seeds, provenance
 
     figure = canvas(PAGE, 2.8, provenance(rows))
     panels = figure.subplots(1, 2, sharey=True)
@@ -45,8 +45,9 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     for axes, (x, title) in zip(panels, titles.items(), strict=True):
         for arm, look in looks(rows).items():
             mine = rows[rows["arm"] == arm]
-            axes.plot(mine[x], mine["cross_entropy"], "|", color=look.colour, markersize=6)
-            axes.plot(mine[x].mean(), mine["cross_entropy"].mean(), look.marker, color=look.colour, label=mine["label"].iloc[0])
+            axes.plot(mine[x], mine["cross_entropy"], "_", color=look.colour, markersize=5, alpha=0.5)
+            curve = over_seeds(mine.assign(at=mine[x].mean()), "at", "cross_entropy")
+            bars(axes, curve, look.colour, mine["label"].iloc[0], look.marker)
         axes.set(xlabel=title, xscale="log")
         axes.grid(True, axis="y")
     panels[0].set_ylabel("test cross-entropy, nats per token")
@@ -61,8 +62,8 @@ FIGURE = Figure(
     caption=(
         "Cross-entropy of the next token (of DiffusionBlocks: of one run at sigma_max) against the cost of training. "
         "Left: every layer run, forward once and backward twice, the runs of the core "
-        "without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks are means, ticks "
-        "the seeds."
+        "without a gradient forward only. Right: as the paper counts, iterations of the core alone. Marks are means over "
+        "seeds, hollow where there is one, bars their 95 % intervals, ticks the seeds."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "cost", "core_only", "cross_entropy"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbench.config import Plan
 from dbbench.publish.figures import Figure
-from dbbench.runs.reading import runs_of
+from dbbench.runs.reading import runs_in_tables
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -31,7 +31,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     paper = {part: found.value for part, (_, _, cell) in PARTS.items() if (found := published(cell)) is not None}
     ratios = {part: seconds / paper["end_to_end"] for part, seconds in paper.items()}
     rows: list[dict[str, Any]] = []
-    for _, configuration, run in runs_of(plan, experiment, root):
+    for _, configuration, run in runs_in_tables(plan, experiment, root):
         about = {"scale": run.record.scale, "dataset": run.dataset, "seed": run.seed}
         about |= {"device": run.record.device, "run": run.folder.as_posix()}
         for turn in run.curve("turns"):

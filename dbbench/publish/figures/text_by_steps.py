@@ -70,7 +70,7 @@ FIGURE = Figure(
     caption=(
         "Texts generated with different numbers of Euler steps per token, greedy at the end. A text that repeats itself has "
         "a low perplexity and few distinct 2-grams: read the panels together. Dashed: real text; dotted: unigram samples. "
-        "Lines are means over seeds, shading is the 95 % interval."
+        "Lines are means over seeds, shading is the 95 % interval (a bar between points of one seed, whose marks are hollow)."
     ),
     needs=("evaluation.json",),
     numbers=("seed", "steps", "value", "real", "unigram"),
