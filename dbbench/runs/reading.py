@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dbbench.config import Configuration, Plan
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError
+from dbbench.metrics import metric_of
 from dbbench.runs import records
 from dbbench.runs.metrics import METRICS, Metrics
 from dbbench.runs.places import run_folder
@@ -59,6 +60,7 @@ class Run:
 
         Raises:
             UserError: no such row, or more than one.
+            DamagedError: it lies outside the range of its metric.
         """
         rows = [r for r in self.evaluation.rows if r.metric == metric and r.split == split]
         found = [r for r in rows if r.variant == variant]
@@ -69,7 +71,14 @@ class Run:
             raise UserError(
                 f"{wanted_by}: {path} {problem} {metric} on {split} of variant {variant!r}; variants there: {known}"
             )
-        return found[0].value, found[0].evaluator
+        value, possible = found[0].value, metric_of(metric)
+        rounding = 1e-6 * max(1.0, abs(value))
+        if not possible.low - rounding <= value <= possible.high + rounding:
+            raise DamagedError(
+                f"{self.folder / EVALUATION}: {metric} on {split} of variant {variant!r} is {value}, which cannot be (it lies "
+                f"between {possible.low:g} and {possible.high:g}); evaluate this run again"
+            )
+        return value, found[0].evaluator
 
     def metrics(self) -> Iterator[tuple[int | None, int, Metrics]]:
         """(block, step, metrics) of every logged step; block is None where one process holds the network.
