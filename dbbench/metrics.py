@@ -76,6 +76,11 @@ class Metric:
         """1 where higher is better (or neither), -1 where lower is."""
         return -1 if self.better == "lower" else 1
 
+    def allows(self, value: float) -> bool:
+        """Whether a value lies in the possible range, to rounding."""
+        rounding = 1e-6 * max(1.0, abs(value))
+        return self.low - rounding <= value <= self.high + rounding
+
     def mean(self, values: Sequence[float], weights: Sequence[float]) -> float:
         """The weighted mean of values on the analysis scale, put back: arithmetic, geometric, or of log odds."""
         forward, back = _SCALES[self.analysis]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,29 @@ from dbbench.runs import records
 from dbbench.runs.metrics import METRICS, Metrics
 from dbbench.runs.places import run_folder
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
+
+#: files of runs that a process holds as they were read; several views of a command ask for the same
+HELD = 2048
+Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes with a file; None where it cannot be had."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(HELD)
+def _record(folder: Path, stamp: Stamp | None) -> records.Run:
+    return records.read_run(folder)
+
+
+@lru_cache(HELD)
+def _evaluation(folder: Path, stamp: Stamp | None) -> Evaluated:
+    return read_evaluation(folder)
 
 
 @dataclass(frozen=True)
@@ -29,12 +52,28 @@ class Run:
     @cached_property
     def record(self) -> records.Run:
         """run.json."""
-        return records.read_run(self.root / self.folder)
+        folder = self.root / self.folder
+        return _record(folder, _stamp(folder / records.RUN))
 
     @cached_property
     def evaluation(self) -> Evaluated:
         """evaluation.json."""
-        return read_evaluation(self.root / self.folder)
+        folder = self.root / self.folder
+        return _evaluation(folder, _stamp(folder / EVALUATION))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether both files are there.
+
+        Raises:
+            DamagedError: one is there, but cannot be read.
+        """
+        if not all((self.root / self.folder / file).exists() for file in (records.RUN, EVALUATION)):
+            return False
+        try:
+            return bool(self.record and self.evaluation)
+        except UserError as error:
+            raise DamagedError(str(error)) from None
 
     @property
     def dataset(self) -> str:
@@ -72,8 +111,7 @@ class Run:
                 f"{wanted_by}: {path} {problem} {metric} on {split} of variant {variant!r}; variants there: {known}"
             )
         value, possible = found[0].value, metric_of(metric)
-        rounding = 1e-6 * max(1.0, abs(value))
-        if not possible.low - rounding <= value <= possible.high + rounding:
+        if not possible.allows(value):
             raise DamagedError(
                 f"{self.folder / EVALUATION}: {metric} on {split} of variant {variant!r} is {value}, which cannot be (it lies "
                 f"between {possible.low:g} and {possible.high:g}); evaluate this run again"
