@@ -194,15 +194,20 @@ HELD = ("configuration", "metric", *NUMBERS)
 
 
 def check_budget(plan: Plan, frame: pd.DataFrame, root: Path = HERE) -> None:
-    """Hold the table against the cells and runs of the plan; one that is older than they are is told.
+    """Hold the table against the cells and runs of the plan; one that is older than they are is told, as is a run that is gone.
 
     Raises:
-        UserError: a run or cells are missing.
         DamagedError: a row says what its runs do not.
     """
     path = budget_file(plan.scale)
     found = {(row["experiment"], row["arm"]): row for row in records(frame)}
-    expected = {(row["experiment"], row["arm"]): row for row in records(collect_budget(plan, root))}
+    try:
+        expected = {(row["experiment"], row["arm"]): row for row in records(collect_budget(plan, root))}
+    except DamagedError:
+        raise
+    except UserError as error:
+        tell_once(f"runs of {root / path}", f"{path}: is not checked: {error}")
+        return
     for (experiment, arm), row in expected.items():
         here = found.get((experiment, arm))
         odd = next((c for c in HELD if here is None or not _same(here[c], row[c])), None)

@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from dbbench.config import SCALES, Plan
-from dbbench.errors import DamagedError, UserError, tell_once
+from dbbench.errors import DamagedError, UserError
 from dbbench.files import read_text, write_text
 from dbbench.judgement.judge import Verdict
 from dbbench.publish import budget
@@ -163,23 +162,13 @@ def _claims(found: Findings, source: str) -> list[dict[str, str]]:
     return [as_text(v) | {"seeds": seeds_text(v)} for v in sorted(own, key=lambda v: v.word == "NOT RUN")]
 
 
-def _check_budget(plan: Plan, frame: pd.DataFrame, root: Path) -> None:
-    """Hold the table of quality and cost against the runs; where some are not there, the report names them anyway."""
-    try:
-        budget.check_budget(plan, frame, root)
-    except DamagedError:
-        raise
-    except UserError as error:
-        tell_once("runs of the budget", f"quality and cost are not checked: {error}")
-
-
 def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | None:
     """Columns and rows of the table of quality and cost; None where nothing is trained or it is not there."""
     if all(c.profile is not None for c in plan.configurations.values()):
         return None
     with _or_missing("quality and cost of every arm", missing):
         frame = budget.read_budget(plan, root)
-        _check_budget(plan, frame, root)
+        budget.check_budget(plan, frame, root)
         return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
     return None
 
