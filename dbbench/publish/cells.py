@@ -140,8 +140,8 @@ def read_cells_file(path: Path) -> pd.DataFrame:
     frame = read_csv(path, numbers=NUMBERS, columns=COLUMNS, filled=NUMBERS)
     for row, (seed, run) in enumerate(zip(frame["seed"], frame["run"], strict=True), start=1):
         if not 0 <= seed <= LARGEST_SEED or seed != int(seed):
-            expected = f"expected a whole number of at least 0 and at most {LARGEST_SEED}"
-            raise DamagedError(f"{path}: row {row}: seed: {expected}, found {seed:g}; {AGAIN}")
+            bound = f"at most {LARGEST_SEED}" if seed > LARGEST_SEED else "at least 0"
+            raise DamagedError(f"{path}: row {row}: seed: expected a whole number of {bound}, found {seed:g}; {AGAIN}")
         if run and not RUN_FOLDER.fullmatch(run):
             raise DamagedError(f"{path}: row {row}: run: expected the folder of a run, found {run!r}; {AGAIN}")
     twice = frame.duplicated(["cell", "seed"])
