@@ -83,6 +83,9 @@ def test_numbers_that_cannot_be(number: float, root: Path, capsys: pytest.Captur
 RESULTS, REPORT, FOREST = ["results", *OF_SOLO], ["report", *OF_SOLO], ["figure", "forest", *OF_SOLO]
 TABLE, VERDICTS, SYNC = ["table", *OF_SOLO, "--experiment", "solo"], ["verdicts", *OF_SOLO], ["sync", *OF_SOLO]
 FOLDERS = (
+    *("results/../runs/../seed0", "results/smoke/runs/x\0/seed0"),
+    *("results/smoke/runs/x/seed0\n", "results/a b/runs/x/seed0"),
+)
     "results/../runs/../seed0",
     "results/smoke/runs/x/seed0\n",
     "results/smoke/runs/x\0/seed0",
