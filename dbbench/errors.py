@@ -1,5 +1,9 @@
 """The one exception that users see as a single line."""
 
+from __future__ import annotations
+
+import sys
+
 
 class UserError(Exception):
     """Bad input: the message names what is wrong and what would be right.
@@ -10,6 +14,17 @@ class UserError(Exception):
 
 class DamagedError(UserError):
     """A file that is there and is not what the suite writes: no part that is merely missing, so nothing goes on without it."""
+
+
+#: what was told of
+_TOLD: set[str] = set()
+
+
+def tell_once(subject: str, text: str) -> None:
+    """Say `text` on stderr, the first time in this process that there is something to tell of `subject`."""
+    if subject not in _TOLD:
+        _TOLD.add(subject)
+        print(text, file=sys.stderr)
 
 
 #: how PyTorch says it, on the processor, on a GPU, and of sizes beyond any machine

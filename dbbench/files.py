@@ -169,7 +169,7 @@ def read_json(path: Path, *, finite: bool = False) -> Any:
     """
     refuse_pipes(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
@@ -209,7 +209,7 @@ def _not_finite(value: object) -> Iterator[tuple[str, float]]:
         todo += [(f"{key}.{name}", one) for name, one in inner]
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """The object of JSON; of a key given twice Python would silently take the last value."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
@@ -75,6 +75,11 @@ class Metric:
     def sign(self) -> int:
         """1 where higher is better (or neither), -1 where lower is."""
         return -1 if self.better == "lower" else 1
+
+    def allows(self, value: float) -> bool:
+        """Whether a value lies in the possible range, to rounding."""
+        rounding = 1e-6 * max(1.0, abs(value))
+        return self.low - rounding <= value <= self.high + rounding
 
     def mean(self, values: Sequence[float], weights: Sequence[float]) -> float:
         """The weighted mean of values on the analysis scale, put back: arithmetic, geometric, or of log odds."""
@@ -204,7 +209,8 @@ register(
         _count("largest_batch", "largest batch", better="higher"),
         _count("peak_megabytes", "peak memory of a step", "MB", decimals=2),
         _count("megabytes", "memory of a step by category", "MB", decimals=2),
-        _count("megabytes_beyond_a_share", "memory in excess of 1/B of end to end", "MB", decimals=2),
+        # negative where a block takes less than its share
+        replace(_count("megabytes_beyond_a_share", "memory in excess of 1/B of end to end", "MB", decimals=2), low=-math.inf),
         _count("reduction_factor", "k-fold k-fold reduction of the peak", "x", "higher", decimals=2),
         _count("executed_over_fake", "peak executed / peak counted on fake tensors", better="neither", decimals=2),
     ]
@@ -222,6 +228,9 @@ register(
         _positive("wall_seconds", "wall clock", "s", timed=True),
         _positive("speedup_at_once", "time of the blocks' jobs: sequential / parallel", "x", "higher", timed=True),
         _positive("peak_rss_megabytes", "peak resident memory", "MB", timed=True),
-        _percent("utilisation_percent", "share of a matrix product's rate", timed=True),
+        # of a matrix product that was measured, which others may outrun
+        replace(
+            _percent("utilisation_percent", "share of a matrix product's rate", timed=True), high=math.inf, interval="identity"
+        ),
     ]
 )

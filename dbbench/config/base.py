@@ -16,7 +16,8 @@ from dbbench.errors import UserError
 from dbbench.files import read_text
 
 #: of an experiment, an arm, a cell, a claim: it becomes part of paths, of commands and of labels
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=-]*$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+=-]*"
+Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 
 
 class Strict(BaseModel):

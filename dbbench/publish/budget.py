@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from dbbench.config import Cell, Configuration, Plan
-from dbbench.errors import DamagedError, UserError
+from dbbench.errors import DamagedError, UserError, tell_once
 from dbbench.files import write_text
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, read_cells
-from dbbench.publish.frames import read_csv, unique, write_csv
+from dbbench.publish.frames import AGAIN, read_csv, unique, write_csv
 from dbbench.publish.roles import role_of
-from dbbench.runs.places import HERE, budget_file
+from dbbench.runs.places import HERE, budget_file, cells_file
 from dbbench.runs.reading import run_of
 from dbbench.runs.records import Trained
 
@@ -28,6 +28,7 @@ COLUMNS = (
     *("checkpointed_peak_bytes", "train_seconds", "scale", "dataset"),
 )
 NUMBERS = (*COLUMNS[8:20],)
+COUNTED = (*COLUMNS[11:20],)
 ABOUT = (
     "Steps, samples and layer evaluations are of all processes of a run together; a layer evaluation is one layer run forward "
     "for a step, be it trained there or run for the layers behind it. Operations (FLOPs) are of all steps, forward and "
@@ -161,5 +162,68 @@ def write_budget(plan: Plan, root: Path = HERE) -> Path:
 
 
 def read_budget(plan: Plan, root: Path = HERE) -> pd.DataFrame:
-    """The table as written."""
-    return read_csv(root / budget_file(plan.scale), numbers=NUMBERS, columns=COLUMNS)
+    """The table as written.
+
+    Raises:
+        UserError: missing file.
+        DamagedError: it is not what was written: a number that cannot be, or an arm twice.
+    """
+    path = root / budget_file(plan.scale)
+    frame = read_csv(path, numbers=NUMBERS, columns=COLUMNS)
+    for number, (row, twice) in enumerate(zip(records(frame), frame.duplicated(["experiment", "arm"]), strict=True), start=1):
+        wrong = f"arm {row['arm']} of {row['experiment']} stands there twice" if twice else _wrong(row)
+        if wrong:
+            raise DamagedError(f"{path}: row {number}: {wrong}; {AGAIN}")
+    return frame
+
+
+def _wrong(row: dict[str, Any]) -> str:
+    """What cannot be in a row; empty where all can."""
+    for column in COUNTED:
+        if row[column] < 0:
+            return f"{column}: expected a number of at least 0, found {row[column]:g}"
+    if row["ci_low"] > row["ci_high"]:
+        return f"ci_low: is {row['ci_low']:g}, above ci_high {row['ci_high']:g}"
+    if row["metric"] and not math.isnan(row["mean"]) and not metric_of(row["metric"]).allows(row["mean"]):
+        return f"mean: is {row['mean']:g}, which {row['metric']} cannot be"
+    return ""
+
+
+#: what a row is held to
+HELD = ("configuration", "metric", *NUMBERS)
+
+
+def check_budget(plan: Plan, frame: pd.DataFrame, root: Path = HERE) -> None:
+    """Hold the table against the cells and runs of the plan; one that is older than they are is told, as is a run that is gone.
+
+    Raises:
+        DamagedError: a row says what its runs do not.
+    """
+    path = budget_file(plan.scale)
+    found = {(row["experiment"], row["arm"]): row for row in records(frame)}
+    try:
+        expected = {(row["experiment"], row["arm"]): row for row in records(collect_budget(plan, root))}
+    except DamagedError:
+        raise
+    except UserError as error:
+        tell_once(f"runs of {root / path}", f"{path}: is not checked: {error}")
+        return
+    for (experiment, arm), row in expected.items():
+        here = found.get((experiment, arm))
+        odd = next((c for c in HELD if here is None or not _same(here[c], row[c])), None)
+        if odd is None:
+            continue
+        what = "is not there" if here is None else f"{odd}: is {here[odd]!r}, but its runs give {row[odd]!r}"
+        cells = root / cells_file(plan.scale, experiment)
+        if cells.exists() and cells.stat().st_mtime > (root / path).stat().st_mtime:
+            tell_once(f"age of {root / path}", f"{path}: is older than the cells; snakemake makes it anew")
+            return
+        raise DamagedError(f"{path}: {arm} of {experiment}: {what}; {AGAIN}")
+
+
+def _same(here: object, there: object) -> bool:
+    """Whether values of the table are the same as far as they are written; what is not measured is empty."""
+    if isinstance(here, float):
+        number = float(str(there))
+        return (math.isnan(here) and math.isnan(number)) or math.isclose(here, number, rel_tol=1e-8)
+    return here == ("" if there is None or there != there else there)

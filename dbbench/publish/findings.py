@@ -15,7 +15,7 @@ from dbbench.config import Plan
 from dbbench.files import read_text
 from dbbench.judgement.judge import Verdict
 from dbbench.judgement.words import ELSEWHERE
-from dbbench.publish.verdicts import SOURCES, Judged, as_text, judgements, read_verdicts, seeds_text, shown, verdicts_of
+from dbbench.publish.verdicts import SOURCES, Judged, as_text, check_verdicts, judgements, seeds_text, shown, verdicts_of
 from dbbench.runs.places import HERE, REFERENCE, scale_folder, table_file, verdicts_file
 
 #: words in the order in which they are counted
@@ -139,8 +139,7 @@ def find(plan: Plan, root: Path = HERE) -> Findings:
         DamagedError: cells, or the verdicts that a reader is sent to, are there, but not what was written.
     """
     made = judgements(plan, root)
-    if (root / verdicts_file(plan.scale)).exists():
-        read_verdicts(root / verdicts_file(plan.scale))
+    check_verdicts(plan, made, root)
     verdicts = [v for name in in_order(plan) if name in made for v in verdicts_of(plan, name, made[name])]
     tables = [table_file(plan.scale, name, "md") for name in in_order(plan) if plan.experiments[name].cells]
     files = [scale_folder(plan.scale) / "report.html", verdicts_file(plan.scale, "md"), *tables]

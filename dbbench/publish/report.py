@@ -168,6 +168,7 @@ def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | N
         return None
     with _or_missing("quality and cost of every arm", missing):
         frame = budget.read_budget(plan, root)
+        budget.check_budget(plan, frame, root)
         return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
     return None
 

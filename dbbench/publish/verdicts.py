@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from dbbench.config import Plan
-from dbbench.errors import DamagedError, UserError
+from dbbench.config.base import NAME
+from dbbench.errors import DamagedError, UserError, tell_once
 from dbbench.files import write_text
 from dbbench.judgement.judge import Judgement, Verdict, not_run
+from dbbench.judgement.words import Word
 from dbbench.metrics import Metric
 from dbbench.publish.cells import dataset_title
-from dbbench.publish.frames import distinct, read_csv, unique, write_csv
+from dbbench.publish.frames import AGAIN, distinct, read_csv, unique, write_csv
 from dbbench.publish.judged import judged
 from dbbench.runs.places import HERE, cells_file, verdicts_file
 
@@ -175,7 +179,7 @@ def verdicts_of(plan: Plan, name: str, made: Judged) -> list[Verdict]:
     return list((not_run(plan, name, made) if isinstance(made, str) else made.verdicts).values())
 
 
-def verdict_frame(plan: Plan, made: dict[str, Judged]) -> pd.DataFrame:
+def verdict_frame(plan: Plan, made: Mapping[str, Judged]) -> pd.DataFrame:
     """One row per claim; columns COLUMNS."""
     rows = [
         _row(verdict, plan.scale, None if isinstance(judgement, str) else judgement.cells)
@@ -222,14 +226,86 @@ def _markdown_row(verdict: Verdict) -> str:
     return "| " + " | ".join(columns) + " |"
 
 
+def _wrong(row: dict[str, Any]) -> str:
+    """What cannot be in a row of a verdicts file; empty where all can."""
+    says, word = row["verdict"], row["verdict"].removesuffix(" here")
+    if word not in get_args(Word) and not re.fullmatch(rf"SEE {NAME}", says):
+        return f"verdict: expected one of {', '.join(get_args(Word))}, found {says!r}"
+    for column in ("p", "p_holm"):
+        if not math.isnan(row[column]) and not 0 <= row[column] <= 1:
+            return f"{column}: expected a number from 0 to 1, found {row[column]:g}"
+    for low, high in (("ci_low", "ci_high"), ("bound", "upper")):
+        if row[low] > row[high]:
+            return f"{low}: is {row[low]:g}, above {high} {row[high]:g}"
+    negative = next((c for c in ("effect", "seeds", "detectable", "seeds_needed") if row[c] < 0), None)
+    return f"{negative}: expected a number of at least 0, found {row[negative]:g}" if negative else ""
+
+
 def read_verdicts(path: Path) -> pd.DataFrame:
     """A verdicts.csv as written.
 
     Raises:
         UserError: missing file.
-        DamagedError: it is not what was written.
+        DamagedError: it is not what was written: a word, a number, or a claim twice.
     """
-    return read_csv(path, numbers=NUMBERS, columns=COLUMNS, infinite=INFINITE)
+    frame = read_csv(path, numbers=NUMBERS, columns=COLUMNS, infinite=INFINITE)
+    claims: set[str] = set()
+    for number, row in enumerate(frame.to_dict("records"), start=1):
+        twice = f"claim {row['claim']} stands there twice" if row["claim"] in claims else ""
+        wrong = twice or _wrong({str(k): v for k, v in row.items()})
+        if wrong:
+            raise DamagedError(f"{path}: row {number}: {wrong}; {AGAIN}")
+        claims.add(row["claim"])
+    return frame
+
+
+#: what a verdicts file is held to
+HELD = ("verdict", "shown", *NUMBERS)
+
+
+def check_verdicts(plan: Plan, made: dict[str, Judged], root: Path = HERE) -> None:
+    """Hold verdicts.csv, where it is there, against what the cells say of the plan's experiments; one that is older is told.
+
+    Raises:
+        DamagedError: it is not what was written, or says of a claim what its cells do not.
+    """
+    path = verdicts_file(plan.scale)
+    if not (root / path).exists():
+        return
+    frame = read_verdicts(root / path)
+    strange = frame[~frame["experiment"].isin(plan.sources)]
+    if not strange.empty:
+        first = strange.iloc[0]
+        raise DamagedError(f"{path}: claim {first['claim']}: no experiment {first['experiment']!r} is configured; {AGAIN}")
+    judged_here = {name: judgement for name, judgement in made.items() if not isinstance(judgement, str)}
+    found = {row["claim"]: row for row in frame.to_dict("records") if row["experiment"] in judged_here}
+    expected = {row["claim"]: row for row in verdict_frame(plan, judged_here).to_dict("records")}
+    wrong = _first_difference(found, expected)
+    if not wrong:
+        return
+    written = (root / path).stat().st_mtime
+    if any((root / cells_file(plan.scale, name)).stat().st_mtime > written for name in judged_here):
+        tell_once(f"age of {root / path}", f"{path}: is older than the cells; snakemake makes it anew")
+        return
+    raise DamagedError(f"{path}: {wrong}; {AGAIN}")
+
+
+def _first_difference(found: dict[str, dict[Hashable, Any]], expected: dict[str, dict[Hashable, Any]]) -> str:
+    """The first claim and column in which verdicts differ; empty where none does."""
+    odd = sorted(found.keys() ^ expected.keys())
+    if odd:
+        return f"claim {odd[0]}: {'is not configured' if odd[0] in found else 'is not there'}"
+    for claim, row in expected.items():
+        for column in HELD:
+            here, there = found[claim][column], row[column]
+            if here != there and not (column in NUMBERS and _same(float(here), float(there))):
+                return f"claim {claim}: {column}: is {here!r}, but its cells give {there!r}"
+    return ""
+
+
+def _same(a: float, b: float) -> bool:
+    """Whether numbers are the same as far as they are written."""
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-8, abs_tol=1e-300)
 
 
 def write_verdicts(plan: Plan, root: Path = HERE) -> Path:

@@ -6,14 +6,18 @@ it. In a file of a finished run, and anywhere but at the end, it is an error tha
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
+from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 
+from pydantic import Field, model_validator
+
 from dbbench.errors import UserError
-from dbbench.files import refuse_pipes, write_text, writing
+from dbbench.files import once, refuse_pipes, write_text, writing
 from dbbench.runs.strict import Part, fitted, read, write
 
 METRICS, PROGRESS, STATE = "metrics.jsonl", "progress.json", "state"
@@ -30,11 +34,17 @@ class Line(Part):
 class Progress(Part):
     """How far a run under way is; `started` is in seconds since 1970, `seconds` how long all its processes have trained."""
 
-    step: int
-    steps: int
+    step: int = Field(ge=0)
+    steps: int = Field(ge=1)
     started: float
     loss: float
-    seconds: float = 0.0
+    seconds: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Progress:
+        if self.step > self.steps:
+            raise ValueError(f"step {self.step} of {self.steps}")
+        return self
 
 
 def append(path: Path, step: int, metrics: Metrics) -> None:
@@ -48,7 +58,7 @@ def append(path: Path, step: int, metrics: Metrics) -> None:
             raise UserError(f"the {name} is {value} at step {step}; lower the learning rate or check the data")
     line = Line(step=step, metrics=metrics)
     with writing(path), path.open("a") as file:
-        file.write(json.dumps(line.model_dump()) + "\n")
+        file.write(text_of([line]))
 
 
 def read_metrics(path: Path, *, growing: bool = False) -> list[Line]:
@@ -88,6 +98,16 @@ def read_whole(path: Path, steps: int) -> list[Line]:
     return lines
 
 
+def text_of(lines: Iterable[Line]) -> str:
+    """Lines as they stand in the file."""
+    return "".join(json.dumps(line.model_dump()) + "\n" for line in lines)
+
+
+def sha256_of(lines: Iterable[Line]) -> str:
+    """The sha256 of lines as they stand in the file."""
+    return hashlib.sha256(text_of(lines).encode()).hexdigest()
+
+
 def resume(path: Path, step: int) -> None:
     """Drop the lines after `step`, and a last line that was cut off; says on stderr when one was.
 
@@ -97,8 +117,7 @@ def resume(path: Path, step: int) -> None:
     lines, torn = _parsed(path) if path.exists() else ([], None)
     if torn is not None:
         print(f"{torn}: dropped, a kill cut it off", file=sys.stderr)
-    kept = [json.dumps(line.model_dump()) + "\n" for line in lines if line.step <= step]
-    write_text(path, "".join(kept))
+    write_text(path, text_of(line for line in lines if line.step <= step))
 
 
 def write_progress(state: Path, progress: Progress) -> None:
@@ -127,12 +146,14 @@ def _parsed(path: Path) -> tuple[list[Line], UserError | None]:
     for number, text in enumerate(texts, start=1):
         where = f"{path}: line {number}"
         try:
-            value = json.loads(text)
-        except ValueError:
+            value = json.loads(text, object_pairs_hook=once)
+        except json.JSONDecodeError:
             torn = UserError(f"{where}: is cut off or no JSON; expected a step with its metrics")
             if number < len(texts):
                 raise torn from None
             return lines, torn
+        except (ValueError, RecursionError) as error:  # a key twice, a number of more digits than Python reads
+            raise UserError(f"{where}: not valid JSON ({error})") from None
         lines.append(fitted(Line, value, where))
         if len(lines) > 1 and lines[-1].step <= lines[-2].step:
             raise UserError(f"{where}: step: is {lines[-1].step} after {lines[-2].step}; expected a later one")

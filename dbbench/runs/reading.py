@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from dbbench.config import Configuration, Plan
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError
+from dbbench.metrics import metric_of
 from dbbench.runs import records
 from dbbench.runs.metrics import METRICS, Metrics
 from dbbench.runs.places import run_folder
 from dbbench.runs.rows import EVALUATION, Evaluated, read_evaluation
+
+#: files of runs that a process holds as they were read; several views of a command ask for the same
+HELD = 2048
+Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes with a file; None where it cannot be had."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(HELD)
+def _record(folder: Path, stamp: Stamp | None) -> records.Run:
+    return records.read_run(folder)
+
+
+@lru_cache(HELD)
+def _evaluation(folder: Path, stamp: Stamp | None) -> Evaluated:
+    return read_evaluation(folder)
 
 
 @dataclass(frozen=True)
@@ -28,12 +52,28 @@ class Run:
     @cached_property
     def record(self) -> records.Run:
         """run.json."""
-        return records.read_run(self.root / self.folder)
+        folder = self.root / self.folder
+        return _record(folder, _stamp(folder / records.RUN))
 
     @cached_property
     def evaluation(self) -> Evaluated:
         """evaluation.json."""
-        return read_evaluation(self.root / self.folder)
+        folder = self.root / self.folder
+        return _evaluation(folder, _stamp(folder / EVALUATION))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether both files are there.
+
+        Raises:
+            DamagedError: one is there, but cannot be read.
+        """
+        if not all((self.root / self.folder / file).exists() for file in (records.RUN, EVALUATION)):
+            return False
+        try:
+            return bool(self.record and self.evaluation)
+        except UserError as error:
+            raise DamagedError(str(error)) from None
 
     @property
     def dataset(self) -> str:
@@ -59,6 +99,7 @@ class Run:
 
         Raises:
             UserError: no such row, or more than one.
+            DamagedError: it lies outside the range of its metric.
         """
         rows = [r for r in self.evaluation.rows if r.metric == metric and r.split == split]
         found = [r for r in rows if r.variant == variant]
@@ -69,7 +110,13 @@ class Run:
             raise UserError(
                 f"{wanted_by}: {path} {problem} {metric} on {split} of variant {variant!r}; variants there: {known}"
             )
-        return found[0].value, found[0].evaluator
+        value, possible = found[0].value, metric_of(metric)
+        if not possible.allows(value):
+            raise DamagedError(
+                f"{self.folder / EVALUATION}: {metric} on {split} of variant {variant!r} is {value}, which cannot be (it lies "
+                f"between {possible.low:g} and {possible.high:g}); evaluate this run again"
+            )
+        return value, found[0].evaluator
 
     def metrics(self) -> Iterator[tuple[int | None, int, Metrics]]:
         """(block, step, metrics) of every logged step; block is None where one process holds the network.

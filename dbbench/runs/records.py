@@ -16,7 +16,7 @@ from dbbench.errors import UserError
 from dbbench.files import read_json, refuse_pipes
 from dbbench.runs.metrics import METRICS, Line, read_whole
 from dbbench.runs.places import told_by
-from dbbench.runs.strict import Moment, Part, Tree, check_seal, fitted, write_sealed
+from dbbench.runs.strict import Moment, Part, Tree, check_sealed, fitted, write_sealed
 
 if TYPE_CHECKING:
     from dbbench.config import Configuration
@@ -190,7 +190,7 @@ def read_made(kind: type[AnyMade], value: object, path: Path) -> AnyMade:
         UserError: it does not fit; one line that names file and key.
     """
     record = belongs_to(path.parent, fitted(kind, value, path), path)
-    check_seal(value, path)
+    check_sealed(value, record.ended, path)
     return record
 
 

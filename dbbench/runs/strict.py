@@ -15,9 +15,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from dbbench.errors import UserError
+from dbbench.errors import DamagedError, UserError, tell_once
 from dbbench.files import read_json, write_json
 
+#: since when every file of a run is written with a seal, and keys that came later
+SEALED_SINCE = datetime.fromisoformat("2026-11-26T10:00:00+00:00")
+SEALED_WITH = ("metrics_sha256", "samples_sha256")
 LONGEST = 60  # characters of a wrong value that a message quotes
 
 
@@ -92,10 +95,24 @@ def check_seal(value: object, where: object) -> None:
     """Refuse a file that is not what was written; one of an older version has no seal.
 
     Raises:
-        UserError: a number or a name in it was changed.
+        DamagedError: a number or a name in it was changed.
     """
     if isinstance(value, Mapping) and value.get("seal") is not None and value["seal"] != seal_of(value):
-        raise UserError(f"{where}: was changed after it was written (its seal does not fit); make it anew")
+        raise DamagedError(f"{where}: was changed after it was written (its seal does not fit); make it anew")
+
+
+def check_sealed(value: object, ended: str, where: object) -> None:
+    """As `check_seal`, of a file of a run that ended then; one without a seal must be of the time before there were any.
+
+    Raises:
+        DamagedError: it was changed, or its seal was removed.
+    """
+    check_seal(value, where)
+    if not isinstance(value, Mapping) or value.get("seal") is not None:
+        return
+    if datetime.fromisoformat(ended) >= SEALED_SINCE or any(value.get(key) is not None for key in SEALED_WITH):
+        raise DamagedError(f"{where}: lacks its seal, which every file of this version has; make it anew")
+    tell_once("seals", f"{where}: an older file, without a seal; whether it was changed is not known, nor of others like it")
 
 
 def read(model: type[AnyPart], path: Path) -> AnyPart:

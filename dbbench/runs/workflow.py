@@ -6,8 +6,11 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field, model_validator
 
 from dbbench.errors import UserError
 from dbbench.runs.places import HERE, SHARED, scale_folder
@@ -81,9 +84,25 @@ class Workflow(Part):
     seeds: int
     experiments: list[str]
     started: float
-    provides: dict[str, int]
+    provides: dict[str, Annotated[int, Field(ge=1)]]
     jobs: list[Job]
     ended: float | None = None
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> Workflow:
+        if CORES not in self.provides:
+            raise ValueError(f"provides no {CORES}")
+        needs = {job.id: job.needs for job in self.jobs}
+        if len(needs) < len(self.jobs):
+            raise ValueError("a job is there twice")
+        strange = sorted(set().union(*needs.values()) - needs.keys())
+        if strange:
+            raise ValueError(f"a job needs {strange[0]}, which is none of the jobs")
+        try:
+            TopologicalSorter(needs).prepare()
+        except CycleError as error:
+            raise ValueError(f"jobs wait for each other: {' needs '.join(map(str, reversed(error.args[1])))}") from None
+        return self
 
 
 class SnakemakeJob(Protocol):
@@ -147,7 +166,12 @@ def read_workflow(scale: str, root: Path = HERE) -> Workflow | None:
         UserError: its file is malformed.
     """
     path = scale_folder(scale, root) / WORKFLOW
-    return read(Workflow, path) if path.exists() else None
+    if not path.exists():
+        return None
+    workflow = read(Workflow, path)
+    if workflow.scale != scale:
+        raise UserError(f"{path}: scale: is {workflow.scale!r}, not of the folder it lies in; expected {scale!r}")
+    return workflow
 
 
 def end_workflow(scale: str, root: Path = HERE) -> None:

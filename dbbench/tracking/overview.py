@@ -136,10 +136,20 @@ def _network_record(kind: str, made: Run | Features, path: Path) -> Record:
 
 def report_records(plan: Plan, root: Path) -> Iterator[Record]:
     """One run with the report, the verdicts, the budget, and how many claims have each verdict, as the report counts them; none
-    without verdicts."""
+    without verdicts.
+
+    Raises:
+        DamagedError: the verdicts are not those of the cells, or the costs not those of the runs.
+    """
     verdicts = root / places.verdicts_file(plan.scale)
     if not verdicts.exists():
         return
+    from dbbench.publish.budget import check_budget, read_budget  # heavy
+    from dbbench.publish.verdicts import check_verdicts, judgements
+
+    check_verdicts(plan, judgements(plan, root), root)
+    if (root / places.budget_file(plan.scale)).exists():
+        check_budget(plan, read_budget(plan, root), root)
     files = [verdicts, root / places.verdicts_file(plan.scale, "md"), scale_folder(plan.scale, root) / "report.html"]
     files += [root / places.budget_file(plan.scale, ending) for ending in ("csv", "md")]
     made = round(verdicts.stat().st_mtime * 1000)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dbbench.errors import UserError
-from dbbench.files import replacing
+from dbbench.files import refuse_pipes, replacing
 from dbbench.models import Network, build
 from dbbench.startup import allocate
 
@@ -50,6 +50,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint")
+    refuse_pipes(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

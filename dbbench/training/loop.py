@@ -7,6 +7,7 @@ continues from its checkpoint to the same bytes.
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import sys
 import time
@@ -30,12 +31,14 @@ from dbbench.processes import told_to_end
 from dbbench.runs.metrics import (
     METRICS,
     PROGRESS,
+    Line,
     Metrics,
     Progress,
     append,
     progress_in,
     read_metrics,
     resume,
+    sha256_of,
     write_progress,
 )
 from dbbench.seeding import derive
@@ -213,6 +216,8 @@ def fit(
     config, steps = trainer.config, trainer.steps
     state.mkdir(parents=True, exist_ok=True)
     first = restore(trainer, state, identity)
+    if not first:
+        clear(state)
     record = Record(state, steps, offer)
     record.resume(first)
     trainer.network.train()
@@ -290,8 +295,22 @@ def save_checkpoint(trainer: Trainer, state: Path, identity: dict[str, Any], ste
     for index, values in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
     tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    about = {**identity, "step": step}
+    about = {**identity, "step": step, "metrics_sha256": sha256_of(logged_until(state, step))}
     save_tensors(state / CHECKPOINT, tensors, {**about, "sha256": content_digest(tensors, about)})
+
+
+def logged_until(state: Path, step: int) -> list[Line]:
+    """The lines of metrics up to a step."""
+    return [line for line in read_metrics(state / METRICS, growing=True) if line.step <= step]
+
+
+def clear(state: Path) -> None:
+    """Remove what an earlier process has left, whatever stands in the place of its files."""
+    for path in (state / CHECKPOINT, state / METRICS, state / PROGRESS):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def unusable(
@@ -303,12 +322,20 @@ def unusable(
         return "is not what was saved"
     step = about["step"]
     assert isinstance(step, int)
-    if {**about, "step": None} != {**identity, "step": None}:
+    own = ("step", "metrics_sha256")
+    if {key: value for key, value in about.items() if key not in own} != identity:
         return "belongs to another configuration, code or data"
     every = trainer.config.log_every
-    logged = [line.step for line in read_metrics(state / METRICS, growing=True) if line.step <= step]
-    if logged != list(range(every, step + 1, every)):
+    try:
+        logged = logged_until(state, step)
+        if (state / PROGRESS).exists():
+            progress_in(state)
+    except UserError as error:
+        return f"cannot be continued ({error})"
+    if [line.step for line in logged] != list(range(every, step + 1, every)):
         return f"is of step {step}, but lines of {METRICS} before it are missing"
+    if sha256_of(logged) != about["metrics_sha256"]:
+        return f"is of step {step}, but lines of {METRICS} before it were changed"
     return ""
 
 

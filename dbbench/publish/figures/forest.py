@@ -20,9 +20,10 @@ COLUMNS = ["claim", "source", "experiment", "statement", "verdict", "difference"
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per claim that has an estimate and a D, its numbers divided by D; positive favours the claim's left-hand side."""
-    from dbbench.publish.verdicts import read_verdicts
+    from dbbench.publish.verdicts import check_verdicts, judgements, read_verdicts
     from dbbench.runs.places import verdicts_file
 
+    check_verdicts(plan, judgements(plan, root), root)
     frame = read_verdicts(root / verdicts_file(plan.scale))
     frame = frame[frame["effect"].notna() & frame["difference"].notna() & frame["upper"].isna() & (frame["kind"] != "null")]
     rows = frame[[*COLUMNS, "effect", "scale"]].copy()
