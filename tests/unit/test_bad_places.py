@@ -1,0 +1,58 @@
+"""Places that are not what one expects: odd names, links, folders where files belong, another repository, no folder at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from synthetic_runs import with_store
+
+from dbbench.errors import UserError
+from dbbench.tracking import create_store
+from dbbench.tracking.store import connect, rebuild, resolved
+
+
+def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
+    """What is said, which is one line."""
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --- names that an address reads otherwise -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a#b", "a%b", "a b", "a&b=c;d", "a@b:c", "100%"])
+def test_a_store_lies_below_any_name_that_mlflow_can_open(name: str, tmp_path: Path, empty_store: Path) -> None:
+    root = with_store(tmp_path / name, empty_store)
+    client = connect(root)
+    run = client.create_run(client.get_experiment_by_name("tables").experiment_id)
+    client.log_metric(run.info.run_id, "accuracy", 0.5)
+    assert connect(root).get_run(run.info.run_id).data.metrics == {"accuracy": 0.5}
+    assert rebuild(root) is None
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_store_is_made_below_a_name_with_a_hash(tmp_path: Path) -> None:
+    root = tmp_path / "a#b"
+    create_store(root=root)
+    client = connect(root)
+    run = client.create_run(client.get_experiment_by_name("tables").experiment_id)
+    client.log_text(run.info.run_id, "text", "file.txt")
+    assert (root / "results/mlartifacts/tables" / run.info.run_id / "artifacts/file.txt").read_text() == "text"
+    assert [p.name for p in tmp_path.iterdir()] == ["a#b"]
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a%2Fb"])
+def test_a_name_that_mlflow_misreads_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, empty_store: Path
+) -> None:
+    root = tmp_path / name
+    with pytest.raises(UserError, match=r"MLflow .*; rename") as error:
+        create_store(root=root)
+    assert name in one_line(error)
+    assert not list(tmp_path.iterdir())
+    shutil.copytree(empty_store, root)  # renamed after its store was made
+    with pytest.raises(UserError, match=r"MLflow .*; rename"):
+        resolved("sqlite:///results/mlflow.db", root)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
