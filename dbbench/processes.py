@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -10,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
@@ -193,9 +195,8 @@ def only_writer(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
 def _locked(path: Path, patience_s: float) -> Iterator[None]:
     deadline = time.monotonic() + patience_s
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8", errors="replace") as file:
-            if not _take(file):
+        with _lock_file(path) as file:
+            if not _take(file, path):
                 if time.monotonic() > deadline:
                     file.seek(0)
                     raise UserError(
@@ -209,19 +210,42 @@ def _locked(path: Path, patience_s: float) -> Iterator[None]:
                 return
 
 
-def _take(file: IO[str]) -> bool:
+#: what `_lock_file` finds where something else stands than the file that it would make
+NO_LOCK = (errno.ELOOP, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENXIO)
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """The file to lock, made where it is missing; it is written, so no link is followed.
+
+    Raises:
+        UserError: a link, a folder, a pipe or a device stands there, or something else than a folder above it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno not in NO_LOCK:
+            raise
+        raise UserError(f"{path}: expected a regular file in a folder: move away what stands there") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: expected a regular file in a folder: move away what stands there")
+    return os.fdopen(descriptor, "a+", encoding="utf-8", errors="replace")
+
+
+def _take(file: IO[str], path: Path) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:  # a file system without locks
-        print(f"{file.name}: cannot be locked ({error.strerror}): start no second workflow here", file=sys.stderr)
+        print(f"{path}: cannot be locked ({error.strerror}): start no second workflow here", file=sys.stderr)
     return True
 
 
 def _is_there(path: Path, file: IO[str]) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
@@ -249,10 +273,13 @@ def release_dead_lock(folder: Path = SNAKEMAKE) -> None:
 
     The holder of `.snakemake/workflow.lock` lives; the kernel releases it with its process, so whoever gets it is alone on this
     machine. A lock that was made on another machine is left, since whether its holder lives cannot be seen from here.
+
+    Raises:
+        UserError: something else stands where the file belongs.
     """
-    folder.mkdir(exist_ok=True)
-    file = (folder / "workflow.lock").open("a+", encoding="utf-8", errors="replace")
-    if not _take(file):
+    path = folder / "workflow.lock"
+    file = _lock_file(path)
+    if not _take(file, path):
         file.close()
         return
     file.seek(0)

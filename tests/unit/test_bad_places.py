@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from synthetic_runs import with_store
 
 from dbbench.errors import UserError
+from dbbench.processes import only_writer, release_dead_lock
 from dbbench.tracking import create_store
 from dbbench.tracking.store import connect, rebuild, resolved
 
@@ -56,3 +59,46 @@ def test_a_name_that_mlflow_misreads_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=r"MLflow .*; rename"):
         resolved("sqlite:///results/mlflow.db", root)
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+# --- what stands where a lock belongs ----------------------------------------------------------------------------------
+
+
+def hold(folder: Path) -> None:
+    with only_writer(folder):
+        pass
+
+
+def link(path: Path) -> None:
+    (path.parent / "precious").write_text("precious")
+    path.symlink_to("precious")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+OTHERS: dict[str, Callable[[Path], None]] = {"link": link, "dangling": dangling, "folder": Path.mkdir, "pipe": os.mkfifo}
+
+
+@pytest.mark.parametrize("made", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize(("take", "name"), [(hold, "lock"), (release_dead_lock, "workflow.lock")])
+def test_what_is_no_file_is_not_locked(
+    take: Callable[[Path], None], name: str, made: Callable[[Path], None], tmp_path: Path
+) -> None:
+    made(tmp_path / name)
+    with pytest.raises(UserError, match="expected a regular file") as error:
+        take(tmp_path)
+    assert str(tmp_path / name) in one_line(error)
+    if made is link:
+        assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("take", [hold, release_dead_lock])
+def test_a_file_where_the_folder_of_a_lock_belongs(take: Callable[[Path], None], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for folder in (tmp_path / "file", tmp_path / "file/deeper"):
+        with pytest.raises(UserError, match="move away what stands there"):
+            take(folder)
+    assert (tmp_path / "file").read_text() == "precious"
