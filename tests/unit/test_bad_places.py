@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from synthetic_runs import with_store
 
 from dbbench.errors import UserError
 from dbbench.processes import only_writer, release_dead_lock
+from dbbench.runs import provenance
 from dbbench.tracking import create_store
 from dbbench.tracking.store import connect, rebuild, resolved
 
@@ -102,3 +104,66 @@ def test_a_file_where_the_folder_of_a_lock_belongs(take: Callable[[Path], None],
         with pytest.raises(UserError, match="move away what stands there"):
             take(folder)
     assert (tmp_path / "file").read_text() == "precious"
+
+
+# --- another repository, and changes that git does not tell of --------------------------------------------------------
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """A git command in a repository, whose user is nobody."""
+    told = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    seen = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(
+        ["git", *told, *arguments], cwd=folder, env=seen, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def repository(folder: Path, text: str) -> str:
+    """A repository with one module; gives its commit."""
+    (folder / "dbbench").mkdir(parents=True)
+    (folder / "dbbench/module.py").write_text(text)
+    (folder / "config/experiments").mkdir(parents=True)
+    (folder / "config/experiments/a.yaml").write_text("{}")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_the_environment_of_git_names_no_other_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, _ = repository(tmp_path / "ours", "a = 1\n"), repository(tmp_path / "other", "b = 2\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "ours")
+    monkeypatch.chdir(tmp_path / "ours")
+    for name, value in {"GIT_DIR": "other/.git", "GIT_WORK_TREE": "ours", "GIT_INDEX_FILE": "other/.git/index"}.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    assert provenance.commit() == {"commit": head, "dirty": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "dirty"),
+    [("dbbench/evil.py", True), ("workflow/evil.smk", True), ("dbbench/__pycache__/evil.py", False), ("dbbench/a.txt", False)],
+)
+def test_a_new_file_that_git_ignores_is_a_change(
+    name: str, dirty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path, "a = 1\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git/info").mkdir(exist_ok=True)
+    (tmp_path / ".git/info/exclude").write_text(name)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("a = 2\n")
+    assert provenance.commit()["dirty"] is dirty
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_file_that_git_was_told_not_to_look_at_is_compared(
+    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path, "a = 1\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    git(tmp_path, "update-index", flag, "dbbench/module.py")
+    assert not provenance.commit()["dirty"]
+    (tmp_path / "dbbench/module.py").write_text("a = 2\n")
+    assert provenance.commit()["dirty"]
