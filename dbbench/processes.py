@@ -109,10 +109,10 @@ class Told:
 
 @contextmanager
 def told_to_end() -> Iterator[Told]:
-    """A context in which the first SIGTERM is kept for later; its value says whether there was one, or time is over.
+    """A context in which the first SIGTERM and Ctrl-C are kept for later; its value says whether one came, or time is over.
 
-    Who is in it leaves at the next place where nothing is lost. A second signal acts at once. Threads but the main one get no
-    signals.
+    Who is in it leaves at the next place where nothing is lost. A second signal of the kind acts at once. Threads but the main
+    one get no signals.
     """
     told = Told()
     if threading.current_thread() is not threading.main_thread():
@@ -121,13 +121,17 @@ def told_to_end() -> Iterator[Told]:
 
     def keep(number: int, frame: FrameType | None) -> None:
         told.signals.append(number)
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGTERM, keep)
+    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {int(n): handler for n, handler in found.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, keep)
     try:
         yield told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_workflow() -> None:
@@ -137,9 +141,13 @@ def end_with_workflow() -> None:
         threading.Thread(target=_end_after, args=({int(workflow), os.getppid()},), daemon=True).start()
 
 
-def end_with_parent() -> None:
-    """End this process, which a command has started for a part of its work, when that command ends, however it ends."""
-    threading.Thread(target=_end_after, args=({os.getppid()},), daemon=True).start()
+def end_with_parent(parent: int | None = None) -> None:
+    """End this process, which a command has started for a part of its work, when that command ends, however it ends.
+
+    Args:
+        parent: its number, where it may have ended by now.
+    """
+    threading.Thread(target=_end_after, args=({parent or os.getppid()},), daemon=True).start()
 
 
 def _end_after(pids: Iterable[int]) -> None:
@@ -261,8 +269,17 @@ def _sign(file: IO[str]) -> None:
 
 
 def shared_by() -> int:
-    """How many processes `torchrun` has started to share a training; 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    """How many processes `torchrun` has started to share a training; 1 without it.
+
+    Raises:
+        UserError: TORCHELASTIC_RUN_ID is set, but WORLD_SIZE is no number of processes.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 1
+    told = os.environ.get("WORLD_SIZE", "")
+    if not re.fullmatch(r"[1-9]\d{0,5}", told, re.ASCII):
+        raise UserError(f"WORLD_SIZE is {told!r}: expected what torchrun sets; start by it, or unset TORCHELASTIC_RUN_ID")
+    return int(told)
 
 
 # --- what dead processes left ------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dbbench.config import config_root
-from dbbench.errors import UserError
+from dbbench.errors import UserError, missing_package
 from dbbench.files import read_json, replacing, write_json
 from dbbench.runs.strict import check_seal, seal_of
 
@@ -385,6 +385,8 @@ def reported(uri: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("mlflow"):
+            raise UserError(missing_package("mlflow")) from None
         if "database is locked" in str(error):
             raise UserError(LOCKED.format(shown(uri))) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

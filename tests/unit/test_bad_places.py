@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from synthetic_runs import with_store
 
+from dbbench.certificate import trials
+from dbbench.cli import main
 from dbbench.errors import UserError
-from dbbench.processes import only_writer, release_dead_lock
+from dbbench.processes import only_writer, release_dead_lock, shared_by, told_to_end
 from dbbench.runs import provenance
 from dbbench.tracking import create_store
 from dbbench.tracking.store import connect, rebuild, resolved
@@ -167,3 +172,106 @@ def test_a_file_that_git_was_told_not_to_look_at_is_compared(
     assert not provenance.commit()["dirty"]
     (tmp_path / "dbbench/module.py").write_text("a = 2\n")
     assert provenance.commit()["dirty"]
+
+
+# --- told to end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_kept_and_the_second_acts_at_once(number: signal.Signals) -> None:
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    caught: list[int] = []
+    signal.signal(number, lambda n, _: caught.append(n))
+    try:
+        with told_to_end() as told:
+            assert not told()
+            os.kill(os.getpid(), number)
+            assert told()
+            assert not caught
+            os.kill(os.getpid(), number)
+            assert caught == [number]
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with told_to_end() as told:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not told()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+RUN = "import sys; from dbbench import cli; {}; sys.exit(cli.main())"
+INTERRUPTED = "cli._run = lambda _: (print('ready', flush=True), __import__('time').sleep(300))"
+
+
+def test_an_interrupted_command_is_one_line() -> None:
+    process = subprocess.Popen([sys.executable, "-c", RUN.format(INTERRUPTED)], stdout=-1, stderr=-1, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.startswith("dbbench: interrupted")
+    assert said.count("\n") == 1
+
+
+#: a workflow of `certify` that says its number, and waits
+HELD = (
+    "import sys, time; from pathlib import Path; from dbbench.certificate import trials; from dbbench.processes import *\n"
+    "end_in_order()\n"
+    "trials.SNAKEMAKE = trials.SNAKEMAKE.replace('runpy.run_module', 'import time; time.sleep(300); (lambda *_, **__: 0)')\n"
+    "with trials.running(Path(sys.argv[1]), trials.Asked('smoke'), 1) as workflow:\n"
+    " print(workflow.pid, flush=True); time.sleep(300)\n"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_workflow_of_a_certificate_ends_with_it(number: signal.Signals, tmp_path: Path) -> None:
+    command = subprocess.Popen([sys.executable, "-c", HELD, str(tmp_path)], stdout=-1, stderr=subprocess.DEVNULL, text=True)
+    assert command.stdout is not None
+    workflow = os.pidfd_open(int(command.stdout.readline()))
+    while not (tmp_path / trials.LOG).exists():
+        pass
+    command.send_signal(number)
+    command.communicate(timeout=60)
+    assert select.select([workflow], [], [], 60)[0], "it lives on"
+
+
+# --- what a command needs ----------------------------------------------------------------------------------------------
+
+
+def test_a_working_directory_that_is_gone_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["show", "parameters"]) == 2
+    assert capsys.readouterr().err.startswith("dbbench: the working directory: No such file")
+
+
+@pytest.mark.parametrize(("package", "argv"), [("shtab", ["completion", "bash"]), ("mlflow", ["store"])])
+def test_a_missing_package_is_one_line(
+    package: str, argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(argv) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dbbench: the Python package {package} is not installed: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("told", [None, "", "abc", "0", "-1", "1.5"])
+def test_a_number_of_processes_that_torchrun_has_not_set(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if told is not None:
+        monkeypatch.setenv("WORLD_SIZE", told)
+    with pytest.raises(UserError, match="expected what torchrun sets"):
+        shared_by()
