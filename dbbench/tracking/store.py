@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -142,11 +143,17 @@ def _fill(uri: str, names: list[str], root: Path) -> None:
 def check_address(uri: str, setting: str) -> None:
     """Raises UserError for an address that is neither a database nor a server, or is of one in memory."""
     try:
-        scheme = urlsplit(uri).scheme.split("+")[0]
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UserError(f"{setting} {uri!r}: {error}; expected http://HOST:PORT") from None
-    in_memory = scheme == "sqlite" and uri.partition("://")[2].strip("/") in ("", ":memory:")
-    if in_memory or scheme not in (*DATABASES, *SERVERS):
+        raise UserError(f"{setting} {shown(uri)!r}: {error}; expected http://HOST:PORT") from None
+    scheme = parts.scheme.split("+")[0]
+    rest = uri.partition("://")[2]
+    in_memory = scheme == "sqlite" and rest.strip("/") in ("", ":memory:")
+    # a file has no host and no options; a database without a host is reached by a socket of this machine
+    file = scheme == "sqlite" and rest.startswith("/") and parts.scheme in ("sqlite", "sqlite+pysqlite") and "?" not in rest
+    other = (scheme in DATABASES[1:] and (host or rest.strip("/"))) or (parts.scheme in SERVERS and host)
+    if in_memory or port == 0 or not rest or not (file or other):
         raise UserError(f"{setting} {uri!r}: expected sqlite:///FILE, another database's address, or http://HOST:PORT")
 
 
@@ -164,7 +171,8 @@ def shown(uri: str) -> str:
 
 def sqlite_file(uri: str, root: Path) -> Path | None:
     """The file of a SQLite address, a relative one below the project; None for other addresses."""
-    return root / uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
+    scheme, _, path = uri.partition(":///")
+    return root / path if scheme.lower().split("+")[0] == "sqlite" else None
 
 
 def resolved(uri: str, root: Path) -> str:
@@ -358,8 +366,9 @@ def experiment_id(client: Client, short: str, root: Path) -> str:
             if experiment is None:
                 raise
     if experiment.lifecycle_stage != "active":
-        number = experiment.experiment_id
-        raise UserError(f"experiment {name} was deleted in the tracking store; `mlflow experiments restore -x {number}`")
+        cure = f"mlflow experiments restore -x {experiment.experiment_id}"
+        address = shlex.quote(shown(client.tracking_uri))
+        raise UserError(f"experiment {name} was deleted in the tracking store; `{ENVIRONMENT}={address} {cure}`")
     return str(experiment.experiment_id)
 
 

@@ -20,7 +20,7 @@ from dbbench.errors import UserError
 from dbbench.processes import only_writer, release_dead_lock, shared_by, told_to_end
 from dbbench.runs import provenance
 from dbbench.tracking import create_store
-from dbbench.tracking.store import connect, rebuild, resolved
+from dbbench.tracking.store import check_address, connect, experiment_id, rebuild, resolved, sqlite_file
 
 
 def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
@@ -275,3 +275,56 @@ def test_a_number_of_processes_that_torchrun_has_not_set(told: str | None, monke
         monkeypatch.setenv("WORLD_SIZE", told)
     with pytest.raises(UserError, match="expected what torchrun sets"):
         shared_by()
+
+
+# --- addresses of stores -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://",
+        "http://:5000",
+        "http://localhost:99999",
+        "http://a:0",
+        "http:x",
+        "postgresql:x",
+        "postgresql://",
+        "http://a:x",
+        "sqlite:x",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite+aiosqlite:///a.db",
+        "sqlite:///a.db?mode=ro",
+        "SQLITE:///:memory:",
+    ],
+)
+def test_an_address_without_host_port_or_file(uri: str) -> None:
+    with pytest.raises(UserError, match="expected") as error:
+        check_address(uri, "tracking_uri")
+    assert one_line(error).startswith("tracking_uri ")
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://a", "https://a:5000/b", "postgresql://u:p@h/d", "postgresql:///d", "mysql+pymysql://h/d"]
+)
+def test_an_address_that_can_be_meant(uri: str) -> None:
+    check_address(uri, "tracking_uri")
+    assert sqlite_file(uri, Path()) is None
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+pysqlite", "SQLITE", "SQLite+pysqlite"])
+def test_every_spelling_of_a_file_is_one(scheme: str) -> None:
+    check_address(f"{scheme}:////elsewhere/x.db", "tracking_uri")
+    assert sqlite_file(f"{scheme}:////elsewhere/x.db", Path("a")) == Path("/elsewhere/x.db")
+    assert sqlite_file(f"{scheme}:///x.db", Path("a")) == Path("a/x.db")
+
+
+def test_how_to_restore_a_deleted_experiment_names_the_store(tmp_path: Path, empty_store: Path) -> None:
+    client = connect(root := with_store(tmp_path / "a b", empty_store))
+    number = client.get_experiment_by_name("tables").experiment_id
+    client.delete_experiment(number)
+    with pytest.raises(UserError, match="was deleted") as error:
+        experiment_id(client, "tables", root)
+    command = f"MLFLOW_TRACKING_URI='sqlite:///{root}/results/mlflow.db' mlflow experiments restore -x {number}"
+    assert f"`{command}`" in one_line(error)
