@@ -16,6 +16,7 @@ from synthetic_runs import with_store
 
 from dbbench.certificate import trials
 from dbbench.cli import main
+from dbbench.data.download import Archive, UnobtainableError, _check, stand_in
 from dbbench.errors import UserError
 from dbbench.processes import only_writer, release_dead_lock, shared_by, told_to_end
 from dbbench.runs import provenance
@@ -328,3 +329,21 @@ def test_how_to_restore_a_deleted_experiment_names_the_store(tmp_path: Path, emp
         experiment_id(client, "tables", root)
     command = f"MLFLOW_TRACKING_URI='sqlite:///{root}/results/mlflow.db' mlflow experiments restore -x {number}"
     assert f"`{command}`" in one_line(error)
+
+
+# --- what stands where data belong -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [Path.mkdir, os.mkfifo])
+def test_a_source_that_is_no_file(made: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBBENCH_DATA", str(tmp_path))
+    monkeypatch.delenv("DBBENCH_NO_STAND_IN", raising=False)
+    (tmp_path / "text").mkdir()
+    made(tmp_path / "text/a.xz")
+    for read in (
+        lambda: stand_in("a.xz", UnobtainableError("missing")),
+        lambda: _check(tmp_path / "text/a.xz", Archive("http://a/a.xz", "0" * 64)),
+    ):
+        with pytest.raises(UserError, match=r"a\.xz: (expected a regular file|cannot be read)") as error:
+            read()
+        one_line(error)
