@@ -91,3 +91,11 @@ def check_data_folder() -> None:
     given = os.environ.get(DATA)
     if given and not Path(given).is_dir():
         raise UserError(f"{DATA} is {given!r}: no such folder; name one with data sets, or unset it")
+
+
+def check_here() -> None:
+    """Raises UserError where the working directory is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working directory: {error.strerror}: it was removed; `cd` to a folder that is there") from None

@@ -37,3 +37,9 @@ def refused_memory(error: BaseException) -> str | None:
     if not isinstance(error, MemoryError) and not any(sign in told for sign in OUT_OF_MEMORY):
         return None
     return f"not enough memory{': ' * bool(told)}{told}; make the network or the batch smaller, or run it on a larger machine"
+
+
+def missing_package(name: str) -> str:
+    """One line for a module that Python does not find."""
+    cure = "in the clone, `python -m pip install -c constraints.txt -e .` installs what every command needs"
+    return f"the Python package {name.partition('.')[0]} is not installed: {cure}; `dbbench doctor` says which extra is missing"

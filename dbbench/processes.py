@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -10,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
@@ -107,10 +109,10 @@ class Told:
 
 @contextmanager
 def told_to_end() -> Iterator[Told]:
-    """A context in which the first SIGTERM is kept for later; its value says whether there was one, or time is over.
+    """A context in which the first SIGTERM and Ctrl-C are kept for later; its value says whether one came, or time is over.
 
-    Who is in it leaves at the next place where nothing is lost. A second signal acts at once. Threads but the main one get no
-    signals.
+    Who is in it leaves at the next place where nothing is lost. A second signal of the kind acts at once. Threads but the main
+    one get no signals.
     """
     told = Told()
     if threading.current_thread() is not threading.main_thread():
@@ -119,13 +121,17 @@ def told_to_end() -> Iterator[Told]:
 
     def keep(number: int, frame: FrameType | None) -> None:
         told.signals.append(number)
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGTERM, keep)
+    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {int(n): handler for n, handler in found.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, keep)
     try:
         yield told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_workflow() -> None:
@@ -135,9 +141,13 @@ def end_with_workflow() -> None:
         threading.Thread(target=_end_after, args=({int(workflow), os.getppid()},), daemon=True).start()
 
 
-def end_with_parent() -> None:
-    """End this process, which a command has started for a part of its work, when that command ends, however it ends."""
-    threading.Thread(target=_end_after, args=({os.getppid()},), daemon=True).start()
+def end_with_parent(parent: int | None = None) -> None:
+    """End this process, which a command has started for a part of its work, when that command ends, however it ends.
+
+    Args:
+        parent: its number, where it may have ended by now.
+    """
+    threading.Thread(target=_end_after, args=({parent or os.getppid()},), daemon=True).start()
 
 
 def _end_after(pids: Iterable[int]) -> None:
@@ -193,9 +203,8 @@ def only_writer(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
 def _locked(path: Path, patience_s: float) -> Iterator[None]:
     deadline = time.monotonic() + patience_s
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8", errors="replace") as file:
-            if not _take(file):
+        with _lock_file(path) as file:
+            if not _take(file, path):
                 if time.monotonic() > deadline:
                     file.seek(0)
                     raise UserError(
@@ -209,19 +218,42 @@ def _locked(path: Path, patience_s: float) -> Iterator[None]:
                 return
 
 
-def _take(file: IO[str]) -> bool:
+#: what `_lock_file` finds where something else stands than the file that it would make
+NO_LOCK = (errno.ELOOP, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENXIO)
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """The file to lock, made where it is missing; it is written, so no link is followed.
+
+    Raises:
+        UserError: a link, a folder, a pipe or a device stands there, or something else than a folder above it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno not in NO_LOCK:
+            raise
+        raise UserError(f"{path}: expected a regular file in a folder: move away what stands there") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: expected a regular file in a folder: move away what stands there")
+    return os.fdopen(descriptor, "a+", encoding="utf-8", errors="replace")
+
+
+def _take(file: IO[str], path: Path) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:  # a file system without locks
-        print(f"{file.name}: cannot be locked ({error.strerror}): start no second workflow here", file=sys.stderr)
+        print(f"{path}: cannot be locked ({error.strerror}): start no second workflow here", file=sys.stderr)
     return True
 
 
 def _is_there(path: Path, file: IO[str]) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
@@ -237,8 +269,17 @@ def _sign(file: IO[str]) -> None:
 
 
 def shared_by() -> int:
-    """How many processes `torchrun` has started to share a training; 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    """How many processes `torchrun` has started to share a training; 1 without it.
+
+    Raises:
+        UserError: TORCHELASTIC_RUN_ID is set, but WORLD_SIZE is no number of processes.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 1
+    told = os.environ.get("WORLD_SIZE", "")
+    if not re.fullmatch(r"[1-9]\d{0,5}", told, re.ASCII):
+        raise UserError(f"WORLD_SIZE is {told!r}: expected what torchrun sets; start by it, or unset TORCHELASTIC_RUN_ID")
+    return int(told)
 
 
 # --- what dead processes left ------------------------------------------------------------------------------------------
@@ -249,10 +290,13 @@ def release_dead_lock(folder: Path = SNAKEMAKE) -> None:
 
     The holder of `.snakemake/workflow.lock` lives; the kernel releases it with its process, so whoever gets it is alone on this
     machine. A lock that was made on another machine is left, since whether its holder lives cannot be seen from here.
+
+    Raises:
+        UserError: something else stands where the file belongs.
     """
-    folder.mkdir(exist_ok=True)
-    file = (folder / "workflow.lock").open("a+", encoding="utf-8", errors="replace")
-    if not _take(file):
+    path = folder / "workflow.lock"
+    file = _lock_file(path)
+    if not _take(file, path):
         file.close()
         return
     file.seek(0)

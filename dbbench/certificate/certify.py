@@ -107,13 +107,13 @@ def interrupted(folder: Path, asked: Asked, cores: int) -> Trial:
         UserError: the workflow fails, or processes of it stay.
     """
     begun = time.monotonic()
-    workflow = trials.start(folder, asked, cores)
-    while workflow.poll() is None and not _worth_killing(folder, asked.scale):
-        time.sleep(POLL_S)
-    if workflow.poll() is not None:
-        raise UserError(f"the workflow ended before it could be killed: {folder / trials.LOG} says why")
-    os.killpg(workflow.pid, signal.SIGKILL)
-    workflow.wait(PATIENCE_S)
+    with trials.running(folder, asked, cores) as workflow:
+        while workflow.poll() is None and not _worth_killing(folder, asked.scale):
+            time.sleep(POLL_S)
+        if workflow.poll() is not None:
+            raise UserError(f"the workflow ended before it could be killed: {folder / trials.LOG} says why")
+        os.killpg(workflow.pid, signal.SIGKILL)
+        workflow.wait(PATIENCE_S)
     if left := trials.lingering(folder):
         raise UserError(f"{folder}: still at work after the workflow was killed: {', '.join(left)}")
     trials.finish(folder, asked, cores)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from dbbench.config import config_root
 from dbbench.errors import UserError
 from dbbench.planned import PLANNED_PACKAGE
 from dbbench.plugins import PACKAGE
-from dbbench.processes import WORKFLOW
+from dbbench.processes import GRACE_S, WORKFLOW
 
 SUITE = PACKAGE.parent
 LOG = "workflow.log"
@@ -23,6 +25,13 @@ LOG = "workflow.log"
 TOLD = (WORKFLOW, PLANNED_PACKAGE, "DBBENCH_CODE")
 #: seconds that a job may outlive its workflow
 LINGER_S = 20.0
+#: Snakemake, which ends when the process that started it ends, however it ends
+SNAKEMAKE = """
+import runpy, sys
+from dbbench.processes import end_with_parent
+end_with_parent(int(sys.argv.pop(1)))
+runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+"""
 PROCESSES = Path("/proc")
 
 
@@ -69,12 +78,37 @@ def prepare(folder: Path) -> Path:
 
 def start(folder: Path, asked: Asked, cores: int) -> subprocess.Popen[str]:
     """The one command, in a process group of its own; what it says is added to workflow.log of the folder."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SUITE / "Snakefile"), "--directory", str(folder)]
+    command = [
+        sys.executable,
+        "-c",
+        SNAKEMAKE,
+        str(os.getpid()),
+        "--snakefile",
+        str(SUITE / "Snakefile"),
+        "--directory",
+        str(folder),
+    ]
     command += ["--cores", str(cores), *asked.arguments]
     with (folder / LOG).open("a") as log:
         return subprocess.Popen(
             command, cwd=folder, env=environment(), stdout=log, stderr=log, text=True, start_new_session=True
         )
+
+
+@contextmanager
+def running(folder: Path, asked: Asked, cores: int) -> Iterator[subprocess.Popen[str]]:
+    """What `start` starts; where it is there at the end, since this process is told to end, it ends with its jobs."""
+    workflow = start(folder, asked, cores)
+    try:
+        yield workflow
+    finally:
+        if workflow.poll() is None:
+            os.killpg(workflow.pid, signal.SIGTERM)
+            try:
+                workflow.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(workflow.pid, signal.SIGKILL)
+                workflow.wait()
 
 
 def finish(folder: Path, asked: Asked, cores: int) -> float:
@@ -84,7 +118,9 @@ def finish(folder: Path, asked: Asked, cores: int) -> float:
         UserError: the workflow fails.
     """
     begun = time.monotonic()
-    if start(folder, asked, cores).wait():
+    with running(folder, asked, cores) as workflow:
+        failed = workflow.wait()
+    if failed:
         raise UserError(f"the workflow failed: {folder / LOG} says where")
     return time.monotonic() - begun
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from dbbench import __version__
 from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
-from dbbench.environment import THREADS, check_environment
-from dbbench.errors import UserError, refused_memory
+from dbbench.environment import THREADS, check_environment, check_here
+from dbbench.errors import UserError, missing_package, refused_memory
 from dbbench.files import refused_by_disk
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
@@ -41,21 +42,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the whole process is the command
         end_in_order()
     try:
-        check_environment(os.environ)
-        if argv is None:
-            end_with_workflow()
-        check_package()
-        args = build_parser().parse_args(argv)
-        args.run(args)
-    except UserError as error:
-        print(f"dbbench: {error}", file=sys.stderr)
-        return 2
+        _run(argv)
     except BrokenPipeError:
         return 1
-    except (OSError, MemoryError, RuntimeError) as error:  # what nothing of ours has told
-        said = refused_by_disk(error) if isinstance(error, OSError) else refused_memory(error)
+    except KeyboardInterrupt:
+        if argv is not None:
+            raise
+        print("dbbench: interrupted; give the same command again to go on", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except (UserError, ModuleNotFoundError, OSError, MemoryError, RuntimeError) as error:
+        said = _told(error)
         if said is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    check_here()
+    check_environment(os.environ)
+    if argv is None:
+        end_with_workflow()
+    check_package()
+    args = build_parser().parse_args(argv)
+    args.run(args)
+
+
+def _told(error: Exception) -> str | None:
+    """What a user can do something about, in one line; None for an error of the suite."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        name = error.name or ""
+        return missing_package(name) if name and not name.startswith("dbbench") else None
+    # what nothing of ours has told
+    return refused_by_disk(error) if isinstance(error, OSError) else refused_memory(error)

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from dbbench.cards import Card
 from dbbench.errors import UserError
-from dbbench.files import writing
+from dbbench.files import refuse_pipes, writing
 
 if TYPE_CHECKING:
     import requests
@@ -73,7 +73,11 @@ def obtain(card: Card, archive: Archive, folder: Path | None = None) -> Path:
 def _check(path: Path, archive: Archive) -> None:
     import pooch
 
-    found = pooch.file_hash(str(path), "sha256")
+    refuse_pipes(path)
+    try:
+        found = pooch.file_hash(str(path), "sha256")
+    except OSError as error:  # a folder, say
+        raise UserError(f"{path}: cannot be read ({error.strerror}); remove it, or put the archive there") from None
     if found != archive.sha256:
         expected = f"expected {archive.sha256[:12]}...; remove it, or put the right one there"
         raise UserError(f"{path}: has sha256 {found[:12]}..., {expected}")
@@ -169,11 +173,14 @@ def stand_in(name: str, missing: UnobtainableError) -> str:
     path = given("text", name)
     if path is None or os.environ.get(NO_STAND_IN):
         raise missing
+    refuse_pipes(path)
     print(f"{missing}; {path} stands in, under its own name", file=sys.stderr)
     try:
         return lzma.decompress(path.read_bytes()).decode()
     except (lzma.LZMAError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: damaged ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); remove it, or put the text there") from None
 
 
 def chunks(text: str, words: int = 1000) -> Iterator[str]:

@@ -29,11 +29,16 @@ def now() -> str:
 ROOT = Path(__file__).resolve().parents[2]
 #: what makes numbers: a change or a new file here, and the tree is not the commit
 SOURCES = ("dbbench", "config", "workflow", "Snakefile", "pyproject.toml", "constraints.txt")
+#: the new files that count there, whatever git is told to ignore
+ENDINGS = (".py", ".yaml", ".smk", ".csv")
+NOT_OURS = {"__pycache__", ".snakemake", "results"}
 
 
 def _git(*arguments: str) -> str | None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of another repository
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)  # nosec B607
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -52,7 +57,19 @@ def commit() -> dict[str, Any]:
         told = os.environ.get("DBBENCH_COMMIT", "")
         return {"commit": told.removesuffix("-dirty") or "unknown", "dirty": not told or told.endswith("-dirty")}
     changed = _git("status", "--porcelain", "--untracked-files=all", "--", *SOURCES)
-    return {"commit": head, "dirty": changed != "" or _configured_otherwise()}
+    return {"commit": head, "dirty": changed != "" or _hidden_from_status() or _configured_otherwise()}
+
+
+def _hidden_from_status() -> bool:
+    """Whether there is a new file that git ignores, or a changed one that it was told not to look at."""
+    new, known = (_git("ls-files", "-z", *kind, "--", *SOURCES) for kind in (["--others"], ["-v"]))
+    if new is None or known is None:
+        return True
+    if any(name.endswith(ENDINGS) and not NOT_OURS & {*Path(name).parts} for name in new.split("\0")):
+        return True
+    # a small letter: assume-unchanged; S: skip-worktree
+    unseen = [line[2:] for line in known.split("\0") if line and (line[0].islower() or line[0] == "S")]
+    return any(_git("hash-object", "--", name) != _git("rev-parse", f"HEAD:{name}") for name in unseen)
 
 
 def _configured_otherwise() -> bool:

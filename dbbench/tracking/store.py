@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dbbench.config import config_root
-from dbbench.errors import UserError
+from dbbench.errors import UserError, missing_package
 from dbbench.files import read_json, replacing, write_json
 from dbbench.runs.strict import check_seal, seal_of
 
@@ -55,10 +56,12 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
         `experiments`, and a `seal` over them.
 
     Raises:
-        UserError: an address of an unknown kind, a server that does not answer, or a file that is not such a store.
+        UserError: an address of an unknown kind, a server that does not answer, or a file that is not such a store; a folder
+            whose name MLflow would take for another's.
     """
     root = root or Path()
     uri = wanted_address(uri) or DEFAULT_URI
+    _check_place(uri, root)
     _name_project(root)
     names = [*configured_architectures(), TABLES]
     file = sqlite_file(uri, root)
@@ -68,7 +71,7 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
             _fill(f"sqlite:///{temporary.resolve()}", names, root)
     else:
         _fill(resolved(uri, root), names, root)
-    local = urlsplit(uri).scheme not in SERVERS
+    local = not is_server(uri)
     told = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
     marker = {**told, "seal": seal_of(told)}
     write_json(root / MARKER, marker)
@@ -140,12 +143,23 @@ def _fill(uri: str, names: list[str], root: Path) -> None:
 def check_address(uri: str, setting: str) -> None:
     """Raises UserError for an address that is neither a database nor a server, or is of one in memory."""
     try:
-        scheme = urlsplit(uri).scheme.split("+")[0]
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UserError(f"{setting} {uri!r}: {error}; expected http://HOST:PORT") from None
-    in_memory = scheme == "sqlite" and uri.partition("://")[2].strip("/") in ("", ":memory:")
-    if in_memory or scheme not in (*DATABASES, *SERVERS):
+        raise UserError(f"{setting} {shown(uri)!r}: {error}; expected http://HOST:PORT") from None
+    scheme = parts.scheme.split("+")[0]
+    rest = uri.partition("://")[2]
+    in_memory = scheme == "sqlite" and rest.strip("/") in ("", ":memory:")
+    # a file has no host and no options; a database without a host is reached by a socket of this machine
+    file = scheme == "sqlite" and rest.startswith("/") and parts.scheme in ("sqlite", "sqlite+pysqlite") and "?" not in rest
+    other = (scheme in DATABASES[1:] and (host or rest.strip("/"))) or (parts.scheme in SERVERS and host)
+    if in_memory or port == 0 or not rest or not (file or other):
         raise UserError(f"{setting} {uri!r}: expected sqlite:///FILE, another database's address, or http://HOST:PORT")
+
+
+def is_server(uri: str) -> bool:
+    """Whether an address is that of a tracking server."""
+    return urlsplit(uri).scheme in SERVERS
 
 
 def shown(uri: str) -> str:
@@ -157,7 +171,8 @@ def shown(uri: str) -> str:
 
 def sqlite_file(uri: str, root: Path) -> Path | None:
     """The file of a SQLite address, a relative one below the project; None for other addresses."""
-    return root / uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
+    scheme, _, path = uri.partition(":///")
+    return root / path if scheme.lower().split("+")[0] == "sqlite" else None
 
 
 def resolved(uri: str, root: Path) -> str:
@@ -169,6 +184,7 @@ def resolved(uri: str, root: Path) -> str:
     file = sqlite_file(uri, root)
     if file is None:
         return uri
+    _check_place(uri, root)
     if not file.exists():
         raise UserError(f"no tracking store at {file}: {HOW_TO_CREATE}")
     try:
@@ -180,6 +196,15 @@ def resolved(uri: str, root: Path) -> str:
     return f"sqlite:///{file.resolve()}"
 
 
+def _check_place(uri: str, root: Path) -> None:
+    """Raises UserError for a place that MLflow would misread: `?` ends the path of a database, `%20` is a space."""
+    file, artifacts = sqlite_file(uri, root), (root / ARTIFACTS).resolve()
+    if file is not None and "?" in str(file.resolve()):
+        raise UserError(f"{file.resolve()}: MLflow cannot open a database below a name with `?`; rename it")
+    if not is_server(uri) and unquote(str(artifacts)) != str(artifacts):
+        raise UserError(f"{artifacts}: MLflow would write to {unquote(str(artifacts))}; rename the folder with `%` in its name")
+
+
 def _tables(file: Path, *, whole: bool = False) -> set[str]:
     """The tables of a SQLite file, whose pages are all looked at where `whole`.
 
@@ -189,7 +214,7 @@ def _tables(file: Path, *, whole: bool = False) -> set[str]:
     """
     try:
         # not read-only: what a killed process has half written is rolled back
-        with closing(sqlite3.connect(f"file:{file.resolve()}?mode=rw", uri=True, timeout=PATIENCE_S)) as database:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=PATIENCE_S)) as database:
             if whole and (said := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(said)
             return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -333,8 +358,7 @@ def experiment_id(client: Client, short: str, root: Path) -> str:
     name = short if is_own(client.tracking_uri, root) else f"{project_name(root)}: {short}"
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        server = urlsplit(client.tracking_uri).scheme in SERVERS
-        place = None if server else str((root / ARTIFACTS / short).resolve())
+        place = None if is_server(client.tracking_uri) else str((root / ARTIFACTS / short).resolve())
         try:
             return str(client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS))
         except MlflowException:  # another process was faster
@@ -342,8 +366,9 @@ def experiment_id(client: Client, short: str, root: Path) -> str:
             if experiment is None:
                 raise
     if experiment.lifecycle_stage != "active":
-        number = experiment.experiment_id
-        raise UserError(f"experiment {name} was deleted in the tracking store; `mlflow experiments restore -x {number}`")
+        cure = f"mlflow experiments restore -x {experiment.experiment_id}"
+        address = shlex.quote(shown(client.tracking_uri))
+        raise UserError(f"experiment {name} was deleted in the tracking store; `{ENVIRONMENT}={address} {cure}`")
     return str(experiment.experiment_id)
 
 
@@ -356,7 +381,7 @@ def credentials(server: str) -> Any:
 
 def check_answers(uri: str) -> None:
     """Raises UserError where the store is a server that does not answer."""
-    if uri.startswith(SERVERS):
+    if is_server(uri):
         with reported(uri):
             _client(uri).search_experiments(max_results=1)
 
@@ -369,6 +394,8 @@ def reported(uri: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("mlflow"):
+            raise UserError(missing_package("mlflow")) from None
         if "database is locked" in str(error):
             raise UserError(LOCKED.format(shown(uri))) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
