@@ -15,7 +15,7 @@ from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
 from dbbench.environment import THREADS, check_environment
 from dbbench.errors import UserError, refused_memory
-from dbbench.files import refused_by_disk
+from dbbench.files import refused_by_disk, shortened
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
 
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ[THREADS] = "1"  # as the workflow's jobs, so that a command typed by hand gives their bytes
     if argv is None:  # the whole process is the command
         end_in_order()
+    args = argparse.Namespace()
     try:
         check_environment(os.environ)
         if argv is None:
@@ -52,10 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
-    except (OSError, MemoryError, RuntimeError) as error:  # what nothing of ours has told
-        said = refused_by_disk(error) if isinstance(error, OSError) else refused_memory(error)
-        if said is None:
+    except Exception as error:  # what nothing of ours has told
+        if (said := _told(error, getattr(args, "reads", False))) is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
         return 2
     return 0
+
+
+def _told(error: Exception, reads: bool) -> str | None:
+    """One line for what the machine refuses; None for an error of the program."""
+    if (said := refused_by_disk(error, reads=reads)) is not None:
+        return said
+    if isinstance(error, MemoryError | RuntimeError):
+        return refused_memory(error)
+    if not isinstance(error, OSError):
+        return None
+    named = f"{shortened(error.filename)}: " if error.filename else ""
+    return named + (error.strerror or " ".join(str(error).split()) or type(error).__name__)
