@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,29 +23,67 @@ from dbbench.processes import temporary_prefix
 CURES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or use a file system for larger files",
     errno.EROFS: "make the file system writable",
     errno.EACCES: "make the folder writable",
     errno.EPERM: "make the folder writable",
-    errno.EIO: "look at the disk",
+    errno.ENOENT: "name a folder that can be made",
     errno.ENOTDIR: "move away the file that stands where a folder belongs",
     errno.EEXIST: "move away the file that stands where a folder belongs",
+    errno.EISDIR: "move away the folder that stands where a file belongs",
+    errno.ENOTEMPTY: "see that nothing else writes there",
+    errno.EXDEV: "name a folder that is no file system of its own",
+    errno.EBUSY: "end what uses it",
+    errno.ETXTBSY: "end what uses it",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close some files",
+    errno.ENOLCK: "see that the file system has locks",
+    errno.ESTALE: "look at the network's file system",
+    errno.EIO: "look at the disk",
+    errno.ENXIO: "look at the disk",
+    errno.ENODEV: "look at the disk",
     errno.ELOOP: "remove the link that leads to itself",
     errno.ENAMETOOLONG: "use shorter names",
 }
+#: where reading has another cure than writing
+CURES_OF_READING = {
+    errno.EACCES: "make it readable",
+    errno.EPERM: "make it readable",
+    errno.ENOENT: "name one that is there",
+    errno.ENOTDIR: "name one that is there",
+    errno.EISDIR: "name a file",
+}
+PART = ".part-"  # in the names of temporary files
+LONGEST = 200  # characters of a path that a message quotes
 
 
-def refused_by_disk(error: BaseException, path: object = None) -> str | None:
-    """One line for a write that the disk refuses, with what to do; None for another error.
+def refused_by_disk(error: BaseException, path: object = None, *, reads: bool = False) -> str | None:
+    """One line for what the disk refuses, with what to do; None for another error.
 
     Args:
-        path: the file, where the error does not name it.
+        path: the file that is written, where the error does not name it.
+        reads: nothing is written.
     """
-    # safetensors tells the number in its text
-    number = error.errno if isinstance(error, OSError) else _told(str(error))
+    if isinstance(error, OSError):
+        number = error.errno
+    else:  # safetensors tells the number in its text, and what it did
+        number, reads = _told(str(error)), reads or "serializing" not in str(error)
     if number not in CURES:
         return None
-    where = path or getattr(error, "filename", None) or "a file"
-    return f"cannot write {where}: {os.strerror(number)}; {CURES[number]}, then give the same command again"
+    named = getattr(error, "filename", None)
+    own = None if named is None else os.fsdecode(named) if isinstance(named, bytes) else str(named)
+    if path is not None:  # a file elsewhere is one that was to be read for it
+        reads = own is not None and PART not in own and not Path(str(path)).is_relative_to(own)
+    where = own if reads or path is None else str(path)
+    cure = CURES_OF_READING.get(number, CURES[number]) if reads else CURES[number]
+    verb = "read" if reads else "write"
+    return f"cannot {verb} {shortened(where or 'a file')}: {os.strerror(number)}; {cure}, then give the same command again"
+
+
+def shortened(path: object) -> str:
+    """A path as messages quote it: on one line, and not for pages."""
+    text = str(path).replace("\n", "\\n")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _told(text: str) -> int | None:
@@ -90,6 +129,42 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`, put in its place if the body succeeds, removed if not; what was there goes last.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    before = folder.with_name(f"{folder.name}.before")
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if before.exists() and not folder.exists():  # a process was killed between the two renames
+            before.rename(folder)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=temporary_prefix()))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            _put_in_place(temporary, folder, before)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(made: Path, folder: Path, before: Path) -> None:
+    """Rename `made` to `folder`; what is there is called `before` meanwhile, and gets its name back if that fails."""
+    if not folder.exists():
+        made.rename(folder)
+        return
+    shutil.rmtree(before, ignore_errors=True)
+    folder.rename(before)
+    try:
+        made.rename(folder)
+    except BaseException:
+        before.rename(folder)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` by way of a temporary name, as UTF-8 whatever the locale."""
     with replacing(path) as temporary:
@@ -103,7 +178,11 @@ def write_json(path: Path, value: object) -> None:
 
 def refuse_pipes(path: Path) -> None:
     """Raises UserError for a pipe, a socket or a device, which one would wait for; what is missing is told by who reads it."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    try:
+        found = path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"{shortened(path)}: cannot be read: {error.strerror}") from None
+    if found:
         raise UserError(f"{path}: expected a regular file")
 
 

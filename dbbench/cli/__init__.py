@@ -16,7 +16,7 @@ from dbbench.cli import bundles, cost, jobs, memory, published, show, views
 from dbbench.cli.commands import Commands, Parser
 from dbbench.environment import THREADS, check_environment, check_here
 from dbbench.errors import UserError, missing_package, refused_memory
-from dbbench.files import refused_by_disk
+from dbbench.files import refused_by_disk, shortened
 from dbbench.planned import check_package
 from dbbench.processes import end_in_order, end_with_workflow
 
@@ -41,8 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ[THREADS] = "1"  # as the workflow's jobs, so that a command typed by hand gives their bytes
     if argv is None:  # the whole process is the command
         end_in_order()
+    args = argparse.Namespace()
     try:
-        _run(argv)
+        check_here()
+        check_environment(os.environ)
+        if argv is None:
+            end_with_workflow()
+        check_package()
+        args = build_parser().parse_args(argv)
+        args.run(args)
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
@@ -50,31 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("dbbench: interrupted; give the same command again to go on", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (UserError, ModuleNotFoundError, OSError, MemoryError, RuntimeError) as error:
-        said = _told(error)
-        if said is None:
+    except Exception as error:
+        if (said := _told(error, getattr(args, "reads", False))) is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
         return 2
     return 0
 
 
-def _run(argv: Sequence[str] | None) -> None:
-    check_here()
-    check_environment(os.environ)
-    if argv is None:
-        end_with_workflow()
-    check_package()
-    args = build_parser().parse_args(argv)
-    args.run(args)
-
-
-def _told(error: Exception) -> str | None:
-    """What a user can do something about, in one line; None for an error of the suite."""
+def _told(error: Exception, reads: bool) -> str | None:
+    """What a user can do something about, in one line; None for an error of the program."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         name = error.name or ""
         return missing_package(name) if name and not name.startswith("dbbench") else None
-    # what nothing of ours has told
-    return refused_by_disk(error) if isinstance(error, OSError) else refused_memory(error)
+    if (said := refused_by_disk(error, reads=reads)) is not None:
+        return said
+    if isinstance(error, MemoryError | RuntimeError):
+        return refused_memory(error)
+    if not isinstance(error, OSError):
+        return None
+    named = f"{shortened(error.filename)}: " if error.filename else ""
+    return named + (error.strerror or " ".join(str(error).split()) or type(error).__name__)

@@ -12,8 +12,8 @@ from dbbench.errors import UserError
 def add_commands(commands: Commands) -> None:
     """Bundles of finished runs, comparisons, and the certificate of determinism."""
     commands.add("export", export, of_plan=True).add_argument("folder", metavar="DIR", help="a folder that is not there yet")
-    commands.add("verify", verify).add_argument("folder", metavar="DIR", help="a bundle")
-    made = commands.add("compare", compare, json=True)
+    commands.add("verify", verify, reads=True).add_argument("folder", metavar="DIR", help="a bundle")
+    made = commands.add("compare", compare, json=True, reads=True)
     for name in ("a", "b"):
         made.add_argument(name, metavar=name.upper(), help="a scale, a bundle, or a folder with a verdicts.csv")
     made = commands.add("certify", certify, scaled=True, json=True)

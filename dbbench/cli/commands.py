@@ -89,12 +89,13 @@ class Commands:
         of_run: bool = False,
         of_plan: bool = False,
         json: bool = False,
+        reads: bool = False,
     ) -> argparse.ArgumentParser:
-        """A command with the arguments of what it works on; its help is the docstring of `run`."""
+        """A command with the arguments of what it works on; its help is the docstring of `run`. `reads`: it writes nothing."""
         from dbbench.config import SCALES, SuiteConfig
 
         made = self.made.add_parser(name, help=run.__doc__, description=run.__doc__)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, reads=reads)
         scales = "; ".join(f"{s.name}: {s.description}" for s in SCALES.values())
         if scaled or of_run or of_plan:
             made.add_argument("--scale", choices=SCALES, default=default(SuiteConfig, "scale"), help=scales)

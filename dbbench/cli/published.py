@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dbbench.cli.commands import Commands, planned, print_result
+from dbbench.errors import UserError
 
 
 def add_commands(commands: Commands) -> None:
@@ -74,4 +75,8 @@ def sync(args: argparse.Namespace) -> None:
     """Bring the tracking store up to the files."""
     from dbbench.tracking import sync as run
 
-    print_result(run(planned(args), uri=args.uri), args.json, lambda v: ", ".join(f"{k}: {x}" for k, x in v.items()))
+    found = run(planned(args), uri=args.uri)
+    print_result(found, args.json, lambda v: ", ".join(f"{k}: {x}" for k, x in v.items()))
+    if differs := found["differs"]:
+        more = f" (and {len(differs) - 1} more)" if len(differs) > 1 else ""
+        raise UserError(f"the store is not in line with the files: {differs[0]}{more}")

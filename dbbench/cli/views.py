@@ -10,15 +10,15 @@ from dbbench.cli.commands import Commands, planned, positive, print_result
 
 def add_commands(commands: Commands) -> None:
     """Commands that show what was found, provenance, MLflow's page, the installation, and the progress of the workflow."""
-    made = commands.add("results", results, of_plan=True, json=True)
+    made = commands.add("results", results, of_plan=True, json=True, reads=True)
     made.add_argument("--experiment", help="the claims of this experiment, one by one")
-    commands.add("why", why, json=True).add_argument("artifact", help="a table, figure, cells file or report")
+    commands.add("why", why, json=True, reads=True).add_argument("artifact", help="a table, figure, cells file or report")
     made = commands.add("ui", ui)
     made.add_argument("--port", type=int, default=5000)
     made.add_argument("--no-browser", action="store_true", help="print the address only")
-    commands.add("doctor", doctor, json=True)
+    commands.add("doctor", doctor, json=True, reads=True)
     commands.add("completion", completion).add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    made = commands.add("progress", progress, of_plan=True, json=True)
+    made = commands.add("progress", progress, of_plan=True, json=True, reads=True)
     made.add_argument("--watch", action="store_true", help="go on until the workflow ends")
     made.add_argument("--interval", type=positive, default=10.0, help="seconds between lines of --watch")
 

@@ -8,26 +8,25 @@ DIR/results/<scale>/, paper_figures/<scale>/  the files of `kept_files`, where t
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
-import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote
+
+from pydantic import Field
 
 from dbbench import __version__
 from dbbench.config import Plan, config_root, load_plan, load_suite
+from dbbench.config.scales import MOST_SEEDS, ScaleName
 from dbbench.errors import UserError
-from dbbench.files import read_json, write_json
-from dbbench.publish.budget import write_budget
-from dbbench.publish.cells import write_cells
-from dbbench.publish.reference import finished_files
-from dbbench.publish.tables import write_table
-from dbbench.publish.verdicts import write_verdicts
-from dbbench.runs.places import HERE, budget_file, cells_file, table_file, verdicts_file
+from dbbench.files import read_json, replacing_folder, write_json
+from dbbench.publish.recomputed import check_follows, computed_again
+from dbbench.publish.reference import finished_files, kept_files
+from dbbench.runs.places import HERE
+from dbbench.runs.records import file_sha256
+from dbbench.runs.strict import Part, fitted
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
@@ -39,6 +38,18 @@ PAPER = "https://arxiv.org/abs/2506.14202"
 LICENCE = "https://spdx.org/licenses/MIT"
 
 
+#: folders of a project that the workflow and the commands read
+OF_THE_PROJECT = ("results", "paper_figures", "config", ".snakemake")
+
+
+class Asked(Part):
+    """plan.json: what the run was asked for."""
+
+    scale: ScaleName
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)]
+    experiments: Annotated[list[str], Field(min_length=1)]
+
+
 @dataclass(frozen=True)
 class Verified:
     """What a check of a bundle covered: files held against their sha256, and published files computed again."""
@@ -47,27 +58,28 @@ class Verified:
     computed: tuple[Path, ...]
 
 
-def sha256(path: Path) -> str:
-    """The digest of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def export(plan: Plan, folder: Path, root: Path = HERE) -> Path:
-    """Write the bundle of a finished run; gives its folder.
+    """Write the bundle of a finished run, whole or not at all; gives its folder.
 
     Raises:
-        UserError: `folder` holds something, or a file of the run is missing.
+        UserError: `folder` holds something or lies among the files of the project, a file of the run is missing, or one does
+            not follow from the runs.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there already; name a folder that is empty or not there yet")
+    config, place = config_root(), folder.resolve()
+    for taken in (config, *(root / name for name in OF_THE_PROJECT)):
+        if place.is_relative_to(taken.resolve()):
+            raise UserError(f"{folder}: lies in {taken.name}/ of the project; name a folder outside it")
     files = {path: root / path for path in finished_files(plan, root)}
-    config = config_root()
+    check_follows(plan, root)
     files |= {CONFIG / path.relative_to(config): path for path in sorted(config.rglob("*.y*ml"))}
     with tempfile.TemporaryDirectory() as scratch:
         files[PLAN] = Path(scratch, PLAN)
-        write_json(files[PLAN], {"scale": plan.scale, "seeds": plan.seeds, "experiments": list(plan.experiments)})
-        _crate(plan, files).write(folder)
+        write_json(files[PLAN], Asked(scale=plan.scale, seeds=plan.seeds, experiments=list(plan.experiments)).model_dump())
+        crate = _crate(plan, files)
+        with replacing_folder(place) as made:
+            crate.write(made)
     return folder
 
 
@@ -95,7 +107,12 @@ def _is_asked(path: Path) -> bool:
 
 def _add(crate: ROCrate, path: Path, source: Path) -> object:
     kind = mimetypes.guess_type(path.name)[0] or "text/plain"
-    about = {"name": path.name, "encodingFormat": kind, "sha256": sha256(source), "contentSize": str(source.stat().st_size)}
+    about = {
+        "name": path.name,
+        "encodingFormat": kind,
+        "sha256": file_sha256(source),
+        "contentSize": str(source.stat().st_size),
+    }
     return crate.add_file(str(source), dest_path=path.as_posix(), properties=about)
 
 
@@ -106,17 +123,35 @@ def verify(folder: Path) -> Verified:
         UserError: no bundle; a file is missing, changed or not named; what is computed is not what the bundle says.
     """
     named = _named(folder)
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {METADATA.as_posix()}
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    there = {path.relative_to(folder).as_posix(): path.is_file() for path in found if path != folder / METADATA}
     problems = [f"{name}: is missing" for name in named if name not in there]
-    problems += [f"{name}: is not named in {METADATA}" for name in sorted(there - set(named))]
-    known = sorted(there & set(named))
-    problems += [f"{name}: is not what was exported (sha256)" for name in known if sha256(folder / name) != named[name]]
+    problems += [f"{name}: is not named in {METADATA}" for name in sorted(there.keys() - named.keys())]
+    problems += [f"{name}: is no regular file" for name in sorted(there) if name in named and not there[name]]
+    known = sorted(name for name, regular in there.items() if regular and name in named)
+    problems += [f"{name}: is not what was exported (sha256)" for name in known if file_sha256(folder / name) != named[name]]
+    computed: dict[Path, bool] = {}
     if not problems:
-        computed = _computed(folder)
-        problems = [f"{path}: does not follow from the runs" for path, same in computed.items() if not same]
+        try:
+            plan = bundled_plan(folder)
+            problems = _unlike(plan, named)
+            computed = {} if problems else computed_again(plan, folder)
+        except UserError as error:
+            if f"{folder}/" in str(error):
+                raise
+            problems = [str(error)]
+    problems += [f"{path}: does not follow from the runs" for path, same in computed.items() if not same]
     if problems:
         raise UserError(f"{folder}: {problems[0]}{f' ({len(problems)} problems)' if len(problems) > 1 else ''}")
     return Verified(len(named), tuple(computed))
+
+
+def _unlike(plan: Plan, named: dict[str, str]) -> list[str]:
+    """What a bundle of the plan has and this one has not, and the other way round."""
+    wanted = [path.as_posix() for path in kept_files(plan)]
+    own = {name for name in named if name != PLAN.as_posix() and CONFIG not in Path(name).parents}
+    problems = [f"{name}: is not in the bundle, whose {PLAN} asks for it" for name in wanted if name not in own]
+    return problems + [f"{name}: belongs to nothing that {PLAN} asks for" for name in sorted(own - set(wanted))]
 
 
 def _named(folder: Path) -> dict[str, str]:
@@ -136,32 +171,9 @@ def bundled_plan(folder: Path) -> Plan:
     Raises:
         UserError: no plan, or a configuration that this version of dbbench does not take.
     """
-    asked = read_json(folder / PLAN, finite=True)
-    for key in ("scale", "seeds", "experiments"):
-        if not isinstance(asked, dict) or key not in asked:
-            raise UserError(f"{folder / PLAN}: lacks {key}; export the run anew")
-    over = {"scale": asked["scale"], "seeds": {asked["scale"]: asked["seeds"]}, "experiments": asked["experiments"]}
+    try:
+        asked = fitted(Asked, read_json(folder / PLAN), folder / PLAN)
+    except UserError as error:
+        raise UserError(f"{error}; export the run anew") from None
+    over = {"scale": asked.scale, "seeds": {asked.scale: asked.seeds}, "experiments": asked.experiments}
     return load_plan(load_suite(over, folder / CONFIG), folder / CONFIG)
-
-
-def _computed(folder: Path) -> dict[Path, bool]:
-    """What is computed again -> whether it is, byte by byte, what the bundle has."""
-    plan = bundled_plan(folder)
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        shutil.copytree(folder / "results", scratch / "results")
-        return {p: (scratch / p).read_bytes() == (folder / p).read_bytes() for p in _compute(plan, scratch)}
-
-
-def _compute(plan: Plan, root: Path) -> Iterator[Path]:
-    """Make what follows from the runs alone, in the order of the workflow; the paths."""
-    measured = [name for name, experiment in plan.experiments.items() if experiment.cells]
-    for name in measured:
-        write_cells(plan, name, root)
-    for name in measured:
-        write_table(plan, name, root)
-        yield cells_file(plan.scale, name)
-        yield from (table_file(plan.scale, name, ending) for ending in ("csv", "md", "tex"))
-    write_verdicts(plan, root)
-    write_budget(plan, root)
-    yield from (file(plan.scale, ending) for file in (verdicts_file, budget_file) for ending in ("csv", "md"))

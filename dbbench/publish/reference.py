@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from dbbench.config import Plan
+from dbbench.config import Plan, config_root
+from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
-from dbbench.files import read_text, write_text
+from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
 from dbbench.publish.findings import FINDINGS, Findings, find, in_order, tally_text
+from dbbench.publish.recomputed import check_follows
 from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
 from dbbench.runs.places import (
@@ -26,6 +29,7 @@ from dbbench.runs.places import (
     run_folder,
     scale_folder,
     table_file,
+    told_by,
     verdicts_file,
 )
 from dbbench.runs.reading import run_of
@@ -77,35 +81,65 @@ def finished_files(plan: Plan, root: Path = HERE) -> list[Path]:
     """`kept_files`, all of which are there.
 
     Raises:
-        UserError: a file of the run is missing.
+        UserError: a file of the run is missing, or what has its name is no file.
     """
     files = list(kept_files(plan))
-    missing = [path for path in files if not (root / path).exists()]
+    for path in files:
+        refuse_pipes(root / path)
+    missing = [path for path in files if not (root / path).is_file()]
     if missing:
         asked = "run `snakemake all` first, or name what was run by --experiments"
         raise UserError(f"{missing[0]}: no such file ({len(missing)} missing); {asked}")
     return files
 
 
+def _check_whole(plan: Plan, root: Path) -> None:
+    """Refuse a run that has less than the reference results whose place it would take.
+
+    Raises:
+        UserError: they cover other experiments, or more seeds.
+    """
+    folder = REFERENCE / plan.scale
+    published = {path.stem for part in ("cells", "tables") for path in (root / folder / part).glob("*.csv")}
+    drawn = {path.stem for path in (root / folder / "figures").glob("*.csv")}
+    published |= {name for name, e in load_experiments(config_root()).items() if drawn & set(e.figures)}
+    cure = "ask for all of it, or move that folder away first"
+    if other := sorted(published - set(plan.experiments)):
+        raise UserError(f"{folder}: covers experiments that this run does not have: {', '.join(other)}; {cure}")
+    seeds = [told_by(path.parent).get("seed", 0) + 1 for path in (root / folder / "runs").glob(f"*/seed*/{RUN}")]
+    here = max((len(plan.seeds_of(c)) for c in plan.configurations.values()), default=0)
+    if max(seeds, default=0) > here:
+        raise UserError(f"{folder}: has runs of {max(seeds)} seeds, this run has {here}; {cure}")
+
+
 def keep(plan: Plan, root: Path = HERE) -> Path:
     """Put the results of a scale in the place of the reference results, and their findings into README; gives the folder.
 
+    All of it, or nothing.
+
     Raises:
-        UserError: a file of the run is missing, or a run was made from a tree with changes.
+        UserError: a file of the run is missing or does not follow from it, a run was made from a tree with changes, or the
+            reference results have more.
     """
     files = finished_files(plan, root)
     commits = _clean_commits(plan, root)
-    folder = REFERENCE / plan.scale
-    shutil.rmtree(root / folder, ignore_errors=True)
-    for path in files:
-        (root / kept_as(path)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / path, root / kept_as(path))
-    write_durations(root / folder / DURATIONS, measured_here(plan.scale, work_of_trainings(plan), root))
+    _check_whole(plan, root)
+    readme = root / "README.md"
+    page = read_text(readme) if readme.exists() else None
     text = summary(plan, find(plan, root), commits)
-    write_text(root / folder / FINDINGS, text.replace(f"{folder.as_posix()}/", ""))  # links of a page lead on from its folder
-    if (root / "README.md").exists():
-        readme = read_text(root / "README.md")
-        write_text(root / "README.md", BLOCK.sub(lambda found: found[1] + text + found[2], readme))
+    check_follows(plan, root)
+    folder = REFERENCE / plan.scale
+    with ExitStack() as stack:
+        if page is not None:  # renamed last, when the results are in their place
+            told = BLOCK.sub(lambda found: found[1] + text + found[2], page)
+            stack.enter_context(replacing(readme)).write_text(told, encoding="utf-8")
+        made = stack.enter_context(replacing_folder(root / folder))
+        for path in files:
+            place = made / kept_as(path).relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / path, place)
+        write_durations(made / DURATIONS, measured_here(plan.scale, work_of_trainings(plan), root))
+        write_text(made / FINDINGS, text.replace(f"{folder.as_posix()}/", ""))  # links of a page lead on from its folder
     return folder
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from dbbench.config import SCALES
 from dbbench.errors import UserError
+from dbbench.files import shortened
 from dbbench.publish.cells import read_cells_file
 from dbbench.publish.frames import distinct, read_csv, unique
 from dbbench.publish.verdicts import read_verdicts
@@ -26,7 +27,7 @@ RUN_FILES = (RUN, EVALUATION, METRICS, WEIGHTS)
 
 
 def _no_artifact(path: Path) -> UserError:
-    return UserError(f"{path}: no table, figure, cells, verdicts, report or run of the suite; expected {KINDS}")
+    return UserError(f"{shortened(path)}: no table, figure, cells, verdicts, report or run of the suite; expected {KINDS}")
 
 
 def _relative(path: Path, root: Path) -> Path:

@@ -45,13 +45,18 @@ def run_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Record]
                 try:
                     children.append(run_record(place, parent, plan))
                 except UserError as error:
-                    problems.append(str(error))
+                    problems.append(_told(error, place))
                     continue
                 if place == seed:
                     parent = children[-1].key
         if children:
             yield configuration_record(folder.name, children, plan)
             yield from children
+
+
+def _told(error: UserError, folder: Path) -> str:
+    """What is wrong with a folder, and what to do."""
+    return f"{error}; mend that file, or remove {folder}, which the workflow makes anew where it is asked for"
 
 
 def configuration_record(name: str, children: list[Record], plan: Plan) -> Record:
@@ -99,7 +104,7 @@ def network_records(plan: Plan, root: Path, problems: list[str]) -> Iterator[Rec
             try:
                 made = read(path.parent)
             except UserError as error:
-                problems.append(str(error))
+                problems.append(_told(error, path.parent))
                 continue
             yield _network_record(kind, made, path)
 

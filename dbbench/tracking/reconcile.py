@@ -35,6 +35,7 @@ ABOUT = {
     TABLES: "Tables and figures: a run for each table, with its means, verdicts and files, and one for the report.",
     JUDGES: "Judge models of generated text and feature extractors of generated images.",
 }
+SYNC_AGAIN = "sync again; if it stays so, move the store away, and a new one is made from the files"
 METRICS_PER_BATCH, TEXTS_PER_BATCH = 1000, 100  # MLflow's limits
 RUNS_PER_PAGE = 1000
 Stored = dict[tuple[str, int], list[float]]  # (metric, step) -> its values in the store, one if all is well
@@ -51,8 +52,9 @@ def sync(plan: Plan, root: Path | None = None, uri: str | None = None) -> dict[s
 
     Returns:
         Counts (`runs`, `created`, `completed`, `replaced`, `unchanged`, `points`, `points_written`, `artifacts_written`,
-        `only_in_store`) and `differs`: a line for each thing that could not be brought in line. `rebuilt` says what was wrong
-        with a store that had to be made anew.
+        `only_in_store`), `differs`: a line for each thing that could not be brought in line, with what to do; and `elsewhere`:
+        a line for each experiment whose artifacts a store that was moved keeps in its old place, where none are sent. `rebuilt`
+        says what was wrong with a store that had to be made anew.
 
     Raises:
         UserError: no store, another one than asked for, or it fails; what was sent stays, and the next sync completes it.
@@ -73,6 +75,7 @@ class _Sync:
     root: Path
     counts: Counter[str] = field(default_factory=Counter)
     differs: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     known: dict[str, Any] = field(default_factory=dict)  # key of a record -> run of the store
     experiments: dict[str, str] = field(default_factory=dict)
 
@@ -89,7 +92,7 @@ class _Sync:
             self._bring_in_line(record)
         names = ("created", "completed", "replaced", "unchanged", "points", "points_written", "artifacts_written")
         counts = {"runs": len(wanted), **{n: self.counts[n] for n in names}}
-        return {**counts, "only_in_store": len(only_in_store), "differs": self.differs}
+        return {**counts, "only_in_store": len(only_in_store), "elsewhere": self.elsewhere, "differs": self.differs}
 
     def _describe(self, name: str, tables: set[str]) -> None:
         """An experiment's description, and saved views for each table; those of other tables and scales stay."""
@@ -189,16 +192,16 @@ class _Sync:
         if not place.startswith("/") or Path(place).is_relative_to(self.root.resolve()):
             return False
         line = f"{record.experiment}: the store keeps artifacts in another folder; move it away and make a new one"
-        if line not in self.differs:
-            self.differs.append(line)
+        if line not in self.elsewhere:
+            self.elsewhere.append(line)
         return True
 
     def _audit(self, run: Any, stored: Stored, record: Record) -> None:
         self.counts["points"] += len(record.points)
         if (count := sum(map(len, stored.values()))) != len(record.points):
-            self.differs.append(f"{record.key}: {count} points in the store, {len(record.points)} in the files")
+            self.differs.append(f"{record.key}: {count} points in the store, {len(record.points)} in the files; {SYNC_AGAIN}")
         if run.data.params != record.parameters:
-            self.differs.append(f"{record.key}: parameters differ")
+            self.differs.append(f"{record.key}: parameters differ; {SYNC_AGAIN}")
 
 
 def tables_of(record: Record) -> set[str]:

@@ -522,9 +522,12 @@ def test_metrics_of_a_run_are_reported_by_the_sync(
 ) -> None:
     path = run_of(root) / "metrics.jsonl"
     path.write_text(change(path.read_text()))
-    assert main(["sync", *AT, *ONE, "--json"]) == 0
-    (line,) = json.loads(capsys.readouterr().out)["differs"]
+    assert main(["sync", *AT, *ONE, "--json"]) == 2
+    said = capsys.readouterr()
+    (line,) = json.loads(said.out)["differs"]
     assert "metrics.jsonl: " in line
+    assert f"remove {path.parent.relative_to(root)}, which the workflow makes anew" in line
+    assert said.err.endswith(f"dbbench: the store is not in line with the files: {line}\n")
 
 
 # --- published files ---------------------------------------------------------------------------------------------------

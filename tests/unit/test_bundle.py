@@ -13,9 +13,10 @@ from rocrate.rocrate import ROCrate
 from dbbench.cli import main
 from dbbench.errors import UserError
 from dbbench.files import write_json
-from dbbench.publish.bundle import METADATA, _named, bundled_plan, export, sha256, verify
+from dbbench.publish.bundle import METADATA, _named, bundled_plan, export, verify
 from dbbench.publish.compare import compare, render
 from dbbench.publish.reference import kept_files
+from dbbench.runs.records import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def sealed(bundle: Path, path: str) -> None:
     metadata = json.loads((bundle / METADATA).read_text())
     for entity in metadata["@graph"]:
         if entity["@id"] == path:
-            entity["sha256"] = sha256(bundle / path)
+            entity["sha256"] = file_sha256(bundle / path)
     write_json(bundle / METADATA, metadata)
 
 

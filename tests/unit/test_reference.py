@@ -9,6 +9,7 @@ import pytest
 from publish_fixtures import published, table1_plan
 
 from dbbench.errors import UserError
+from dbbench.publish.recomputed import compute
 from dbbench.publish.reference import BLOCK, FINDINGS, keep, kept_files
 from dbbench.runs import reading
 from dbbench.runs.durations import reference_durations
@@ -39,6 +40,7 @@ def test_all_or_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = next(reading.runs_in_tables(table1_plan(), "table1", project))[2]
     monkeypatch.setattr(type(run.record), "marked_commit", "a" * 40)
+    assert list(compute(table1_plan(), project))  # what is published tells the commit
     old = project / REFERENCE / "laptop/tables/gone.md"
     old.parent.mkdir(parents=True)
     old.write_text("of another time")
