@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 LONGEST = 30  # digits of a number that a message quotes
 
 
+def whole(text: str) -> int:
+    """A whole number; an error of argparse where it has more digits than any number that is meant."""
+    if len(text) > LONGEST:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at most {LONGEST} digits, got {text[:LONGEST]}...")
+    return int(text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all bad input is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", int, whole)
 
     def error(self, message: str) -> Never:
         """Raises UserError with what is wrong and where the help is."""
