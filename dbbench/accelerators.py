@@ -9,6 +9,9 @@ from dbbench.errors import UserError
 
 #: a share of the data sheet's speed that well-written training reaches
 UTILISATION = 0.4
+#: and the least that is taken; and the 10^12 operations a second of a device, at least and at most
+LEAST_UTILISATION = 0.001
+SLOWEST, FASTEST = 0.001, 1e9
 #: what a kernel takes at least, seconds: small steps are bound by it, not by operations. In a recorded step, and launched from
 #: Python (docs/performance.md: forecast against measured)
 LAUNCH_SECONDS = 6e-6
@@ -56,6 +59,7 @@ def accelerator(text: str) -> Accelerator:
         teraflops = float(speed)
     except ValueError:
         teraflops = math.nan
-    if not name or not 0 < teraflops < math.inf:
-        raise UserError(f"device {text!r}: must be one of {', '.join(ACCELERATORS)}, or NAME=TFLOPS, e.g. mine=50")
+    if not name or not SLOWEST <= teraflops <= FASTEST:
+        limits = f"from {SLOWEST:g} to {FASTEST:g}"
+        raise UserError(f"device {text!r}: must be one of {', '.join(ACCELERATORS)}, or NAME=TFLOPS, e.g. mine=50, {limits}")
     return Accelerator(name, teraflops, teraflops, math.inf, launch_seconds=0.0, python_launch_seconds=0.0)

@@ -43,6 +43,8 @@ VARIABLES = {
     "DBBENCH_WORKFLOW": Variable(r"[1-9]\d{0,6}", "the number of a process"),
     # of the tests alone
     "DBBENCH_ALL": ON,
+    # of libraries that end in a traceback
+    "SOURCE_DATE_EPOCH": Variable(r"\d{1,11}", "seconds since 1970"),
     THREADS: Variable(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", "a whole number from 1 to 9999"),
 }
 #: settings that one might look for here, and where they are

@@ -8,8 +8,13 @@ import sys
 class UserError(Exception):
     """Bad input: the message names what is wrong and what would be right.
 
-    The command line prints it as one line and exits with status 2.
+    The command line prints it as one line and exits with status 2. What would break the line, in a name or a value, is told
+    as Python writes it: `\\n`.
     """
+
+    def __str__(self) -> str:
+        """The message, of characters that can be printed."""
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
 
 
 class DamagedError(UserError):

@@ -177,7 +177,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def refuse_pipes(path: Path) -> None:
-    """Raises UserError for a pipe, a socket or a device, which one would wait for; what is missing is told by who reads it."""
+    """Raises UserError for a pipe, a socket or a device, which one would wait for, and for what can be no path.
+
+    What is missing is told by who reads it.
+    """
+    if "\0" in str(path):
+        raise UserError(f"{path}: a path has no null byte")
     try:
         found = path.exists() and not path.is_file() and not path.is_dir()
     except OSError as error:  # a name that is too long

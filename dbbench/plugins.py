@@ -25,6 +25,7 @@ from types import ModuleType
 from dbbench.errors import UserError
 
 GROUP = "dbbench.plugins"
+FIGURES = "publish.figures"
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -89,6 +90,16 @@ def module(kind: str, name: str) -> ModuleType:
         UserError: no package has it, or two have.
     """
     return importlib.import_module(path(kind, name))
+
+
+def figure(name: str, experiment: str = "") -> str:
+    """The module that draws a figure. `<experiment>_<figure>` is that figure for an experiment that shares it with another.
+
+    Raises:
+        UserError: there is no such figure.
+    """
+    shared = name if name in names(FIGURES) else name.removeprefix(f"{experiment}_")
+    return path(FIGURES, shared)
 
 
 def file(dotted: str) -> Path | None:

@@ -18,7 +18,7 @@ from dbbench.processes import announce_workflow
 from dbbench.tracking.page import link
 from dbbench.tracking.store import ARTIFACTS, check_answers, check_wanted, store_uri
 
-HOST = "127.0.0.1"
+HOST, LAST_PORT = "127.0.0.1", 65535
 
 
 def ui(suite: SuiteConfig | Plan, port: int = 5000, open_browser: bool = True, root: Path | None = None) -> None:
@@ -62,14 +62,14 @@ def server_environment() -> dict[str, str]:
 
 
 def check_port(port: int) -> None:
-    """Raises UserError if something listens there already."""
+    """Raises UserError if something listens there already, or there is no such port."""
+    if not 1 <= port <= LAST_PORT:
+        raise UserError(f"port {port}: expected 1 to {LAST_PORT}")
     with socket.socket() as probe:
         # as the server does, or a port that was just left counts as taken
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OverflowError:
-            raise UserError(f"port {port}: expected 1 to 65535") from None
         except OSError as error:
             raise UserError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from None
 

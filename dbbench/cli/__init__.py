@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; bad input is one line on stderr and exit status 2."""
     if not os.environ.get(THREADS, "").strip():
         os.environ[THREADS] = "1"  # as the workflow's jobs, so that a command typed by hand gives their bytes
+    os.environ["MPLBACKEND"] = "Agg"  # figures are files, whatever matplotlib would show them on
     if argv is None:  # the whole process is the command
         end_in_order()
     args = argparse.Namespace()

@@ -33,12 +33,23 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def whole(text: str) -> int:
+    """A whole number; an error of argparse where it has more digits than any number that is meant."""
+    if len(text) > LONGEST:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at most {LONGEST} digits, got {text[:LONGEST]}...")
+    return int(text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all bad input is, and whose options are given once."""
 
     def register(self, registry_name: str, value: object, object: object) -> None:
         """As argparse, which registers its actions here; options that store a value do so by `Once`."""
         super().register(registry_name, value, Once if registry_name == "action" and value in (None, "store") else object)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", int, whole)
 
     def error(self, message: str) -> Never:
         """Raises UserError with what is wrong and where the help is."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 
-from dbbench.cli.commands import Commands, planned, print_result
+from dbbench.cli.commands import LONGEST, Commands, planned, print_result
 from dbbench.errors import UserError
+
+#: of `--for`: a century
+MOST_HOURS = 24 * 365 * 100
 
 
 def add_commands(commands: Commands) -> None:
@@ -23,14 +26,16 @@ def add_commands(commands: Commands) -> None:
 
 def cost(args: argparse.Namespace) -> None:
     """Forecast operations, memory, disk and hours of every arm; counted without a GPU, and kept for the next time."""
-    from dbbench.accelerators import accelerator
+    from dbbench.accelerators import LEAST_UTILISATION, accelerator
     from dbbench.config import load_suite
     from dbbench.profiling.forecast import forecast, render, summary
 
+    if args.experiment and args.experiments:
+        raise UserError("--experiment and --experiments exclude each other: name all of them after --experiments")
     suite = load_suite()
     utilisation = suite.utilisation if args.utilisation is None else args.utilisation
-    if not 0 < utilisation <= 1:
-        raise UserError(f"--utilisation must lie in (0, 1], got {utilisation:g}")
+    if not LEAST_UTILISATION <= utilisation <= 1:
+        raise UserError(f"--utilisation must lie between {LEAST_UTILISATION:g} and 1, got {utilisation:g}")
     device, limit = accelerator(args.device or suite.device), None if args.limit is None else hours(args.limit)
     if args.experiment:
         args.experiments = [args.experiment]
@@ -46,9 +51,12 @@ def hours(text: str) -> float:
     """A time such as 10h, 2.5h, 90min or 3d in hours.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or more than a century.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(d|h|min)", text)
     if found is None or float(found[1]) == 0:
         raise UserError(f"--for {text!r}: must be a time such as 10h, 90min or 3d")
-    return float(found[1]) * {"d": 24.0, "h": 1.0, "min": 1 / 60}[found[2]]
+    given = float(found[1]) * {"d": 24.0, "h": 1.0, "min": 1 / 60}[found[2]]
+    if given > MOST_HOURS:
+        raise UserError(f"--for {text[:LONGEST]}: must be at most {MOST_HOURS}h")
+    return given

@@ -75,6 +75,6 @@ def _of_network(args: argparse.Namespace) -> None:
     if args.plot is not None and args.plot.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"--plot {args.plot}: must end in .png, .pdf or .svg")
     found = compare(network)
-    print_result(found.as_dict(), args.json, lambda _: render(found))
     if args.plot is not None:
         draw(found, args.plot)
+    print_result(found.as_dict(), args.json, lambda _: render(found))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Mapping
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,9 +20,12 @@ from dbbench.files import read_text
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.+=-]*"
 Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 
+#: numbers of a configuration at most, and the smallest that is not zero: sums and products of them still are numbers
+LARGEST, LARGEST_WHOLE, SMALLEST = 1e30, 10**9, 1e-30
+
 
 class Strict(BaseModel):
-    """Frozen; an unknown key, a number that is not finite, and true or false in place of a number are errors."""
+    """Frozen; an unknown key, a number that is not finite or absurd, and true or false in place of a number are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -47,6 +51,28 @@ class Strict(BaseModel):
                 if types & {int, float} and not types & {bool, Any}:
                     raise ValueError(f"{key}: Input should be a number, not true or false")
         return given
+
+    @model_validator(mode="after")
+    def _numbers_of_this_world(self) -> Self:
+        for key, value in self:
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int) and abs(number) > LARGEST_WHOLE:
+                    raise ValueError(f"{key}: Input should be less than or equal to {LARGEST_WHOLE}")
+                if isinstance(number, float) and number and isfinite(number) and not SMALLEST <= abs(number) <= LARGEST:
+                    raise ValueError(f"{key}: Input should be a number between {SMALLEST:g} and {LARGEST:g}, got {number:g}")
+        return self
+
+
+def distinct(values: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    """The values, if each is given once; for fields.
+
+    Raises:
+        ValueError: naming one that is given again.
+    """
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is given twice; keep one")
+    return values
 
 
 def _types_in(annotation: Any) -> set[Any]:
@@ -85,18 +111,26 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         Raises:
             _KeyTwice: naming both lines.
         """
-        lines: dict[str, int] = {}
+        seen: dict[str, yaml.Node] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
-                raise _KeyTwice(f"key {key.value!r} is given twice, on lines {lines[key.value]} and {line}; keep one")
+            if isinstance(key, yaml.ScalarNode) and (first := seen.setdefault(key.value, key)) is not key:
+                lines = [found.start_mark.line + 1 for found in (first, key)]
+                raise _KeyTwice(f"key {key.value!r} is given twice, on lines {lines[0]} and {lines[1]}; keep one")
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return mapping
 
 
 def yaml_files(folder: Path) -> list[Path]:
-    """The YAML files of a folder by name, without hidden ones (macOS archives put a `._table1.yaml` beside table1.yaml)."""
-    return sorted(p for p in folder.glob("*.yaml") if not p.name.startswith("."))
+    """The YAML files of a folder by name, without hidden ones (macOS archives put a `._table1.yaml` beside table1.yaml).
+
+    Raises:
+        UserError: one with another ending of YAML, which would not be read.
+    """
+    shown = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    for path in shown:
+        if path.suffix != ".yaml" and path.suffix.lower() in (".yaml", ".yml"):
+            raise UserError(f"{path}: would not be read: rename it to {path.stem}.yaml")
+    return sorted(p for p in shown if p.suffix == ".yaml")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -123,6 +157,6 @@ def validated(model: type[BaseModel], value: Any, where: str) -> Any:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {key + ': ' if key else ''}{message}") from None

@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, RootModel, ValidationError, field_validator, model_validator
 
-from dbbench.accelerators import UTILISATION, accelerator
+from dbbench.accelerators import LEAST_UTILISATION, UTILISATION, accelerator
 from dbbench.config.base import Name, Strict
 from dbbench.config.claims import Claim, Gates
-from dbbench.config.scales import MOST_SEEDS, MOST_TIMES, SCALES, ScaleName, ScaleNames
+from dbbench.config.configuration import Configuration
+from dbbench.config.scales import MOST_SEEDS, MOST_TIMES, SCALES, ScaleName, ScaleNames, ScaleOrEvery
 from dbbench.errors import UserError
 from dbbench.metrics import metric_of
+
+
+def _known_section(name: str) -> str:
+    if name not in Configuration.model_fields:
+        raise ValueError(f"Extra inputs are not permitted; it may be one of: {', '.join(Configuration.model_fields)}")
+    return name
+
+
+#: settings of parts of a configuration, to be laid over others: their values are looked at where the whole is known
+Settings = dict[Annotated[str, AfterValidator(_known_section)], dict[str, Any]]
+
+
+class SettingsByScale(RootModel[dict[ScaleOrEvery, Settings]]):
+    """A file of config/architectures."""
+
+
+class Variants(RootModel[dict[Name, Settings]]):
+    """config/variants.yaml."""
 
 
 def _known_metric(cell: str, metric: str) -> None:
@@ -134,7 +153,7 @@ class Arm(Strict):
     seeds_times: dict[ScaleName, Annotated[int, Field(strict=True, ge=1, le=MOST_TIMES)]] = Field(
         default_factory=dict, description="multiples of the scale's seeds, for claims that would not be decided with those"
     )
-    at: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
+    at: dict[ScaleName, Settings] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
     method: dict[str, Any] = Field(default_factory=dict)
@@ -151,7 +170,7 @@ class Experiment(Strict):
     architecture: Name | None = None
     settings: ScaleName | None = Field(None, description="the architecture's settings at this scale, whatever scale is run")
     default: bool = Field(True, description="part of `all`")
-    scales: dict[ScaleName, dict[str, Any]] = Field(default_factory=dict)
+    scales: dict[ScaleName, Settings] = Field(default_factory=dict)
     like: Name | None = Field(None, description="the experiment whose arms and grid these are, but for what is given here")
     arms: dict[Name, Arm] = Field(default_factory=dict)
     grid: Grid | None = Field(None, description="further cells, after those of `cells`")
@@ -263,7 +282,9 @@ class SuiteConfig(Strict):
         None, pattern=ADDRESS, description="address of an MLflow store, as scheme:path; default: a SQLite file under results/"
     )
     device: str = Field("h100", description="whose speed and memory forecasts take: h100, a100, rtx4090 or NAME=TFLOPS")
-    utilisation: float = Field(UTILISATION, gt=0, le=1, description="share of the device's speed that is reached")
+    utilisation: float = Field(
+        UTILISATION, ge=LEAST_UTILISATION, le=1, description="share of the device's speed that is reached"
+    )
     processes: int = Field(1, ge=1, description="processes that share a training, each with a GPU, if its batches allow")
 
     @field_validator("device")

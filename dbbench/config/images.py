@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from dbbench.config.base import Strict
+from dbbench.config.base import Strict, distinct
 from dbbench.config.evaluations import EvaluationConfig
 
 
@@ -18,7 +18,7 @@ class FeaturesConfig(Strict):
     steps: int = Field(600, ge=1)
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
-    augment: tuple[Literal["crop", "flip"], ...] = ()
+    augment: Annotated[tuple[Literal["crop", "flip"], ...], AfterValidator(distinct)] = ()
 
 
 class ImagesConfig(Strict):

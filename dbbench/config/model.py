@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pydantic import model_validator
 
 from dbbench.config.base import Strict
 from dbbench.partition import NoiseProcess
 
 if TYPE_CHECKING:
     from dbbench.config.configuration import Configuration
+
+
+#: layers of a network at most: lists of them are made when a run is planned
+MOST_LAYERS = 10_000
 
 
 class ModelSettings(Strict):
@@ -40,6 +46,12 @@ class ModelSettings(Strict):
         def width(self) -> int:
             """Channels of the state between layers."""
             ...
+
+    @model_validator(mode="after")
+    def _layers_can_be_listed(self) -> Self:
+        if self.layers > MOST_LAYERS:
+            raise ValueError(f"layers {self.layers}: must be at most {MOST_LAYERS}")
+        return self
 
     @property
     def repeated_layers(self) -> int:

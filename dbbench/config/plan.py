@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dbbench.config.base import overlay, read_yaml, validated, yaml_files
+from dbbench import plugins
+from dbbench.config.base import NAME, overlay, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
 from dbbench.config.evaluations import Reading
-from dbbench.config.experiments import Arm, Cell, Experiment, SuiteConfig
+from dbbench.config.experiments import Arm, Cell, Experiment, Settings, SettingsByScale, SuiteConfig, Variants
 from dbbench.config.methods import METHODS
-from dbbench.config.scales import ScaleName
+from dbbench.config.scales import EVERY_SCALE, ScaleName
 from dbbench.errors import UserError
 
 
@@ -121,21 +124,26 @@ def load_experiment(path: Path) -> Experiment:
     value = read_yaml(path)
     if (like := value.get("like")) == path.stem:
         raise UserError(f"{path}: like: names the experiment itself; name another")
-    if isinstance(like, str) and "/" not in like:  # with one it is no name, which the validation says
+    if isinstance(like, str) and re.fullmatch(NAME, like):  # what is no name, and no part of a path, the validation says
         other = read_yaml(path.with_name(f"{like}.yaml"))
         value = overlay({key: other[key] for key in ("arms", "grid") if key in other}, value)
     experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
+    for figure in (*experiment.figures, *chain.from_iterable(experiment.figures_at.values())):
+        try:
+            plugins.figure(figure, experiment.name)
+        except UserError as error:
+            raise UserError(f"{path}: figures: {error}") from None
     return experiment
 
 
-def _of_other_methods(name: str | None) -> set[str]:
+def _of_other_methods(name: object) -> set[str]:
     """The settings that methods have and the one of that name has not."""
-    own = set(METHODS[name].model_fields) if name in METHODS else set()
+    own = set(METHODS[name].model_fields) if isinstance(name, str) and name in METHODS else set()
     return {field for config in METHODS.values() for field in config.model_fields} - own
 
 
 def resolve(
-    base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: ScaleName, variants: Mapping[str, Any], where: str
+    base: Mapping[str, Any], experiment: Experiment, arm: Arm, scale: ScaleName, variants: Mapping[str, Settings], where: str
 ) -> Configuration:
     """The configuration of an arm at a scale."""
     merged = overlay(base, experiment.scales.get(scale, {}))
@@ -175,6 +183,28 @@ def check_reading(cell: Cell, configuration: Configuration, where: str) -> None:
             )
 
 
+def _settings_of(root: Path, architecture: str) -> dict[str, Settings]:
+    """The settings of an architecture at each scale, and those of all."""
+    path = root / "architectures" / f"{architecture}.yaml"
+    found: SettingsByScale = validated(SettingsByScale, read_yaml(path), str(path))
+    return found.root
+
+
+def _settings_at(root: Path, architecture: str, scale: ScaleName) -> Settings:
+    """The settings of an architecture at a scale, laid over those of all scales."""
+    found = _settings_of(root, architecture)
+    if scale not in found:
+        raise UserError(f"{root / 'architectures' / architecture}.yaml: no settings for scale {scale}")
+    return overlay(found.get(EVERY_SCALE, {}), found[scale])
+
+
+def _variants(root: Path) -> dict[str, Settings]:
+    """The named settings, also those that no arm names."""
+    path = root / "variants.yaml"
+    found: Variants = validated(Variants, read_yaml(path), str(path))
+    return found.root
+
+
 def load_experiments(root: Path) -> dict[str, Experiment]:
     """Every experiment of a folder config/ by name."""
     return _distinct_claims({path.stem: load_experiment(path) for path in yaml_files(root / "experiments")})
@@ -199,20 +229,16 @@ def load_plan(suite: SuiteConfig, root: Path | None = None, every_scale: Mapping
     for name in wanted:
         if name not in loaded:
             raise UserError(f"unknown experiment {name!r}; known: {', '.join(loaded)}")
-    variants = read_yaml(root / "variants.yaml")
-    bases: dict[str, dict[str, Any]] = {}
+    variants = _variants(root)
+    bases: dict[tuple[str, ScaleName], Settings] = {}
     arms: dict[str, dict[str, Configuration]] = {}
     for name in wanted:
         experiment = loaded[name]
         arms[name] = {}
         if experiment.architecture is None:
             continue
-        path = root / "architectures" / f"{experiment.architecture}.yaml"
-        base = bases.setdefault(experiment.architecture, read_yaml(path))
-        settings = experiment.settings or suite.scale
-        if settings not in base:
-            raise UserError(f"{path}: no settings for scale {settings}")
-        shared = overlay(base.get("every_scale", {}), base[settings])
+        key = (experiment.architecture, experiment.settings or suite.scale)
+        shared = bases[key] = bases.get(key) or _settings_at(root, *key)
         for arm_name, arm in experiment.arms.items():
             where = f"{files[name]}: arm {arm_name} at scale {suite.scale}"
             arms[name][arm_name] = resolve(shared, experiment, arm, suite.scale, variants, where)
@@ -251,8 +277,8 @@ def find_configuration(scale: ScaleName, name: str, root: Path | None = None) ->
     """
     root = root or config_root()
     every_scale = load_experiments(root)
-    files = {e.architecture: root / "architectures" / f"{e.architecture}.yaml" for e in every_scale.values() if e.architecture}
-    known = {architecture for architecture, path in files.items() if scale in read_yaml(path)}
+    architectures = {e.architecture for e in every_scale.values() if e.architecture}
+    known = {architecture for architecture in architectures if scale in _settings_of(root, architecture)}
     scaled = [name for name, e in every_scale.items() if e.architecture is None or e.architecture in known]
     plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root, every_scale)
     experiment, _, arm = name.partition("/")

@@ -9,6 +9,8 @@ from pydantic import Field
 from dbbench.config.base import Strict
 from dbbench.errors import UserError
 
+#: steps of a chain at most: some have a reading each
+MOST_STEPS = 10_000
 Bridge = Literal["normalised", "raw", "hard"]
 Routing = Literal["by_index", "as_code"]
 
@@ -16,7 +18,7 @@ Routing = Literal["by_index", "as_code"]
 class EulerConfig(Strict):
     """What every chain takes: levels, start and step."""
 
-    steps: int | None = Field(None, ge=1, description="D5: network calls T; default T = B")
+    steps: int | None = Field(None, ge=1, le=MOST_STEPS, description="D5: network calls T; default T = B")
     grid: Literal["cdf", "karras"] = "cdf"  # D12
     start: Literal["code", "paper", "zero"] = "code"  # D13, D30
     euler: Literal["code", "paper_sign"] = "code"  # D1

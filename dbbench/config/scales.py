@@ -46,9 +46,9 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
-def _known(name: str) -> str:
-    if name not in SCALES:
-        raise ValueError(f"Input should be {_listed(list(SCALES))}, got {name!r}")
+def _known(name: str, also: tuple[str, ...] = ()) -> str:
+    if name not in (known := (*also, *SCALES)):
+        raise ValueError(f"Input should be {_listed(list(known))}, got {name!r}")
     return name
 
 
@@ -66,6 +66,9 @@ def _with_property(value: Any) -> Any:
 
 #: the name of a scale in the configuration; looked up when it is read, so an entry of SCALES is all there is to add
 ScaleName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": [*SCALES]})]
+#: what settings are given for: a scale, or all of them
+EVERY_SCALE = "every_scale"
+ScaleOrEvery = Annotated[str, AfterValidator(lambda name: _known(name, (EVERY_SCALE,)))]
 #: names of scales, or the property they share: `judged` stands for every scale whose claims get verdicts
 ScaleNames = Annotated[
     tuple[ScaleName, ...],

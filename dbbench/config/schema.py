@@ -23,7 +23,7 @@ from dbbench.config.evaluations import KIND, settings_of
 from dbbench.config.experiments import Experiment, SuiteConfig
 from dbbench.config.methods import METHODS
 from dbbench.config.profile import ProfileConfig
-from dbbench.config.scales import SCALES
+from dbbench.config.scales import EVERY_SCALE, SCALES
 from dbbench.config.settings import DataConfig, TrainingConfig
 from dbbench.files import write_json
 
@@ -35,7 +35,7 @@ SETTINGS: Schema = {"$ref": "#/$defs/settings"}
 def schemas() -> dict[str, Schema]:
     """Kind of file -> its schema."""
     suite, experiment = SuiteConfig.model_json_schema(), Experiment.model_json_schema()
-    by_scale = {name: SETTINGS for name in ("every_scale", *SCALES)}
+    by_scale = {name: SETTINGS for name in (EVERY_SCALE, *SCALES)}
     return {
         "config": _whole("config/config.yaml", suite),
         "experiment": _whole("An experiment: one table or figure", _of_files(experiment)),

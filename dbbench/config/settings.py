@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dbbench.cards import CARDS
-from dbbench.config.base import Strict
+from dbbench.config.base import Strict, distinct
+
+#: of the end-to-end baseline, at most
+MOST_EPOCHS = 1_000_000
 
 
 class DataConfig(Strict):
@@ -15,7 +18,7 @@ class DataConfig(Strict):
 
     name: str
     validation: int = Field(0, ge=0, description="training samples held out, the last ones")
-    augment: tuple[Literal["crop", "flip", "randaugment"], ...] = ()
+    augment: Annotated[tuple[Literal["crop", "flip", "randaugment"], ...], AfterValidator(distinct)] = ()
     limit: int | None = Field(None, ge=1, description="first samples of the training part only (smoke)")
     window: int = Field(0, ge=0, description="text: tokens of a sample; `validation` counts windows of the validation part")
     target_std: float | None = Field(None, gt=0, description="D18: deviation that generated targets are scaled to")
@@ -39,7 +42,7 @@ class TrainingConfig(Strict):
     """Optimiser, schedule and length. `epochs` or `steps` is the baseline's length; `total_steps` applies the budget rule."""
 
     batch_size: int = Field(ge=1)
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, le=MOST_EPOCHS)
     steps: int | None = Field(None, ge=1)
     learning_rate: float = Field(gt=0)
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -74,6 +77,9 @@ class TrainingConfig(Strict):
     def _one_length(self) -> TrainingConfig:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        if self.minimum_learning_rate > self.learning_rate:
+            given = f"minimum_learning_rate {self.minimum_learning_rate:g}"
+            raise ValueError(f"{given} must be at most learning_rate {self.learning_rate:g}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie between 0 and 1, got {list(self.betas)}")
         for name in ("checkpoint_every", "validate_every"):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbbench.files import replacing
 from dbbench.profiling.described import Described, known
 from dbbench.profiling.largest_batch import LargestBatch, Profiles
 from dbbench.profiling.tracker import CATEGORIES, Profile
@@ -122,7 +123,8 @@ def draw(found: Compared, path: Path) -> None:
         _peaks(left, found)
         _batches(right, found)
         legend_above(figure, left, len(CATEGORIES))
-        figure.savefig(path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary)
 
 
 def _peaks(axes: Axes, found: Compared) -> None:

@@ -48,6 +48,8 @@ FORMATS: dict[str, tuple[str, dict[str, str]]] = {
 }
 #: keys that may stand in a file, by what they mean here
 OPTIONAL = {"num_embeds_ada_norm": "vocabulary", "num_classes": "vocabulary", "num_labels": "vocabulary"}
+#: of any size: more than any network has, and few enough for products of sizes
+LARGEST = 10**9
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
@@ -161,8 +163,9 @@ def described(args: argparse.Namespace) -> Described:
 
 def _positive(sizes: Mapping[str, int]) -> None:
     for name, value in sizes.items():
-        if value < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if not 1 <= value <= LARGEST:
+            limit = f"at least 1, got {value}" if value < 1 else f"at most {LARGEST}"
+            raise UserError(f"--{name.replace('_', '-')} must be {limit}")
 
 
 def usual_mlp(family: str, width: int) -> int:
@@ -201,8 +204,8 @@ def read_file(path: Path) -> tuple[str, dict[str, int], tuple[str, ...]]:
     if family == "dit":
         sizes.setdefault("width", sizes["heads"] * sizes.pop("head_width", 0))
         ratio = values.get("mlp_ratio", 4)
-        if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not ratio * sizes["width"] >= 1:
-            raise UserError(f"{path}: mlp_ratio must be a number that gives the MLP a width of at least 1, got {ratio!r}")
+        if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 1 <= ratio * sizes["width"] <= LARGEST:
+            raise UserError(f"{path}: mlp_ratio must be a number that gives the MLP a width from 1 to {LARGEST}")
         sizes["mlp_width"] = round(ratio * sizes["width"])
     if "side" in sizes:
         side = sizes.pop("side")
@@ -214,8 +217,8 @@ def read_file(path: Path) -> tuple[str, dict[str, int], tuple[str, ...]]:
 
 def _whole(path: Path, values: Mapping[str, object], key: str) -> int:
     value = values[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{path}: {key} must be a whole number of at least 1, got {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+        raise UserError(f"{path}: {key} must be a whole number of at least 1, at most {LARGEST}, got {value!r:.30}")
     return value
 
 

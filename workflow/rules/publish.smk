@@ -84,7 +84,7 @@ rule figure:
         runtime=10,
     params:
         planned=lambda w: f"{OF_ONE} --experiments {owner(PLAN, w.name)}",
-        code=lambda w: code_hash(*publishing_entries(module_of(w.name, owner(PLAN, w.name)))),
+        code=lambda w: code_hash(*publishing_entries(plugins.figure(w.name, owner(PLAN, w.name)))),
         caption=lambda w: get_figure(w.name, owner(PLAN, w.name)).caption,
     shell:
         "dbbench figure {wildcards.name} {params.planned} 2> {log}"

@@ -6,13 +6,13 @@ The class `Settings` of `<architecture>.py` here holds exactly what `dbbench.eva
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from dbbench import plugins
 from dbbench.config.base import Strict
-from dbbench.config.samplers import Sampler, SamplerConfig
+from dbbench.config.samplers import MOST_STEPS, Sampler, SamplerConfig
 from dbbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ChainEvaluation(EvaluationConfig):
 class SweptEvaluation(ChainEvaluation):
     """An evaluation of chains with other numbers of steps."""
 
-    step_sweep: tuple[PositiveInt, ...] = (1, 2, 3, 4, 8, 16, 50)
+    step_sweep: tuple[Annotated[int, Field(ge=1, le=MOST_STEPS)], ...] = (1, 2, 3, 4, 8, 16, 50)
 
 
 class VariedEvaluation(ChainEvaluation):
@@ -101,6 +101,8 @@ class VariedEvaluation(ChainEvaluation):
         if not isinstance(value, dict) or not isinstance(value.get("sampler"), dict):
             return value
         named = value.get("samplers") or {}
+        if not isinstance(named, dict):
+            return value
         return {**value, "samplers": {n: {**value["sampler"], **s} if isinstance(s, dict) else s for n, s in named.items()}}
 
     def check(self, configuration: Configuration) -> None:

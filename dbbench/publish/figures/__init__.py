@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
-KIND = "publish.figures"
 #: name of a row -> prompt and continuation of each sample
 Texts = dict[str, list[tuple[str, str]]]
 Need = Literal["cells", "metrics.jsonl", "evaluation.json", "data", "verdicts", "budget"]
@@ -58,7 +57,7 @@ class Figure:
 
 def known_figures() -> list[str]:
     """The names of all figures of the suite."""
-    return plugins.names(KIND)
+    return plugins.names(plugins.FIGURES)
 
 
 def owner(plan: Plan, name: str) -> str:
@@ -75,19 +74,9 @@ def owner(plan: Plan, name: str) -> str:
     return owners[0]
 
 
-def module_of(name: str, experiment: str = "") -> str:
-    """The module that draws a figure. `<experiment>_<figure>` is that figure for an experiment that shares it with another.
-
-    Raises:
-        UserError: there is no such figure.
-    """
-    shared = name if name in known_figures() else name.removeprefix(f"{experiment}_")
-    return plugins.path(KIND, shared)
-
-
 def get_figure(name: str, experiment: str = "") -> Figure:
-    """A figure by name (see `module_of`)."""
-    figure: Figure = importlib.import_module(module_of(name, experiment)).FIGURE
+    """A figure by name (see `plugins.figure`)."""
+    figure: Figure = importlib.import_module(plugins.figure(name, experiment)).FIGURE
     return figure
 
 
