@@ -70,7 +70,8 @@ def _shared(plan: Plan) -> Iterator[Path]:
 
 def _clean_commits(plan: Plan, root: Path) -> list[str]:
     runs = [run_of(plan, c, s, root) for c in plan.configurations.values() for s in plan.seeds_of(c)]
-    commits = list(dict.fromkeys(run.record.marked_commit for run in runs))
+    made = (commit for run in runs for commit in (run.record.marked_commit, run.evaluation.marked_commit))
+    commits = list(dict.fromkeys(made))
     changed = [commit for commit in commits if not re.fullmatch(r"[0-9a-f]{40}", commit)]
     if changed:
         raise UserError(f"runs of a changed tree are no reference: {', '.join(changed)}; commit, and run again")
