@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from synthetic_runs import DATASET, ENDED, METRICS, STARTED, make_plan, metric_lines, with_store, write, write_project
 
@@ -22,6 +23,8 @@ from dbbench.config import Plan
 from dbbench.errors import UserError
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
+from dbbench.publish.frames import write_csv
+from dbbench.publish.verdicts import COLUMNS
 from dbbench.runs.places import run_folder
 from dbbench.runs.records import Features, Identity, write_run
 from dbbench.runs.rows import Evaluation, read_evaluation
@@ -159,7 +162,9 @@ def test_an_experiment_is_described_and_has_views_of_the_runs_behind_a_table(syn
 def test_verdicts_and_networks_that_judge_have_runs(project: Path, plan: Plan) -> None:
     rows = ["C1,paper,superiority,HOLDS here", "C2,paper,superiority,FAILS here", "C3,paper,superiority,HOLDS here"]
     rows += ["C4,paper,superiority,SEE C1", "null.x,ours,null,HOLDS", "C1b,ours,superiority,NO DIFFERENCE"]
-    write(project / "results/smoke/verdicts.csv", "\n".join(["claim,source,kind,verdict", *rows, ""]))
+    frame = pd.DataFrame([row.split(",") for row in rows], columns=["claim", "source", "kind", "verdict"])
+    write_csv(project / "results/smoke/verdicts.csv", frame.assign(experiment="table1").reindex(columns=list(COLUMNS)))
+    (project / "results/smoke/cells/table1.csv").unlink()  # made up: no verdicts follow from it
     write(project / "results/smoke/report.html", "<html>")
     network = Features(
         name="digits",
