@@ -86,7 +86,7 @@ class ChainEvaluation(EvaluationConfig):
 class SweptEvaluation(ChainEvaluation):
     """An evaluation of chains with other numbers of steps."""
 
-    step_sweep: tuple[Annotated[int, Field(ge=1, le=MOST_STEPS)], ...] = (1, 2, 3, 4, 8, 16, 50)
+    step_sweep: tuple[Annotated[int, Field(gt=0, le=MOST_STEPS)], ...] = (1, 2, 3, 4, 8, 16, 50)
 
 
 class VariedEvaluation(ChainEvaluation):
