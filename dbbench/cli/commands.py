@@ -44,12 +44,10 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all bad input is, and whose options are given once."""
 
     def register(self, registry_name: str, value: object, object: object) -> None:
-        """As argparse, which registers its actions here; options that store a value do so by `Once`."""
+        """As argparse, which registers its actions and types here; options store by `Once`, whole numbers are `whole`."""
         super().register(registry_name, value, Once if registry_name == "action" and value in (None, "store") else object)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.register("type", int, whole)
+        if registry_name == "type":
+            super().register("type", int, whole)
 
     def error(self, message: str) -> Never:
         """Raises UserError with what is wrong and where the help is."""

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,7 +15,7 @@ from dbbench.files import write_text
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, read_cells
-from dbbench.publish.frames import AGAIN, read_csv, unique, write_csv
+from dbbench.publish.frames import AGAIN, Record, read_csv, unique, write_csv
 from dbbench.publish.roles import role_of
 from dbbench.runs.places import HERE, budget_file, cells_file
 from dbbench.runs.reading import run_of
@@ -120,12 +119,12 @@ TITLES = (
 )
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: pd.DataFrame) -> list[Record]:
     """The rows by column."""
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def texts(row: dict[str, Any]) -> list[str]:
+def texts(row: Record) -> list[str]:
     """A row as readers see it, under TITLES."""
     decimals = metric_of(row["metric"]).decimals if row["metric"] else 2
     quality = "" if math.isnan(row["mean"]) else f"{row['mean']:.{decimals}f}"
@@ -177,7 +176,7 @@ def read_budget(plan: Plan, root: Path = HERE) -> pd.DataFrame:
     return frame
 
 
-def _wrong(row: dict[str, Any]) -> str:
+def _wrong(row: Record) -> str:
     """What cannot be in a row; empty where all can."""
     for column in COUNTED:
         if row[column] < 0:

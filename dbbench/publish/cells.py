@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,7 +15,7 @@ from dbbench.config.base import NAME
 from dbbench.config.scales import LARGEST_SEED
 from dbbench.errors import DamagedError, UserError, tell_once
 from dbbench.metrics import metric_of
-from dbbench.publish.frames import AGAIN, distinct, read_csv, write_csv
+from dbbench.publish.frames import AGAIN, Record, distinct, read_csv, write_csv
 from dbbench.runs.places import HERE, cells_file
 from dbbench.runs.reading import Run, run_of
 from dbbench.runs.rows import EVALUATION
@@ -54,7 +53,7 @@ def _training_variant(experiment: Experiment, arm: str, configuration: Configura
     return configuration.method.variant or experiment.arms[arm].variant or ""
 
 
-def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: Run) -> dict[str, Any]:
+def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: Run) -> Record:
     assert cell.arm is not None
     value, evaluator = run.value(cell.metric, cell.variant, cell.split, f"cell {cell.cell}")
     reading = "other_seeds" if cell.other_seeds else "" if cell.variant == "default" else cell.variant
@@ -78,7 +77,7 @@ def _row(experiment: Experiment, cell: Cell, configuration: Configuration, run: 
     }
 
 
-def _mean_rows(cell: Cell, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _mean_rows(cell: Cell, rows: list[Record]) -> Iterator[Record]:
     """The rows of a weighted mean of cells, for the seeds that all of them have."""
     metric, weights = metric_of(cell.metric), cell.mean_of
     parts = {name: {row["seed"]: row for row in rows if row["cell"] == name} for name in weights}
@@ -91,11 +90,11 @@ def _mean_rows(cell: Cell, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any
         yield {"cell": cell.cell, "label": cell.label or cell.cell, "seed": seed, "value": value, **about}
 
 
-def _own_rows(plan: Plan, experiment: str, root: Path, *, there: bool = False) -> list[dict[str, Any]]:
+def _own_rows(plan: Plan, experiment: str, root: Path, *, there: bool = False) -> list[Record]:
     """The rows of the cells that runs were measured for; with `there`, of the runs that are there."""
     asked = experiment_of(plan, experiment)
     runs: dict[tuple[str, int], Run] = {}
-    rows: list[dict[str, Any]] = []
+    rows: list[Record] = []
     for cell in asked.cells:
         if cell.arm is None:
             continue
@@ -203,7 +202,7 @@ def _check_rows(plan: Plan, experiment: str, frame: pd.DataFrame, root: Path) ->
         )
 
 
-def _check_row(path: Path, found: dict[str, Any] | None, row: dict[str, Any], root: Path) -> None:
+def _check_row(path: Path, found: Record | None, row: Record, root: Path) -> None:
     """Hold a row of a cells file against what it must be."""
     where = f"{path}: {row['cell']} seed {row['seed']}"
     if found is None:

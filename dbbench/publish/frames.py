@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ import pandas as pd
 from dbbench.errors import DamagedError, UserError
 from dbbench.files import read_text, replacing
 
+#: a row of a frame by its columns
+Record = dict[str, Any]
 #: what to do about a file that is damaged
 AGAIN = "remove it, and snakemake makes it anew"
 

@@ -19,7 +19,7 @@ from dbbench.judgement.judge import Judgement, Verdict, not_run
 from dbbench.judgement.words import Word
 from dbbench.metrics import Metric
 from dbbench.publish.cells import dataset_title
-from dbbench.publish.frames import AGAIN, distinct, read_csv, unique, write_csv
+from dbbench.publish.frames import AGAIN, Record, distinct, read_csv, unique, write_csv
 from dbbench.publish.judged import judged
 from dbbench.runs.places import HERE, cells_file, verdicts_file
 
@@ -114,7 +114,7 @@ def seeds_text(verdict: Verdict) -> str:
     return f"{named}, {needed} needed" if needed else named
 
 
-def _numbers(verdict: Verdict) -> dict[str, Any]:
+def _numbers(verdict: Verdict) -> Record:
     """The columns of a verdict that are numbers; empty where there are none."""
     claim, estimate = verdict.claim, verdict.estimate
     low, high = (math.nan, math.nan) if estimate is None else estimate.interval()
@@ -135,7 +135,7 @@ def _numbers(verdict: Verdict) -> dict[str, Any]:
     return {name: math.nan if name not in INFINITE and math.isinf(value) else value for name, value in found.items()}
 
 
-def _row(verdict: Verdict, scale: str, cells: pd.DataFrame | None) -> dict[str, Any]:
+def _row(verdict: Verdict, scale: str, cells: pd.DataFrame | None) -> Record:
     claim, metric = verdict.claim, verdict.metric
     used = "" if cells is None else distinct(cells[cells["cell"].isin(claim.cells)]["dataset"])
     return {
@@ -226,7 +226,7 @@ def _markdown_row(verdict: Verdict) -> str:
     return "| " + " | ".join(columns) + " |"
 
 
-def _wrong(row: dict[str, Any]) -> str:
+def _wrong(row: Record) -> str:
     """What cannot be in a row of a verdicts file; empty where all can."""
     says, word = row["verdict"], row["verdict"].removesuffix(" here")
     if word not in get_args(Word) and not re.fullmatch(rf"SEE {NAME}", says):

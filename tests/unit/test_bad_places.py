@@ -207,7 +207,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 RUN = "import sys; from dbbench import cli; {}; sys.exit(cli.main())"
-INTERRUPTED = "cli._run = lambda _: (print('ready', flush=True), __import__('time').sleep(300))"
+INTERRUPTED = "cli.check_here = lambda: (print('ready', flush=True), __import__('time').sleep(300))"
 
 
 def test_an_interrupted_command_is_one_line() -> None:

@@ -131,9 +131,9 @@ def test_a_diffusion_transformer_is_what_its_sizes_say(own: bool, tmp_path: Path
     [
         ("--layers 4", "--width is missing"),
         (f"{SMALL} --arm db", "--arm belongs to an experiment's arm"),
-        (f"{SMALL} --heads 0", "--heads must be at least 1"),
-        (f"{SMALL} --blocks 3", "3"),
-        (f"{SMALL} --network vit --tokens 15", "must be a square"),
+        (SMALL.replace("--heads 2", "--heads 0"), "--heads must be at least 1"),
+        (SMALL.replace("--blocks 2", "--blocks 3"), "3"),
+        (SMALL.replace("--tokens 16", "--tokens 15") + " --network vit", "must be a square"),
         (f"{SMALL} --plot memory.txt", "must end in .png"),
         ("--width 32 --layers 7 --heads 2 --tokens 4", "say how many with --blocks"),
         ("--experiment table1 --heads 3", "--heads"),

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from publish_fixtures import published, runs_of, table1_plan, write_runs
 
+from dbbench import plugins
 from dbbench.config import Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.errors import UserError
 from dbbench.files import read_json
@@ -23,7 +24,7 @@ from dbbench.metrics import metric_of
 from dbbench.noise import LogNormal
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import read_cells, write_cells
-from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, module_of, owner, switch_effects
+from dbbench.publish.figures import figure_inputs, get_figure, known_figures, make_figure, owner, switch_effects
 from dbbench.publish.figures.bits_by_time import differences
 from dbbench.publish.figures.bits_by_time import draw as draw_bits_by_time
 from dbbench.publish.frames import write_csv
@@ -316,7 +317,7 @@ def test_no_figure_is_drawn_twice(scale):
     every = [path.stem for path in (config_root() / "experiments").glob("*.yaml")]
     plan = load_plan(load_suite({"scale": scale, "experiments": every}))
     runs = {e: {(c.name, seed) for _, c, seed in plan.runs_in_tables(e)} for e in plan.experiments}
-    drawn = [(module_of(name, e), name, runs[e]) for e, x in plan.experiments.items() for name in x.figures if runs[e]]
+    drawn = [(plugins.figure(name, e), name, runs[e]) for e, x in plan.experiments.items() for name in x.figures if runs[e]]
     assert len(drawn) > 10
     twice = {(a, b) for (one, a, own), (other, b, others) in permutations(drawn, 2) if one == other and own <= others}
     assert twice == set()
