@@ -17,6 +17,7 @@ from dbbench.publish.verdicts import write_verdicts
 from dbbench.runs.places import budget_file, cells_file, run_folder, table_file, verdicts_file
 from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
+from dbbench.runs.standing import alone
 
 
 def computed_again(plan: Plan, root: Path) -> dict[Path, bool]:
@@ -52,12 +53,12 @@ def check_follows(plan: Plan, root: Path) -> None:
 
 
 def compute(plan: Plan, root: Path) -> Iterator[Path]:
-    """Make what follows from the runs alone, in the order of the workflow; the paths."""
+    """Make what follows from the runs alone, as the workflow does and in its order; the paths."""
     measured = [name for name, experiment in plan.experiments.items() if experiment.cells]
     for name in measured:
-        write_cells(plan, name, root)
+        write_cells(alone(plan, name), name, root)
     for name in measured:
-        write_table(plan, name, root)
+        write_table(alone(plan, name), name, root)
         yield cells_file(plan.scale, name)
         yield from (table_file(plan.scale, name, ending) for ending in ("csv", "md", "tex"))
     write_verdicts(plan, root)

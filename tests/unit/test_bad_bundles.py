@@ -66,8 +66,9 @@ def cleaned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of_a_clean_tree(patch: pytest.MonkeyPatch, root: Path) -> None:
-    record = next(reading.runs_in_tables(table1_plan(), "table1", root))[2].record
-    patch.setattr(type(record), "marked_commit", "a" * 40)
+    run = next(reading.runs_in_tables(table1_plan(), "table1", root))[2]
+    for made in (run.record, run.evaluation):
+        patch.setattr(type(made), "marked_commit", "a" * 40)
 
 
 @pytest.fixture

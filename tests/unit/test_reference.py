@@ -39,7 +39,8 @@ def test_all_or_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = next(reading.runs_in_tables(table1_plan(), "table1", project))[2]
-    monkeypatch.setattr(type(run.record), "marked_commit", "a" * 40)
+    for made in (run.record, run.evaluation):
+        monkeypatch.setattr(type(made), "marked_commit", "a" * 40)
     assert list(compute(table1_plan(), project))  # what is published tells the commit
     old = project / REFERENCE / "laptop/tables/gone.md"
     old.parent.mkdir(parents=True)
