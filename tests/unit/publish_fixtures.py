@@ -16,6 +16,7 @@ from dbbench.cards import CARDS
 from dbbench.config import Configuration, Plan, load_plan, load_suite
 from dbbench.evaluation.measures import ERROR_COLUMNS, EXACT_COLUMNS, SWEEP_COLUMNS
 from dbbench.files import write_json, write_text
+from dbbench.metrics import metric_of
 from dbbench.publish.budget import write_budget
 from dbbench.publish.cells import write_cells
 from dbbench.publish.figures import make_figure
@@ -86,7 +87,8 @@ def write_run(plan: Plan, experiment: str, arm: str, run: Run, root: Path) -> No
     distinct = {(c.metric, c.variant, c.split): c for c in cells}
     for i, c in enumerate(distinct.values()):
         value = level + i + draw.random()
-        found.add(c.metric, value if value < 100 else value - 50, c.variant, c.split)
+        value = value if value < 100 else value - 50
+        found.add(c.metric, value if metric_of(c.metric).allows(value) else value / 100, c.variant, c.split)
     if configuration.denoises:
         asked = {c.variant for c in cells}
         for k in (1, 4, 16):
