@@ -474,7 +474,7 @@ def test_notes_are_escaped():
         (
             "paper_figures/laptop/accuracy_per_step.pdf",
             "figure",
-            EVERY_ARM - {"shallow", "ff", "ff_contrastive", "greedy_blocks"},
+            EVERY_ARM - {"vit_long", "shallow", "ff", "ff_contrastive", "greedy_blocks"},
         ),  # they have nothing to show there
         ("paper_figures/laptop/figure4.png", "figure", set()),
     ],
