@@ -76,12 +76,7 @@ def cost_code(name):
 
 @once
 def card(name):
-    return CARDS[RUNS[name].data.name].identity
-
-
-@once
-def profile_card(name):
-    return CARDS[PROFILES[name].data.name].identity
+    return CARDS[ALL_RUNS[name].data.name].identity
 
 
 def fetched(*paths):

@@ -19,7 +19,7 @@ rule profile_memory:
         gpu=GPUS,
     params:
         code=profile_code,
-        card=profile_card,
+        card=card,
         scale=SCALE,
     # a freed tensor goes back to the system at once here: what is resident should be what is held
     shell:
@@ -48,7 +48,7 @@ rule profile_time:
         gpu=GPUS,
     params:
         code=profile_code,
-        card=profile_card,
+        card=card,
         scale=SCALE,
     shell:
         "DBBENCH_CODE={params.code} dbbench profile --scale {params.scale} --configuration {wildcards.configuration} --seed {wildcards.seed} 2> {log}"
