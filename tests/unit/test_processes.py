@@ -82,7 +82,8 @@ def test_a_page_ends_with_the_command_that_serves_it(number: signal.Signals) -> 
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-WORK = "import sys, time\ndef work(*_): print('ready', flush=True); time.sleep(300)\n"
+#: in one write, which two workers do not mix
+WORK = "import os, time\ndef work(*_): os.write(1, b'ready\\n'); time.sleep(300)\n"
 WORKERS = {
     "fresh": "from dbbench.profiling.fresh import *; in_fresh_processes(work, [(), ()], 'work')",
     "counted": "from dbbench.profiling import counted as c; c.count_step, c.processors = work, lambda: 2\n"
