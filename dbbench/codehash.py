@@ -87,6 +87,16 @@ def planned_hash(*entries: str) -> str:
     return found
 
 
+def check_published_code(*modules: str) -> None:
+    """Hold the code of a job that publishes against the hash that the workflow planned it with, if one did.
+
+    Raises:
+        UserError: the code has changed since.
+    """
+    if os.environ.get(PLANNED_CODE):
+        planned_hash(*publishing_entries(*modules))
+
+
 def reachable(*entries: str) -> list[str]:
     """The modules of the package that `entries` import, directly or not, and they themselves, sorted."""
     found: list[str] = []

@@ -245,11 +245,11 @@ def is_number(text: str) -> bool:
         return False
 
 
-def read_json(path: Path, *, finite: bool = False) -> Any:
-    """The JSON value in `path`; with `finite`, for files that no model checks, NaN and infinities are refused.
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`.
 
     Raises:
-        UserError: missing, unreadable or malformed file.
+        UserError: missing, unreadable or malformed file, or a number in it that is not finite.
     """
     refuse_pipes(path)
     try:
@@ -266,8 +266,7 @@ def read_json(path: Path, *, finite: bool = False) -> Any:
         raise UserError(f"{path}: not valid JSON (nested too deeply)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if finite:
-        _check_finite(path, value)
+    _check_finite(path, value)
     return value
 
 

@@ -27,7 +27,7 @@ def held_in(folder: Path) -> Mapping[str, object] | None:
         UserError: the card is no JSON.
     """
     path = folder / "card.json"
-    found = read_json(path, finite=True) if path.exists() else None
+    found = read_json(path) if path.exists() else None
     known = isinstance(found, dict) and isinstance(found.get("name"), str) and found["name"] in CARDS
     return found if known else None
 

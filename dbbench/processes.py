@@ -272,13 +272,16 @@ def shared_by() -> int:
     """How many processes `torchrun` has started to share a training; 1 without it.
 
     Raises:
-        UserError: TORCHELASTIC_RUN_ID is set, but WORLD_SIZE is no number of processes.
+        UserError: TORCHELASTIC_RUN_ID is set, but WORLD_SIZE is no number of processes, or RANK is none of them.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 1
     told = os.environ.get("WORLD_SIZE", "")
     if not re.fullmatch(r"[1-9]\d{0,5}", told, re.ASCII):
         raise UserError(f"WORLD_SIZE is {told!r}: expected what torchrun sets; start by it, or unset TORCHELASTIC_RUN_ID")
+    rank = os.environ.get("RANK", "")
+    if not re.fullmatch(r"\d{1,6}", rank, re.ASCII) or int(rank) >= int(told):
+        raise UserError(f"RANK is {rank!r}: expected what torchrun sets, 0 to {int(told) - 1}")
     return int(told)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
+from dbbench.files import read_rows
+
 SOURCE = "the paper (arXiv 2506.14202v4)"
+NUMBERS = ("value", "decimals")
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,18 @@ class PublishedCell:
         return f"{self.value:.{self.decimals}f}"
 
 
+COLUMNS = tuple(field.name for field in fields(PublishedCell))
+
+
 @lru_cache(maxsize=1)
 def all_published() -> dict[str, PublishedCell]:
     """Every published cell by name."""
-    with (Path(__file__).parent / "published.csv").open(newline="", encoding="utf-8") as file:
-        return {row["cell"]: _cell(row) for row in csv.DictReader(file)}
+    rows = read_rows(Path(__file__).parent / "published.csv", COLUMNS, NUMBERS, NUMBERS)
+    return {row["cell"]: _cell(row) for row in rows}
 
 
 def _cell(row: dict[str, str]) -> PublishedCell:
-    same = ("table", "cell", "architecture", "dataset", "method", "variant", "metric", "split", "note")
-    text = {key: row[key] for key in same}
+    text = {key: row[key] for key in COLUMNS if key not in NUMBERS}
     return PublishedCell(**text, value=float(row["value"]), decimals=int(row["decimals"]))
 
 

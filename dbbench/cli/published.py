@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dbbench.cli.commands import Commands, planned, print_result
+from dbbench.codehash import check_published_code
 from dbbench.errors import UserError
 
 
@@ -26,6 +27,7 @@ def cells(args: argparse.Namespace) -> None:
     """Collect the cells of an experiment."""
     from dbbench.publish.cells import write_cells
 
+    check_published_code("dbbench.publish.cells")
     write_cells(planned(args, args.experiment), args.experiment)
 
 
@@ -33,20 +35,25 @@ def table(args: argparse.Namespace) -> None:
     """Write the table of an experiment."""
     from dbbench.publish.tables import write_table
 
+    check_published_code("dbbench.publish.tables")
     write_table(planned(args, args.experiment), args.experiment)
 
 
 def figure(args: argparse.Namespace) -> None:
     """Draw a figure."""
-    from dbbench.publish.figures import make_figure
+    from dbbench import plugins
+    from dbbench.publish.figures import make_figure, owner
 
-    make_figure(planned(args), args.name)
+    plan = planned(args)
+    check_published_code(plugins.figure(args.name, owner(plan, args.name)))
+    make_figure(plan, args.name)
 
 
 def verdicts(args: argparse.Namespace) -> None:
     """Judge the claims."""
     from dbbench.publish.verdicts import write_verdicts
 
+    check_published_code("dbbench.publish.verdicts")
     write_verdicts(planned(args))
 
 
@@ -54,6 +61,7 @@ def budget(args: argparse.Namespace) -> None:
     """Write the table of what every arm reached and what it took."""
     from dbbench.publish.budget import write_budget
 
+    check_published_code("dbbench.publish.budget")
     write_budget(planned(args))
 
 
@@ -61,6 +69,7 @@ def report(args: argparse.Namespace) -> None:
     """Write the report."""
     from dbbench.publish.report import write_report
 
+    check_published_code("dbbench.publish.report")
     write_report(planned(args))
 
 

@@ -29,8 +29,8 @@ def results(args: argparse.Namespace) -> None:
 
     found = find(planned(args, args.experiment))
     print_result(found, False, as_json if args.json else lambda f: render(f, args.experiment))
-    if not args.json and not found.files:
-        print(f"\n{kept_findings(found.scale)}".rstrip())
+    if not args.json and not found.files and (kept := kept_findings(found.scale, args.experiment)):
+        print(f"\n{kept}")
 
 
 def why(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from dbbench.data.content import check_statistics
 from dbbench.data.download import Archive, given, obtain
 from dbbench.data.prepare import Arrays
 from dbbench.errors import UserError
+from dbbench.files import refuse_pipes
 
 PAGE = "https://www.cs.toronto.edu/~kriz"
 ARCHIVES = {
@@ -60,6 +61,7 @@ def from_parquet(name: str, label_column: str, files: dict[str, Path]) -> Arrays
 
     arrays = {}
     for part, path in files.items():
+        refuse_pipes(path)
         try:
             table = parquet.read_table(path, columns=["img", label_column])
             images = [np.asarray(Image.open(io.BytesIO(i["bytes"])).convert("RGB")) for i in table["img"].to_pylist()]

@@ -36,10 +36,10 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
     for network in networks:
         as_trained(network, configuration)
     data = load(data_folder, configuration, device)
-    trained = read_trained(folder).dataset
-    if trained.sha256 != data.facts.sha256:
+    trained = read_trained(folder)
+    if (named := trained.dataset.sha256) != data.facts.sha256:
         raise UserError(
-            f"{data_folder}: has sha256 {data.facts.sha256[:12]}..., but {folder / RUN} names {trained.sha256[:12]}...; "
+            f"{data_folder}: has sha256 {data.facts.sha256[:12]}..., but {folder / RUN} names {named[:12]}...; "
             "train this run again"
         )
     module = plugins.module("evaluation", configuration.architecture)
@@ -56,6 +56,7 @@ def evaluate(configuration: Configuration, scale: str, seed: int, folder: Path, 
         started=started,
         ended=now(),
         seconds=round(time.perf_counter() - clock, 3),
+        weights_sha256=trained.weights_sha256,
         samples_sha256=result.samples_sha256,
         rows=result.rows,
         curves=result.curves,

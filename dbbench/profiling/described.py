@@ -191,7 +191,7 @@ def read_file(path: Path) -> tuple[str, dict[str, int], tuple[str, ...]]:
     Raises:
         UserError: no file, not of a known format, or a mixture of experts.
     """
-    values = read_json(path, finite=True)
+    values = read_json(path)
     known_formats = {n: f for n, f in FORMATS.items() if isinstance(values, dict) and not set(f[1].values()) - set(values)}
     if not known_formats:
         needed = "; ".join(f"{name}: {', '.join(keys.values())}" for name, (_, keys) in FORMATS.items())

@@ -156,7 +156,7 @@ def _unlike(plan: Plan, named: dict[str, str]) -> list[str]:
 
 def _named(folder: Path) -> dict[str, str]:
     """Path -> sha256 of the files that the metadata names."""
-    metadata = read_json(folder / METADATA, finite=True)
+    metadata = read_json(folder / METADATA)
     graph = metadata.get("@graph") if isinstance(metadata, dict) else None
     entities = [e for e in graph if isinstance(e, dict) and "sha256" in e] if isinstance(graph, list) else []
     named = {unquote(str(entity.get("@id"))): entity["sha256"] for entity in entities}

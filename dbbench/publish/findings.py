@@ -15,7 +15,17 @@ from dbbench.config import Plan
 from dbbench.files import read_text
 from dbbench.judgement.judge import Verdict
 from dbbench.judgement.words import ELSEWHERE
-from dbbench.publish.verdicts import SOURCES, Judged, as_text, check_verdicts, judgements, seeds_text, shown, verdicts_of
+from dbbench.publish.verdicts import (
+    SOURCES,
+    Judged,
+    as_text,
+    check_verdicts,
+    judgements,
+    read_verdicts,
+    seeds_text,
+    shown,
+    verdicts_of,
+)
 from dbbench.runs.places import HERE, REFERENCE, scale_folder, table_file, verdicts_file
 
 #: words in the order in which they are counted
@@ -151,6 +161,8 @@ def find(plan: Plan, root: Path = HERE) -> Findings:
 def render(findings: Findings, experiment: str | None = None) -> str:
     """The findings for a terminal; with an experiment, its claims one by one in the place of the sentences."""
     lines = [f"dbbench, scale {findings.scale}", ""]
+    if not findings.files:
+        return "\n".join([*lines, f"{experiment or 'Nothing'} has {'not ' * bool(experiment)}been run here yet."])
     if experiment is None:
         lines += [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in map(_plain, findings.sentences)]
     else:
@@ -161,14 +173,31 @@ def render(findings: Findings, experiment: str | None = None) -> str:
     return "\n".join([*lines, *map(str, findings.files)]).rstrip()
 
 
-def kept_findings(scale: str, root: Path = HERE) -> str:
-    """What the reference results of a scale say, for a terminal and where nothing was run; empty without any."""
+def kept_findings(scale: str, experiment: str | None = None, root: Path = HERE) -> str:
+    """What the reference results of a scale say, of an experiment claim by claim; empty without any.
+
+    For a terminal, where nothing was run.
+    """
     folder = REFERENCE / scale
     if not (root / folder / FINDINGS).exists():
         return ""
     told = [line for line in read_text(root / folder / FINDINGS).splitlines() if line and line[0] not in "!["]
+    page = folder / "report.html"
+    if experiment is not None:
+        told, page = list(_kept_claims(root / folder, experiment)), folder / "tables" / f"{experiment}.md"
+        if not told:
+            return ""
     lines = [textwrap.fill(_plain(line).rstrip(), WIDTH, subsequent_indent="  ") for line in told]
-    return "\n".join(["The reference results, which come with the repository:", "", *lines, "", str(folder / "report.html")])
+    return "\n".join(["The reference results, which come with the repository:", "", *lines, "", str(page)])
+
+
+def _kept_claims(folder: Path, experiment: str) -> Iterator[str]:
+    """A sentence for each claim of an experiment that the reference results in `folder` have judged."""
+    for row in read_verdicts(folder / "verdicts.csv").to_dict("records"):
+        if row["experiment"] == experiment:
+            numbers = f" ({row['shown']})" if row["shown"] else ""
+            why = f" because {row['reason']}" if row["verdict"] in ("NOT TESTABLE", "NOT RUN") else ""
+            yield f"{row['statement']} ({row['claim']}): {row['verdict']}{why}{numbers}."
 
 
 def as_json(findings: Findings) -> str:

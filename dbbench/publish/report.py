@@ -159,7 +159,14 @@ def _strip(verdict: Verdict) -> dict[str, Any] | None:
 def _claims(found: Findings, source: str) -> list[dict[str, str]]:
     """The claims of a source as text, those that were not run at the end."""
     own = [v for v in found.claims if v.claim.source == source]
-    return [as_text(v) | {"seeds": seeds_text(v)} for v in sorted(own, key=lambda v: v.word == "NOT RUN")]
+    return [as_text(v) | {"seeds": seeds_text(v), "units": _units(v)} for v in sorted(own, key=lambda v: v.word == "NOT RUN")]
+
+
+def _units(verdict: Verdict) -> str:
+    """Left against right in units of D, by which claims of different metrics are sorted; empty without a number."""
+    if verdict.estimate is None or not verdict.effect > 0:
+        return ""
+    return f"{verdict.estimate.mean / verdict.effect:.4g}"
 
 
 def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | None:

@@ -57,16 +57,18 @@ class Run:
 
     @cached_property
     def evaluation(self) -> Evaluated:
-        """evaluation.json."""
+        """evaluation.json, which is of the weights and the data of run.json."""
         folder = self.root / self.folder
-        return _evaluation(folder, _stamp(folder / EVALUATION))
+        evaluated = _evaluation(folder, _stamp(folder / EVALUATION))
+        self._check_same(evaluated)
+        return evaluated
 
     @property
     def is_there(self) -> bool:
         """Whether both files are there.
 
         Raises:
-            DamagedError: one is there, but cannot be read.
+            DamagedError: one is there, but cannot be read, or they are of different weights or data.
         """
         if not all((self.root / self.folder / file).exists() for file in (records.RUN, EVALUATION)):
             return False
@@ -74,6 +76,19 @@ class Run:
             return bool(self.record and self.evaluation)
         except UserError as error:
             raise DamagedError(str(error)) from None
+
+    def _check_same(self, evaluated: Evaluated) -> None:
+        """Raises UserError where evaluation.json is of other weights or data than run.json beside it."""
+        record = self.record
+        pairs = [("data", record.dataset.sha256, evaluated.dataset.sha256)]
+        if isinstance(record, records.Trained) and record.weights_sha256 and evaluated.weights_sha256:
+            pairs.append(("weights", record.weights_sha256, evaluated.weights_sha256))
+        for what, trained, read in pairs:
+            if trained != read:
+                raise UserError(
+                    f"{self.folder / EVALUATION}: is of {what} {read[:12]}..., but {records.RUN} beside it of "
+                    f"{trained[:12]}...; evaluate this run again"
+                )
 
     @property
     def dataset(self) -> str:

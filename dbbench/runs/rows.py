@@ -47,13 +47,14 @@ class Curve(Part):
 
 
 class Evaluated(Made):
-    """evaluation.json. `samples_sha256` is of the sample set beside it, where one is kept."""
+    """evaluation.json. `samples_sha256` is of the sample set beside it, where one is kept; older ones name no weights."""
 
     seed: int
     seconds: float
     rows: list[Row]
     curves: dict[str, Curve]
     command: str | None = None
+    weights_sha256: str | None = None
     samples_sha256: str | None = None
 
 

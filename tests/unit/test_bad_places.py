@@ -278,6 +278,14 @@ def test_a_number_of_processes_that_torchrun_has_not_set(told: str | None, monke
         shared_by()
 
 
+@pytest.mark.parametrize("told", ["", "abc", "-1", "2", "0.5"])
+def test_a_process_that_torchrun_has_not_numbered(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "RANK": told}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"RANK is '{told}': expected what torchrun sets, 0 to 1"):
+        shared_by()
+
+
 # --- addresses of stores -----------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from test_bad_input import OF_SOLO, VIT, published, refused, run_of, whole, with_value
 
+import dbbench.published as published_numbers
 from dbbench import errors
 from dbbench.cli import main
+from dbbench.errors import DamagedError
 from dbbench.runs.metrics import progress_in
 from dbbench.runs.strict import seal_of
 
@@ -76,6 +78,29 @@ def test_numbers_that_cannot_be(number: float, root: Path, capsys: pytest.Captur
     change(run_of(root) / "evaluation.json", lambda v: v.update(seal=seal_of(v)))
     says = f"accuracy_percent on test of variant 'default' is {number}, which cannot be (it lies between 0 and 100)"
     refused(CELLS_SOLO, says, capsys, root)
+
+
+@pytest.mark.parametrize(
+    ("what", "spoil_digest"),
+    [("weights", lambda v: v.update(weights_sha256="0" * 64)), ("data", lambda v: v["dataset"].update(sha256="0" * 64))],
+)
+def test_an_evaluation_of_another_training(
+    what: str, spoil_digest: Callable[[Any], Any], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(run_of(root) / "run.json", lambda v: v.update(weights_sha256="1" * 64))
+    for file, edit in (("evaluation.json", spoil_digest), ("run.json", lambda _: None)):
+        change(run_of(root) / file, edit)
+        change(run_of(root) / file, lambda v: v.update(seal=seal_of(v)))
+    refused(CELLS_SOLO, f"evaluation.json: is of {what} 000000000000..., but run.json beside it of", capsys, root)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "a lot", ""])
+def test_a_published_number_that_is_none(number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Path(published_numbers.__file__).with_name("published.csv").read_text()
+    (tmp_path / "published.csv").write_text(content.replace(",60.25,", f",{number},", 1))
+    monkeypatch.setattr(published_numbers, "__file__", str(tmp_path / "published.py"))
+    with pytest.raises(DamagedError, match=r"published\.csv: row 1: value: expected a finite number, found"):
+        published_numbers.all_published.__wrapped__()
 
 
 # --- published files ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,6 +100,16 @@ def test_a_file_of_another_size_is_refused(given: tuple[str, Arrays, Path], monk
     name, arrays, folder = given
     write_archive(name, arrays, folder, monkeypatch, lambda piece: piece + b"x")
     with pytest.raises(UserError, match=r"bytes, expected \d+"):
+        cifar.make(name, COLUMN[name])
+
+
+def test_a_pipe_in_place_of_a_file_is_refused(given: tuple[str, Arrays, Path]) -> None:
+    name, arrays, folder = given
+    write_parquet(name, arrays, folder)
+    pipe = next(folder.rglob("train.parquet"))
+    pipe.unlink()
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="expected a regular file"):
         cifar.make(name, COLUMN[name])
 
 

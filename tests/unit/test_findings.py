@@ -9,6 +9,7 @@ import pytest
 from publish_fixtures import table1_plan, write_runs
 
 from dbbench.config import load_plan, load_suite
+from dbbench.config.plan import config_root
 from dbbench.publish.cells import write_cells
 from dbbench.publish.findings import (
     FINDINGS,
@@ -23,7 +24,7 @@ from dbbench.publish.findings import (
     tallies,
     theme,
 )
-from dbbench.publish.verdicts import write_verdicts
+from dbbench.publish.verdicts import read_verdicts, write_verdicts
 from dbbench.runs.places import REFERENCE
 
 
@@ -95,15 +96,29 @@ def test_nothing_run_is_said(tmp_path: Path) -> None:
     assert found.sentences == ()
     assert set(found.tally["paper"]) == {"NOT RUN"}
     assert found.files == ()
+    assert render(found) == "dbbench, scale laptop\n\nNothing has been run here yet."
+    assert render(found, "table1") == "dbbench, scale laptop\n\ntable1 has not been run here yet."
 
 
 def test_the_reference_is_told_where_nothing_was_run(tmp_path: Path) -> None:
-    assert kept_findings("laptop", tmp_path) == ""
+    assert kept_findings("laptop", root=tmp_path) == ""
     path = tmp_path / REFERENCE / "laptop" / FINDINGS
     path.parent.mkdir(parents=True)
     path.write_text(
         "Scale `laptop`:\n\n- A beats B (C1): **HOLDS**.\n\nClaims: 1 HOLDS.  \n\n![x](y.png)\n\n[Report](report.html).\n"
     )
-    told = kept_findings("laptop", tmp_path)
+    told = kept_findings("laptop", root=tmp_path)
     assert "- A beats B (C1): HOLDS.\nClaims: 1 HOLDS.\n\nresults/reference/laptop/report.html" in told
     assert "png" not in told
+
+
+def test_the_reference_tells_the_claims_of_an_experiment_where_it_was_not_run() -> None:
+    told = kept_findings("laptop", "table1", config_root().parent).replace("\n  ", " ")
+    kept = read_verdicts(config_root().parent / "results/reference/laptop/verdicts.csv")
+    own = kept[kept["experiment"] == "table1"]
+    assert len(own) > 10
+    for row in own.to_dict("records"):
+        assert f"{row['statement']} ({row['claim']}): {row['verdict']}" in told
+        assert row["shown"] in told
+    assert told.endswith("results/reference/laptop/tables/table1.md")
+    assert kept_findings("laptop", "tuning_vit", config_root().parent) == ""

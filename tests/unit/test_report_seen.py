@@ -92,6 +92,36 @@ def test_a_link_opens_what_it_leads_to_and_claims_are_filtered(report, tmp_path)
     assert evaluate(report, asked, tmp_path) == [True, True, True]
 
 
+SORTED = """((heads) => heads.map((head) => {
+  const column = head.cellIndex, body = head.closest("table").tBodies[0];
+  const key = (row) => row.cells[column].dataset.key ?? row.cells[column].innerText;
+  const click = () => { head.querySelector("button").click(); return [...body.rows].map(key); };
+  return [click(), click()]; }))"""
+
+
+@needs_browser
+def test_claims_are_sorted_by_their_effect_in_units_of_d_and_those_without_stay_last(report, tmp_path):
+    asked = f"{SORTED}([...document.querySelectorAll('.claims th:last-child')])"
+    for rising, falling in evaluate(report, asked, tmp_path):
+        numbers = [float(key) for key in rising if key]
+        assert numbers == sorted(numbers)
+        assert [float(key) for key in falling if key] == numbers[::-1]
+        for keys in (rising, falling):
+            assert all(keys[: len(numbers)])
+    assert len(numbers) > 5
+
+
+@needs_browser
+def test_names_are_sorted_as_one_counts(report, tmp_path):
+    asked = f"{SORTED}([document.querySelector('.claims th:first-child')])"
+    ((rising, falling),) = evaluate(report, asked, tmp_path)
+    names = [text.split()[0] for text in rising]
+    assert len(names) > 2
+    assert names == [text.split()[0] for text in falling][::-1]
+    counted = [int(n) for n in (re.findall(r"^C(\d+)", name)[0] for name in names if re.match(r"C\d", name))]
+    assert counted == sorted(counted)
+
+
 @needs_browser
 def test_every_badge_leads_to_a_statement_to_a_table_to_runs(report, tmp_path):
     asked = """[...document.querySelectorAll(".grid a.word")].map((badge) => {

@@ -20,7 +20,7 @@ rule data:
         code=lambda w: code_hash(*data_entries(w.name)),
         card=lambda w: CARDS[w.name].identity,
     shell:
-        f"dbbench data {{wildcards.name}}{NO_STAND_IN} 2> {{log}}"
+        f"DBBENCH_CODE={{params.code}} dbbench data {{wildcards.name}}{NO_STAND_IN} 2> {{log}}"
 
 
 rule tracking_store:

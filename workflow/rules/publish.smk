@@ -26,7 +26,7 @@ rule cells:
         code=code_hash(*publishing_entries("dbbench.publish.cells")),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json", include={"cells", "arms"})),
     shell:
-        "dbbench cells --experiment {wildcards.name} {params.planned} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench cells --experiment {wildcards.name} {params.planned} 2> {log}"
 
 
 rule table:
@@ -57,7 +57,7 @@ rule table:
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json")),
         title=lambda w: PLAN.experiments[w.name].title,
     shell:
-        "dbbench table --experiment {wildcards.name} {params.planned} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench table --experiment {wildcards.name} {params.planned} 2> {log}"
 
 
 rule figure:
@@ -87,7 +87,7 @@ rule figure:
         code=lambda w: code_hash(*publishing_entries(plugins.figure(w.name, owner(PLAN, w.name)))),
         caption=lambda w: get_figure(w.name, owner(PLAN, w.name)).caption,
     shell:
-        "dbbench figure {wildcards.name} {params.planned} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench figure {wildcards.name} {params.planned} 2> {log}"
 
 
 rule verdicts:
@@ -114,7 +114,7 @@ rule verdicts:
         code=code_hash(*publishing_entries("dbbench.publish.verdicts")),
         claims=digest({n: e.model_dump(mode="json", include={"claims"}) for n, e in PLAN.experiments.items()}),
     shell:
-        "dbbench verdicts {params.planned} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench verdicts {params.planned} 2> {log}"
 
 
 rule budget:
@@ -140,7 +140,7 @@ rule budget:
         planned=PLANNED,
         code=code_hash(*publishing_entries("dbbench.publish.budget")),
     shell:
-        "dbbench budget {params.planned} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench budget {params.planned} 2> {log}"
 
 
 rule report:
@@ -169,7 +169,7 @@ rule report:
         planned=PLANNED,
         code=code_hash(*publishing_entries("dbbench.publish.report")),
     shell:
-        "dbbench report {params.planned} 2> {log}"
+        "DBBENCH_CODE={params.code} dbbench report {params.planned} 2> {log}"
 
 
 rule sync:
