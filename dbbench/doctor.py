@@ -22,8 +22,9 @@ from dbbench.cards import CARDS, Card
 from dbbench.config import scales_that_need_a_gpu
 from dbbench.errors import UserError
 from dbbench.machine import processors
+from dbbench.prepared import check_prepared, held_in
 from dbbench.runs.places import data_folder
-from dbbench.tracking.store import HOW_TO_CREATE, MARKER, marked_uri, shown, sqlite_file
+from dbbench.tracking.store import HOW_TO_CREATE, MARKER, damage, marked_uri, shown, sqlite_file
 from dbbench.weights import WEIGHTS, Weights
 
 PROFILES = {"default": "every run", "gpu": "a host with GPUs", "slurm": "a SLURM cluster", "kubernetes": "a Kubernetes cluster"}
@@ -159,8 +160,9 @@ def _data_variable() -> Check:
 
 
 def _data(card: Card, root: Path) -> Check:
-    if (data_folder(card.name, root) / "arrays.safetensors").exists():
-        return Check(card.name, "prepared")
+    folder = data_folder(card.name, root)
+    if (folder / "arrays.safetensors").exists():
+        return Check(card.name, "prepared", _prepared_wrongly(folder))
     if not card.needs:
         return Check(card.name, "from an installed package, not prepared yet")
     given = os.environ.get("DBBENCH_DATA")
@@ -169,6 +171,20 @@ def _data(card: Card, root: Path) -> Check:
     if any((Path(given) / card.name).glob("*")):
         return Check(card.name, "in DBBENCH_DATA, not prepared yet")
     return Check(card.name, None, f"DBBENCH_DATA is set but lacks it; {card.needs}")
+
+
+def _prepared_wrongly(folder: Path) -> str | None:
+    """What is wrong with the card of prepared data; None where all is well. Who reads the arrays holds them against it."""
+    try:
+        card = held_in(folder)
+        if card is None:
+            return (
+                f"{folder / 'card.json'} is missing or names no data set: remove {folder} and run `dbbench data {folder.name}`"
+            )
+        check_prepared(card, folder)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _weights(weights: Weights) -> Check:
@@ -182,9 +198,12 @@ def _tracking(root: Path) -> Check:
         return Check("MLflow store", None, f"the workflow makes it, or {HOW_TO_CREATE}")
     uri = marked_uri(root)
     file = sqlite_file(uri, root)
-    if file is not None and not file.exists():
-        return Check("MLflow store", None, f"{file} is gone: {HOW_TO_CREATE}, then `dbbench sync` fills it")
-    return Check("MLflow store", shown(uri))
+    try:
+        problem = None if file is None else damage(file)
+    except UserError as error:  # another process has locked it
+        return Check("MLflow store", shown(uri), str(error))
+    there = shown(uri) if file is None or file.exists() else None
+    return Check("MLflow store", there, problem and f"{file} {problem}: `dbbench sync` makes it anew from the files")
 
 
 def _profile(name: str, use: str, root: Path) -> Check:

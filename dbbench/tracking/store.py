@@ -235,7 +235,7 @@ def rebuild(root: Path) -> str | None:
     """
     uri = marked_uri(root) if (root / MARKER).exists() else None
     file = None if uri is None else sqlite_file(uri, root)
-    if file is None or (problem := _damage(file)) is None:
+    if file is None or (problem := damage(file)) is None:
         return None
     aside = f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     moved = f"; it is kept as {aside}" if file.exists() else ""
@@ -246,7 +246,7 @@ def rebuild(root: Path) -> str | None:
     return f"{file} {problem}: made anew from the files of the runs{moved}; other scales: `dbbench sync --scale SCALE`"
 
 
-def _damage(file: Path) -> str | None:
+def damage(file: Path) -> str | None:
     """Why a store has to be made anew; None where it is whole, or a database of something else."""
     if not file.exists():
         return "was deleted"

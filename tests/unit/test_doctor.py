@@ -20,6 +20,7 @@ from dbbench.cards import CARDS
 from dbbench.config import SuiteConfig
 from dbbench.doctor import doctor, render
 from dbbench.errors import UserError
+from dbbench.tracking import create_store
 from dbbench.tracking.page import telling
 from dbbench.tracking.passage import passage
 from dbbench.ui import HOST, check_port, server_command, ui
@@ -77,6 +78,39 @@ def test_data_is_looked_for_where_it_would_be(tmp_path: Path, monkeypatch: pytes
     assert check(doctor(tmp_path), "data", "cifar100")["found"] == "in DBBENCH_DATA, not prepared yet"
     write(tmp_path / "results/data/cifar100/arrays.safetensors", "")
     assert check(doctor(tmp_path), "data", "cifar100")["found"] == "prepared"
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        (None, "card.json is missing or names no data set"),
+        ("{", "not valid JSON"),
+        ('{"name": "digits"}', "is the card of digits, but mnist1d belongs here"),
+        ('{"name": "mnist1d"}', "lacks title"),
+    ],
+)
+def test_prepared_data_are_looked_into(card: str | None, says: str, tmp_path: Path) -> None:
+    write(tmp_path / "results/data/mnist1d/arrays.safetensors", "")
+    if card is not None:
+        write(tmp_path / "results/data/mnist1d/card.json", card)
+    found = check(doctor(tmp_path), "data", "mnist1d")
+    assert says in found["do"]
+    assert found["do"].endswith("run `dbbench data mnist1d`") or "not valid JSON" in found["do"]
+
+
+def test_a_store_is_looked_into(tmp_path: Path) -> None:
+    create_store(None, tmp_path)
+    store = tmp_path / "results/mlflow.db"
+    assert check(doctor(tmp_path), "tracking", "MLflow store")["do"] is None
+    content = bytearray(store.read_bytes())
+    content[5000:9000] = bytes(4000)
+    store.write_bytes(content)
+    found = check(doctor(tmp_path), "tracking", "MLflow store")
+    assert f"{store} was damaged" in found["do"]
+    assert "`dbbench sync` makes it anew" in found["do"]
+    store.unlink()
+    found = check(doctor(tmp_path), "tracking", "MLflow store")
+    assert (found["found"], "was deleted" in found["do"]) == (None, True)
 
 
 def test_weights_are_looked_for_in_their_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
