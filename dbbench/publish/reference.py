@@ -9,10 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dbbench.config import Plan, config_root
+from dbbench.config.experiments import LEFT_OUT
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
 from dbbench.publish.findings import FINDINGS, Findings, find, in_order, tally_text
+from dbbench.publish.frames import read_csv
 from dbbench.publish.recomputed import check_follows
 from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
@@ -36,7 +38,11 @@ from dbbench.runs.reading import run_of
 from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
 
-BLOCK = re.compile(r"(<!-- findings of the reference results[^\n]*-->\n).*?(<!-- end of findings -->)", re.DOTALL)
+
+def block_of(scale: str) -> re.Pattern[str]:
+    """The findings of a scale in README, between the two lines around them."""
+    begin = rf"<!-- findings of the reference results at scale {scale}\b[^\n]*-->\n"
+    return re.compile(f"({begin}).*?(<!-- end of findings -->)", re.DOTALL)
 
 
 def kept_files(plan: Plan) -> Iterator[Path]:
@@ -98,7 +104,7 @@ def _check_whole(plan: Plan, root: Path) -> None:
     """Refuse a run that has less than the reference results whose place it would take.
 
     Raises:
-        UserError: they cover other experiments, or more seeds.
+        UserError: they cover other experiments, more seeds, or cells that were left out here.
     """
     folder = REFERENCE / plan.scale
     published = {path.stem for part in ("cells", "tables") for path in (root / folder / part).glob("*.csv")}
@@ -107,6 +113,11 @@ def _check_whole(plan: Plan, root: Path) -> None:
     cure = "ask for all of it, or move that folder away first"
     if other := sorted(published - set(plan.experiments)):
         raise UserError(f"{folder}: covers experiments that this run does not have: {', '.join(other)}; {cure}")
+    for name, experiment in plan.experiments.items():
+        kept = root / kept_as(cells_file(plan.scale, name))
+        left = {cell.cell for cell in experiment.cells if cell.not_run == LEFT_OUT}
+        if left and kept.exists() and (lost := sorted(left.intersection(read_csv(kept)["cell"]))):
+            raise UserError(f"{folder}: has cells of {name} that this run leaves out: {', '.join(lost)}; {cure}")
     seeds = [told_by(path.parent).get("seed", 0) + 1 for path in (root / folder / "runs").glob(f"*/seed*/{RUN}")]
     here = max((len(plan.seeds_of(c)) for c in plan.configurations.values()), default=0)
     if max(seeds, default=0) > here:
@@ -132,7 +143,7 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     folder = REFERENCE / plan.scale
     with ExitStack() as stack:
         if page is not None:  # renamed last, when the results are in their place
-            told = BLOCK.sub(lambda found: found[1] + text + found[2], page)
+            told = block_of(plan.scale).sub(lambda found: found[1] + text + found[2], page)
             stack.enter_context(replacing(readme)).write_text(told, encoding="utf-8")
         made = stack.enter_context(replacing_folder(root / folder))
         for path in files:

@@ -61,7 +61,9 @@ def cleaned(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         of_a_clean_tree(patch, root)
         assert list(compute(table1_plan(), root))
     write_text(root / REFERENCE / "laptop/tables/table1.csv", "of another time")
-    write_text(root / "README.md", "<!-- findings of the reference results -->\nold\n<!-- end of findings -->\n")
+    write_text(
+        root / "README.md", "<!-- findings of the reference results at scale laptop -->\nold\n<!-- end of findings -->\n"
+    )
     return root
 
 

@@ -10,7 +10,7 @@ from publish_fixtures import published, table1_plan
 
 from dbbench.errors import UserError
 from dbbench.publish.recomputed import compute
-from dbbench.publish.reference import BLOCK, FINDINGS, keep, kept_files
+from dbbench.publish.reference import FINDINGS, block_of, keep, kept_files
 from dbbench.runs import reading
 from dbbench.runs.durations import reference_durations
 from dbbench.runs.places import REFERENCE, kept_as, kept_from
@@ -48,7 +48,9 @@ def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeyp
     benchmark = project / "results/laptop/runs/a-b/seed0/train.benchmark.tsv"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("s\th:m:s\n2.0\t0:00:02\n")
-    (project / "README.md").write_text("# x\n<!-- findings of the reference results -->\nold\n<!-- end of findings -->\ny\n")
+    other = "<!-- findings of the reference results at scale gpu -->\nothers\n<!-- end of findings -->\n"
+    own = "<!-- findings of the reference results at scale laptop, written -->\nold\n<!-- end of findings -->\ny\n"
+    (project / "README.md").write_text(f"# x\n{other}{own}")
     folder = project / keep(table1_plan(), project)
     assert not old.exists()
     for path in kept_files(table1_plan()):
@@ -57,14 +59,17 @@ def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeyp
     assert reference_durations("laptop", project)["runs/a-b/seed/train"].seconds == 2.0
     told = (folder / FINDINGS).read_text()
     assert "`aaaaaaaaaa`" in told
-    block = (project / "README.md").read_text().split("-->\n", 1)[1].removesuffix("<!-- end of findings -->\ny\n")
+    page = (project / "README.md").read_text()
+    assert page.startswith(f"# x\n{other}")  # what another scale found stays
+    block = page.removeprefix(f"# x\n{other}").split("-->\n", 1)[1].removesuffix("<!-- end of findings -->\ny\n")
     assert block.replace(f"{REFERENCE}/laptop/", "") == told
     assert "old" not in (project / "README.md").read_text()
 
 
-def test_readme_tells_what_the_reference_results_say() -> None:
-    readme = BLOCK.search((ROOT / "README.md").read_text())
+@pytest.mark.parametrize("scale", ["laptop", "gpu"])
+def test_readme_tells_what_the_reference_results_say(scale: str) -> None:
+    readme = block_of(scale).search((ROOT / "README.md").read_text())
     assert readme is not None
-    told = ROOT / REFERENCE / "laptop" / FINDINGS
+    told = ROOT / REFERENCE / scale / FINDINGS
     block = readme[0].split("-->\n", 1)[1].removesuffix(readme[2])
-    assert block.replace(f"{REFERENCE}/laptop/", "") == (told.read_text() if told.exists() else "")
+    assert block.replace(f"{REFERENCE}/{scale}/", "") == (told.read_text() if told.exists() else "")
