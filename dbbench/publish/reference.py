@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dbbench.config import Plan, config_root
 from dbbench.config.experiments import LEFT_OUT
+from dbbench.config.images import ImagesEvaluation
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
@@ -66,9 +67,10 @@ def kept_files(plan: Plan) -> Iterator[Path]:
 
 
 def _shared(plan: Plan) -> Iterator[Path]:
-    """The records of networks that many runs share: feature extractors and judge models."""
+    """The records of networks that many runs share and that measured something: feature extractors and judge models."""
     every = [c for c in plan.configurations.values() if c.profile is None]
-    features = {c.features_name for c in every if c.generates}
+    sampled = [c for c in every if isinstance(c.evaluation, ImagesEvaluation) and c.evaluation.images.sampled_seeds != 0]
+    features = {c.features_name for c in sampled}
     judges = {c.judge_model.name for c in every if c.judge_model is not None}
     yield from (features_folder(plan.scale, name) / RUN for name in sorted(features))
     yield from (judge_model_folder(plan.scale, name) / RUN for name in sorted(judges))
