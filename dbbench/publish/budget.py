@@ -37,8 +37,8 @@ ABOUT = (
 
 
 def primary_cell(plan: Plan, experiment: str, arm: str) -> Cell | None:
-    """The cell that says how good an arm is: its first of the experiment's first metric, one of its networks as they are before one
-    of a variant; else its first; None without any.
+    """The cell that says how good an arm is: its first of the experiment's first metric, one of its networks as they are
+    before one of a variant; else its first; None without any.
 
     What a machine may lack (`needs`) does not count.
     """

@@ -76,14 +76,19 @@ def _shared(plan: Plan) -> Iterator[Path]:
     yield from (judge_model_folder(plan.scale, name) / RUN for name in sorted(judges))
 
 
-def _clean_commits(plan: Plan, root: Path) -> list[str]:
+def _made_by(plan: Plan, root: Path) -> tuple[list[str], list[str]]:
+    """The commits and the devices of the runs, each once.
+
+    Raises:
+        UserError: a run was made from a tree with changes.
+    """
     runs = [run_of(plan, c, s, root) for c in plan.configurations.values() for s in plan.seeds_of(c)]
     made = (commit for run in runs for commit in (run.record.marked_commit, run.evaluation.marked_commit))
     commits = list(dict.fromkeys(made))
     changed = [commit for commit in commits if not re.fullmatch(r"[0-9a-f]{40}", commit)]
     if changed:
         raise UserError(f"runs of a changed tree are no reference: {', '.join(changed)}; commit, and run again")
-    return commits
+    return commits, list(dict.fromkeys(run.record.device for run in runs))
 
 
 def finished_files(plan: Plan, root: Path = HERE) -> list[Path]:
@@ -136,11 +141,11 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
             reference results have more.
     """
     files = finished_files(plan, root)
-    commits = _clean_commits(plan, root)
+    commits, devices = _made_by(plan, root)
     _check_whole(plan, root)
     readme = root / "README.md"
     page = read_text(readme) if readme.exists() else None
-    text = summary(plan, find(plan, root), commits)
+    text = summary(plan, find(plan, root), commits, devices)
     check_follows(plan, root)
     folder = REFERENCE / plan.scale
     with ExitStack() as stack:
@@ -157,11 +162,11 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     return folder
 
 
-def summary(plan: Plan, findings: Findings, commits: list[str]) -> str:
+def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
     """The findings as Markdown for README: a sentence per subject, the tally, the forest plot, and where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     by = ", ".join(f"`{commit[:10]}`" for commit in commits)
-    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, runs of commit {by}:", ""]
+    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, runs of commit {by} on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
     forest = [f for e in plan.experiments.values() for f in e.figures if f == "forest"]
