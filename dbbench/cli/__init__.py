@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_package()
         args = build_parser().parse_args(argv)
         args.run(args)
+        sys.stdout.flush()  # an output that takes no more is told here, not by Python at its exit
     except BrokenPipeError:
+        _give_up_output()
         return 1
     except KeyboardInterrupt:
         if argv is not None:
@@ -62,8 +64,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (said := _told(error, getattr(args, "reads", False))) is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
+        _give_up_output()
         return 2
     return 0
+
+
+def _give_up_output() -> None:
+    """Keep Python from writing at its exit what the standard output did not take."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: Exception, reads: bool) -> str | None:

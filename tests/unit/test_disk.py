@@ -63,10 +63,12 @@ def test_a_write_that_the_disk_refuses_is_one_line_and_leaves_nothing(
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("table.md", "before")]
 
 
-def test_an_output_that_takes_no_more_is_told_as_such() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_takes_no_more_is_told_as_such(unbuffered: str) -> None:
     code = "import sys; from dbbench.cli import main; sys.exit(main(['show', 'partition', '--blocks', '3']))"
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+        seen = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, env=seen)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("dbbench: cannot write to the standard output: No space left on device; free some space")
 
