@@ -42,6 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "Agg"  # figures are files, whatever matplotlib would show them on
     if argv is None:  # the whole process is the command
         end_in_order()
+    try:
+        return _run(argv)
+    finally:
+        _give_up_output()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """The command; its exit status."""
     args = argparse.Namespace()
     try:
         check_here()
@@ -51,9 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_package()
         args = build_parser().parse_args(argv)
         args.run(args)
-        sys.stdout.flush()  # an output that takes no more is told here, not by Python at its exit
+        print(end="", flush=True)  # an output that takes no more is told here, not by Python at its exit
     except BrokenPipeError:
-        _give_up_output()
         return 1
     except KeyboardInterrupt:
         if argv is not None:
@@ -64,15 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (said := _told(error, getattr(args, "reads", False))) is None:
             raise
         print(f"dbbench: {said}", file=sys.stderr)
-        _give_up_output()
         return 2
     return 0
 
 
 def _give_up_output() -> None:
-    """Keep Python from writing at its exit what the standard output did not take."""
+    """Keep Python from writing at its exit what the standard output does not take."""
     try:
-        sys.stdout.flush()
+        print(end="", flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
