@@ -144,7 +144,7 @@ def test_files_are_asked_for_and_named() -> None:
 @pytest.mark.parametrize("words", ALONE, ids=shlex.join)
 def test_snakemake_lines(words: tuple[str, ...], clone: Path) -> None:
     files = {w for asked in OF_FILES for w in asked[2:]} | NAMED if words == WHOLE else ()
-    # to forecast all of the paper's scale takes a minute; all of scale gpu is forecast here, each configuration in test_paper_size
+    # to forecast all of the paper's scale takes a minute; all of scale gpu is, and test_paper_size has each configuration
     part = ["experiments=[table1,table5]"] if "scale=paper" in words and "--config" in words else ()
     text = dry_run([*words, *part, *sorted(files)], clone)
     assert re.search(r"^\d+ jobs?", text, re.MULTILINE)
