@@ -17,7 +17,6 @@ from hypothesis import settings
 
 from dbbench.config import Configuration, overlay
 from dbbench.data.prepare import prepare
-from dbbench.machine import processors
 from dbbench.tracking import create_store
 from dbbench.tracking.store import MARKER
 
@@ -60,11 +59,6 @@ def small(*over: dict[str, Any]) -> Configuration:
     for layer in over:
         merged = overlay(merged, layer)
     return Configuration.model_validate(merged)
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are processors: some tests wait for what services and schedulers say."""
-    return processors() + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
