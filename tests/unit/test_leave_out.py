@@ -71,7 +71,7 @@ def test_what_cannot_be_left_out_is_refused(parts: object, said: str) -> None:
 
 
 def test_what_stands_beside_and_the_certificate_leave_out_the_same(tmp_path: Path) -> None:
-    part = plan_without("table1/ff", "figure4/vit") if "vit" in EXPERIMENTS["figure4"].arms else plan_without("table1/ff")
+    part = plan_without("table1/ff")
     (tmp_path / "results/gpu/cells").mkdir(parents=True)
     (tmp_path / "results/gpu/cells/table6.csv").touch()
     beside = with_standing(part, tmp_path)

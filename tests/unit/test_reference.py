@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from dbbench.publish.recomputed import compute
 from dbbench.publish.reference import FINDINGS, block_of, keep, kept_files
 from dbbench.runs import reading
 from dbbench.runs.durations import reference_durations
-from dbbench.runs.places import REFERENCE, kept_as, kept_from
+from dbbench.runs.places import REFERENCE, cells_file, kept_as, kept_from
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +65,21 @@ def test_what_is_kept_replaces_what_was_there_and_is_told(project: Path, monkeyp
     block = page.removeprefix(f"# x\n{other}").split("-->\n", 1)[1].removesuffix("<!-- end of findings -->\ny\n")
     assert block.replace(f"{REFERENCE}/laptop/", "") == told
     assert "old" not in (project / "README.md").read_text()
+
+
+def test_a_run_that_leaves_out_cells_of_the_reference_is_not_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = table1_plan()
+    run = next(reading.runs_in_tables(plan, "table1", project))[2]
+    for made in (run.record, run.evaluation):
+        monkeypatch.setattr(type(made), "marked_commit", "a" * 40)
+    there = project / kept_as(cells_file("laptop", "table1"))
+    there.parent.mkdir(parents=True)
+    shutil.copy(project / cells_file("laptop", "table1"), there)
+    table1, arms = plan.experiments["table1"].without(["db"]), {k: v for k, v in plan.arms["table1"].items() if k != "db"}
+    fewer = replace(plan, experiments={**plan.experiments, "table1": table1}, arms={**plan.arms, "table1": arms})
+    with pytest.raises(UserError, match=r"has cells of table1 that this run leaves out: .*\bt1\.db\b"):
+        keep(fewer, project)
+    assert sorted(path.name for path in (project / REFERENCE).rglob("*.csv")) == ["table1.csv"]
 
 
 @pytest.mark.parametrize("scale", ["laptop", "gpu"])
