@@ -13,7 +13,9 @@ from dbbench.config import Plan, SuiteConfig, load_plan, load_suite
 from dbbench.config.experiments import LEFT_OUT, Experiment
 from dbbench.config.plan import config_root, load_experiments
 from dbbench.errors import UserError
-from dbbench.judgement.judge import not_run
+from dbbench.judgement.judge import judge_experiment
+from dbbench.publish.cells import read_cells_file
+from dbbench.runs.places import cells_file, kept_as
 from dbbench.runs.standing import with_standing
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +48,13 @@ def test_the_seeds_of_a_null_control_go_with_its_cell() -> None:
 
 
 def test_a_claim_about_what_is_left_out_is_not_run_and_says_why() -> None:
-    plan = plan_without("table1/ff")
-    cells = {cell.cell: cell for cell in plan.experiments["table1"].cells}
-    assert cells["t1.ff"].not_run == LEFT_OUT
-    assert set(not_run(plan, "table1", "no cells")) == {claim.claim for claim in plan.experiments["table1"].claims}
+    arms = ("ff", "ff_contrastive", "greedy_blocks", "vit_long", "db_isolated", "control.vit.other_seeds")  # of the kept run
+    plan = plan_without(*(f"table1/{arm}" for arm in arms))
+    verdicts = judge_experiment(plan, "table1", read_cells_file(ROOT / kept_as(cells_file("gpu", "table1")))).verdicts
+    about = [v for v in verdicts.values() if "t1.ff" in v.claim.cells]
+    assert {v.claim.claim for v in about} == {"C2", "C2.effect"}
+    assert {(v.word, v.reason) for v in about} == {("NOT RUN", f"t1.ff: {LEFT_OUT}")}
+    assert {v.claim.claim for v in verdicts.values() if v.word != "NOT RUN"} >= {"C1", "C1d", "C1e"}
 
 
 @pytest.mark.parametrize(
