@@ -122,8 +122,8 @@ class Commands:
 
 def add_leave_out(made: argparse.ArgumentParser) -> None:
     """The argument that names what of the experiments is not run."""
-    what = "arms and cells, as EXPERIMENT/NAME, that are not run; their rows say so (default: config/config.yaml)"
-    made.add_argument("--leave-out", nargs="+", metavar="PART", help=what)
+    what = "arms and cells, as EXPERIMENT/NAME, not run, as their rows say; none named: all are (default: config/config.yaml)"
+    made.add_argument("--leave-out", nargs="*", metavar="PART", help=what)
 
 
 def choices(model: type[BaseModel], field: str) -> list[str]:

@@ -296,7 +296,7 @@ def find_configuration(scale: ScaleName, name: str, root: Path | None = None) ->
     architectures = {e.architecture for e in every_scale.values() if e.architecture}
     known = {architecture for architecture in architectures if scale in _settings_of(root, architecture)}
     scaled = [name for name, e in every_scale.items() if e.architecture is None or e.architecture in known]
-    plan = load_plan(load_suite({"scale": scale, "experiments": scaled}, root), root, every_scale)
+    plan = load_plan(load_suite({"scale": scale, "experiments": scaled, "leave_out": []}, root), root, every_scale)
     experiment, _, arm = name.partition("/")
     if arm and experiment in plan.arms and arm in plan.arms[experiment]:
         name = plan.arms[experiment][arm].name

@@ -12,6 +12,7 @@ import re
 import secrets
 import shlex
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -388,7 +389,7 @@ def check_answers(uri: str) -> None:
 
 @contextmanager
 def reported(uri: str) -> Iterator[None]:
-    """What MLflow or the database raises becomes one line."""
+    """What MLflow or the database raises becomes one line; what our own code raises is a fault of ours, and stays as it is."""
     try:
         yield
     except UserError:
@@ -396,6 +397,9 @@ def reported(uri: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("mlflow"):
             raise UserError(missing_package("mlflow")) from None
+        *_, raised = traceback.walk_tb(error.__traceback__)
+        if raised[0].f_globals.get("__name__", "").startswith("dbbench."):
+            raise
         if "database is locked" in str(error):
             raise UserError(LOCKED.format(shown(uri))) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dbbench.certificate.trials import Asked
-from dbbench.config import Plan, SuiteConfig, load_plan, load_suite
+from dbbench.cli.commands import Commands, planned
+from dbbench.config import Plan, SuiteConfig, find_configuration, load_plan, load_suite
 from dbbench.config.experiments import LEFT_OUT, Experiment
 from dbbench.config.plan import config_root, load_experiments
 from dbbench.errors import UserError
@@ -87,16 +90,45 @@ def test_what_stands_beside_and_the_certificate_leave_out_the_same(tmp_path: Pat
     assert f"leave_out=[{','.join(part.leave_out)}]" in asked.arguments
 
 
-def test_the_workflow_plans_without_it_and_tells_its_jobs() -> None:
-    table = "results/smoke/tables/table1.md"
-    asked = [table, "--config", "scale=smoke", "experiments=[table1]", "leave_out=[table1/ff]"]
+@pytest.fixture
+def without_ff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project whose configuration leaves out table1/ff."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    with (tmp_path / "config/config.yaml").open("a") as file:
+        file.write("leave_out: [table1/ff]\n")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "left"),
+    [([], ("table1/ff",)), (["--leave-out"], ()), (["--leave-out", "table6/noprop_dt"], ("table6/noprop_dt",))],
+)
+@pytest.mark.usefixtures("without_ff")
+def test_a_command_leaves_out_what_it_names_else_what_the_configuration_does(named: list[str], left: tuple[str, ...]) -> None:
+    made = argparse.ArgumentParser()
+    Commands(made).add("table", print, of_plan=True, scaled=True)
+    assert planned(made.parse_args(["table", *named])).leave_out == left
+
+
+@pytest.mark.usefixtures("without_ff")
+def test_a_job_trains_what_the_configuration_leaves_out_where_the_command_line_does_not() -> None:
+    assert (
+        find_configuration("smoke", "table1/ff").name
+        in load_plan(load_suite({"scale": "smoke", "leave_out": []})).configurations
+    )
+
+
+def test_the_workflow_plans_without_it_and_tells_the_jobs_of_that_experiment() -> None:
+    tables = ["results/smoke/tables/table1.md", "results/smoke/tables/table6.md"]
+    asked = [*tables, "--config", "scale=smoke", "experiments=[table1,table6]", "leave_out=[table1/ff]"]
     made = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "-F", "-p", "--verbose", *asked],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     lines = (made.stdout + made.stderr).splitlines()
-    told = [line for line in lines if " table --experiment table1" in line]
-    assert told
-    assert all("--leave-out table1/ff" in line for line in told)
+    for table, flag in (("table1", "--leave-out table1/ff "), ("table6", "--leave-out ")):
+        told = [line.split(" 2> ")[0] + " " for line in lines if f" table --experiment {table}" in line]
+        assert told
+        assert all(line.endswith(flag) for line in told)
     assert not any("local_vit-forward_forward-B" in line for line in lines)

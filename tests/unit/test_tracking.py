@@ -590,3 +590,8 @@ def test_a_message_of_the_server_repeats_no_password() -> None:
     with pytest.raises(UserError) as refused, reported("http://me:secret@host:1"):
         raise RuntimeError("request to http://me:secret@host:1/api failed")
     assert str(refused.value) == "tracking store http://host:1: request to http://host:1/api failed"
+
+
+def test_a_fault_of_our_own_is_not_told_as_one_of_the_store() -> None:
+    with pytest.raises(ValueError, match="yesterday"), reported("http://host:1"):
+        milliseconds("yesterday")
