@@ -115,10 +115,17 @@ def _evaluated_together(first: Configuration, second: Configuration, experiment:
 
 
 def config_root() -> Path:
-    """The folder config/: beside the working directory, else beside the package (an editable installation)."""
+    """The folder config/: in the working directory, else beside the package (an editable installation).
+
+    Raises:
+        UserError: neither is there, or it is a link that leads nowhere.
+    """
     for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (base / "config" / "experiments").is_dir():
-            return base / "config"
+        folder = base / "config"
+        if folder.is_symlink() and not folder.exists():
+            raise UserError(f"{folder}: leads to {folder.readlink()}, which is not there; mend or remove the link")
+        if (folder / "experiments").is_dir():
+            return folder
     raise UserError("no folder config/experiments here; run dbbench in a clone of the suite")
 
 

@@ -25,7 +25,7 @@ from dbbench.runs.records import Identity
 
 DELAY_S = 60.0  # shorter runs are left to the sync
 INTERVAL_S = 10.0
-PATIENCE_S = 1.0  # for the last batch, when the training is over
+PATIENCE_S = 0.2  # for the last lines, when the training is over; the sync sends what is missing then
 
 
 class LiveLog:
@@ -63,7 +63,7 @@ class LiveLog:
             print(f"live tracking off: {error}; `dbbench sync` fills the store", file=sys.stderr)
 
     def close(self) -> None:
-        """Let the helper send the last lines, for a second at most. The sync sends what is missing then."""
+        """Give the helper a moment to send the last lines."""
         process, self._process = self._process, None
         if process is None or process.stdin is None:
             return

@@ -744,6 +744,14 @@ def test_no_configuration_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     refused(PLAN, "no folder config/experiments here", capsys, tmp_path)
 
 
+def test_a_configuration_that_is_a_broken_link_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").symlink_to("moved")
+    monkeypatch.chdir(tmp_path)
+    refused(PLAN, "config: leads to moved, which is not there", capsys, tmp_path)
+
+
 # --- configurations made by hypothesis ---------------------------------------------------------------------------------
 
 ODD = st.one_of(
