@@ -217,7 +217,7 @@ def _variants(root: Path) -> dict[str, Settings]:
 
 def load_experiments(root: Path) -> dict[str, Experiment]:
     """Every experiment of a folder config/ by name."""
-    return _distinct_claims({path.stem: load_experiment(path) for path in yaml_files(root / "experiments")})
+    return _distinct({path.stem: load_experiment(path) for path in yaml_files(root / "experiments")})
 
 
 def load_plan(suite: SuiteConfig, root: Path | None = None, every_scale: Mapping[str, Experiment] | None = None) -> Plan:
@@ -272,13 +272,15 @@ def _by_experiment(parts: Iterable[str], known: Collection[str]) -> dict[str, li
     return found
 
 
-def _distinct_claims(experiments: dict[str, Experiment]) -> dict[str, Experiment]:
-    """The experiments, if no two claims share an id, whichever of them they stand in."""
-    seen: dict[str, str] = {}
-    for experiment in experiments.values():
-        for claim in experiment.claims:
-            if seen.setdefault(claim.claim, experiment.name) != experiment.name:
-                raise UserError(f"experiments {seen[claim.claim]} and {experiment.name} both have a claim {claim.claim}")
+def _distinct(experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+    """The experiments, if no two have a claim or a figure of the same name, whichever of them are run."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, experiment in experiments.items():
+        figures = {*experiment.figures, *chain.from_iterable(experiment.figures_at.values())}
+        for thing in (*(("claim", c.claim) for c in experiment.claims), *(("figure", figure) for figure in sorted(figures))):
+            if (other := seen.setdefault(thing, name)) != name:
+                cure = f"; the one of {name} may be called {name}_{thing[1]}" if thing[0] == "figure" else ""
+                raise UserError(f"experiments {other} and {name} both have a {' '.join(thing)}{cure}")
     return experiments
 
 

@@ -388,13 +388,20 @@ def test_the_second_data_set_of_the_laptop_is_a_copy_and_is_judged_once():
     assert "C5" not in copies(load_plan(load_suite({"scale": "paper"})))
 
 
-def test_two_experiments_may_not_share_an_id(tmp_path):
+@pytest.mark.parametrize(
+    ("shared", "said"),
+    [
+        ("claims: [{claim: C1, statement: S, source: ours, left: a, right: b}]", "both have a claim C1"),
+        ("figures: [forest]", "both have a figure forest; the one of two may be called two_forest"),
+        ("figures_at: {paper: [forest]}", "both have a figure forest; the one of two may be called two_forest"),
+    ],
+)
+def test_two_experiments_may_not_share_an_id(shared, said, tmp_path):
     root = tmp_path / "config"
     (root / "experiments").mkdir(parents=True)
     (root / "variants.yaml").write_text("{}\n")
     cell = "cells: [{cell: a, not_run: why}, {cell: b, not_run: why}]\n"
     for name in ("one", "two"):
-        claim = "claims: [{claim: C1, statement: S, source: ours, left: a, right: b}]\n"
-        (root / "experiments" / f"{name}.yaml").write_text(f"title: t\n{cell}{claim}")
-    with pytest.raises(UserError, match="experiments one and two both have a claim C1"):
+        (root / "experiments" / f"{name}.yaml").write_text(f"title: t\n{cell}{shared}\n")
+    with pytest.raises(UserError, match=f"experiments one and two {said}"):
         load_plan(load_suite({"experiments": ["one"]}, config_root()), root)

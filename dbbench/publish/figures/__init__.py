@@ -64,14 +64,13 @@ def owner(plan: Plan, name: str) -> str:
     """The experiment a figure belongs to.
 
     Raises:
-        UserError: no experiment, or several, name the figure.
+        UserError: no experiment names the figure.
     """
-    owners = [e for e, experiment in plan.experiments.items() if name in experiment.figures]
-    if len(owners) != 1:
-        listed = ", ".join(f for e in plan.experiments.values() for f in e.figures)
-        problem = f"is named by several experiments: {', '.join(owners)}" if owners else f"is unknown; known: {listed}"
-        raise UserError(f"figure {name!r} {problem}")
-    return owners[0]
+    for experiment in plan.experiments.values():
+        if name in experiment.figures:
+            return experiment.name
+    listed = ", ".join(f for e in plan.experiments.values() for f in e.figures)
+    raise UserError(f"figure {name!r} is unknown; known: {listed}")
 
 
 def get_figure(name: str, experiment: str = "") -> Figure:
