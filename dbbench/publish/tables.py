@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -210,8 +211,12 @@ def _caption(judgement: Judgement, rows: Sequence[Row]) -> str:
     return " ".join([*told, *(f"({letter}) {evaluator}." for evaluator, letter in evaluators(rows).items())])
 
 
-LATEX_HEAD = r"""%% needs \usepackage{booktabs,longtable}
-\begin{longtable}{p{.3\linewidth}p{.2\linewidth}rrp{.2\linewidth}l}
+#: as wide as the text it stands in, whatever a column holds
+LATEX_HEAD = r"""%% needs \usepackage{array,booktabs,longtable}
+\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\LTcapwidth}{\linewidth}
+\newcolumntype{L}[1]{>{\raggedright\arraybackslash}p{#1\linewidth}}
+\newcolumntype{R}[1]{>{\raggedleft\arraybackslash}p{#1\linewidth}}
+\begin{longtable}{L{.24}L{.16}R{.11}R{.18}L{.18}L{.02}}
 \caption{%s}\label{tab:%s}\\
 \toprule
  & metric (unit) & %s & ours & verdict & \\
@@ -234,11 +239,13 @@ def _latex(judgement: Judgement, rows: Sequence[Row]) -> str:
         spread = rf" \pm {row.half}" if row.half else ""
         ours = f"${row.ours}{spread}$" if row.ours else "--"
         texts = (row.label, metric_text(row.metric) if row.metric else "--", row.published or "--")
-        ends = (_escape(row.verdict), _escape(letters.get(row.evaluator, "")))
+        # a claim's id may be longer than the column is wide
+        verdicts = re.sub(r"\.(?=[a-z])", r".\\allowbreak{}", _escape(row.verdict))
+        ends = (verdicts, _escape(letters.get(row.evaluator, "")))
         lines.append(" & ".join([*map(_escape, texts), ours, *ends]) + r" \\")
     paper = _escape(_of_paper(rows))
     head = LATEX_HEAD % (_escape(_caption(judgement, rows)), name, paper, paper)
-    return head + "\n".join([*lines, r"\end{longtable}"]) + "\n"
+    return head + "\n".join([*lines, r"\end{longtable}\endgroup"]) + "\n"
 
 
 def write_table(plan: Plan, experiment: str, root: Path = HERE) -> Path:

@@ -192,9 +192,10 @@ def test_the_report_that_is_kept_is_small(path):
 @pytest.mark.skipif(TEX is None, reason="no tectonic, pdflatex or lualatex here: parsed by pylatexenc alone")
 def test_a_latex_table_compiles(project, tmp_path):
     assert TEX is not None
-    document = "\\documentclass{article}\\usepackage{booktabs,longtable}\\begin{document}\n%s\\end{document}\n"
+    document = "\\documentclass{article}\\usepackage{array,booktabs,longtable}\\begin{document}\n%s\\end{document}\n"
     (tmp_path / "paper.tex").write_text(document % table(project))
     quiet = [] if Path(TEX).name == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([TEX, *quiet, "paper.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").exists()
+    assert "Overfull" not in done.stdout, "a column is wider than its place"
