@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +41,8 @@ MOST_OVERHEAD = 2.0
 
 
 WITHOUT_A_WORD = "ended without a word: killed, perhaps for want of memory"
+NO_SPACE = "ended without a word on a full disk: free some space"
+LEAST_BYTES = 2**16  # a disk with less has no room for what a job says
 
 
 def failures(scale: str, since: float, failed: Iterable[Path] = (), root: Path = Path()) -> list[tuple[Path, str]]:
@@ -55,7 +58,9 @@ def failures(scale: str, since: float, failed: Iterable[Path] = (), root: Path =
         if lines and (lines[-1].startswith("dbbench: ") or "Traceback (most recent call last):" in lines):
             found.append((path.relative_to(root), lines[-1]))
     told = {path for path, _ in found}
-    return found + [(path, _last_line(root / path) or WITHOUT_A_WORD) for path in dict.fromkeys(failed) if path not in told]
+    full = shutil.disk_usage(root).free < LEAST_BYTES  # which cuts off what a log would say
+    unsaid = (path for path in dict.fromkeys(failed) if path not in told)
+    return found + [(path, NO_SPACE if full else _last_line(root / path) or WITHOUT_A_WORD) for path in unsaid]
 
 
 def _last_line(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Snakemake finds this package by its name (`snakemake --logger dbbench`, set by profiles/default) and sends it its events."""
 
+import logging
 import sys
 from logging import LogRecord
 
@@ -12,6 +13,7 @@ class LogHandler(LogHandlerBase):
     """Passes events on to the screen of `dbbench.terminal`."""
 
     def __post_init__(self) -> None:
+        logging.raiseExceptions = False  # a log file of Snakemake's on a full disk is not worth a traceback for each line
         stream = sys.stdout if self.common_settings.stdout else sys.stderr
         terminal = stream.isatty() and sys.stdout.isatty() and not self.common_settings.nocolor
         self.screen = Screen(stream, self.common_settings.dryrun, self.format, terminal)

@@ -7,6 +7,7 @@ project's name before its own: no clone ever sees, and so never changes, the run
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -22,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from dbbench.config import config_root
 from dbbench.errors import UserError, missing_package
-from dbbench.files import read_json, replacing, write_json
+from dbbench.files import read_json, refused_by_disk, replacing, write_json
 from dbbench.runs.strict import check_seal, seal_of
 
 DEFAULT_URI = "sqlite:///results/mlflow.db"
@@ -402,6 +403,8 @@ def reported(uri: str) -> Iterator[None]:
             raise
         if "database is locked" in str(error):
             raise UserError(LOCKED.format(shown(uri))) from None
+        if "disk is full" in str(error):
+            raise UserError(refused_by_disk(OSError(errno.ENOSPC, ""), shown(uri))) from None
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         told = re.sub(r"://[^/@\s]+@", "://", first)  # which repeats the address, with its user and password
         raise UserError(f"tracking store {shown(uri)}: {told}") from None

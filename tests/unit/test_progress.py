@@ -18,7 +18,7 @@ from synthetic_runs import make_plan, write
 
 from dbbench.config import Plan, load_plan, load_suite
 from dbbench.errors import UserError
-from dbbench.progress import WITHOUT_A_WORD, Watcher, duration, failures, longest_path, main, provided, render
+from dbbench.progress import NO_SPACE, WITHOUT_A_WORD, Watcher, duration, failures, longest_path, main, provided, render
 from dbbench.runs.durations import Known
 from dbbench.runs.workflow import CORES, Job, Workflow, end_workflow, jobs_of, read_workflow, write_workflow
 
@@ -250,7 +250,7 @@ def test_the_laptop_suite_has_work_for_every_training() -> None:
     assert min(work.values()) > 0
 
 
-def test_failed_jobs_are_found_by_their_logs(tmp_path: Path) -> None:
+def test_failed_jobs_are_found_by_their_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = {
         "results/smoke/cells/table1.log": "dbbench: evaluation.json: no such file\n",
         "results/smoke/runs/a/seed0/train.log": "step 1/2\nTraceback (most recent call last):\n  File x\nKeyError: 'y'\n",
@@ -276,3 +276,5 @@ def test_failed_jobs_are_found_by_their_logs(tmp_path: Path) -> None:
         (died[2], "line 1: 77 Aborted"),
         (died[3], WITHOUT_A_WORD),
     ]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    assert failures("smoke", 10, died, tmp_path) == [*told, *((path, NO_SPACE) for path in died[1:])]

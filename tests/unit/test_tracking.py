@@ -595,3 +595,11 @@ def test_a_message_of_the_server_repeats_no_password() -> None:
 def test_a_fault_of_our_own_is_not_told_as_one_of_the_store() -> None:
     with pytest.raises(ValueError, match="yesterday"), reported("http://host:1"):
         milliseconds("yesterday")
+
+
+def test_a_store_on_a_full_disk_says_what_to_do() -> None:
+    with (
+        pytest.raises(UserError, match="cannot write http://host:1: No space left on device; free some space"),
+        reported("http://host:1"),
+    ):
+        raise sqlite3.OperationalError("database or disk is full")

@@ -24,7 +24,7 @@ from kill_harness import SCALE, changed, ended, leftovers
 from dbbench.certificate.trials import LOG, Asked, finish, prepare, start
 
 #: what the operating system says of a disk that is full, and of one that cannot be written to
-CAUSES = (os.strerror(28), os.strerror(30))
+CAUSES = (os.strerror(28), os.strerror(30), "on a full disk")
 SHOWN = 3
 
 
