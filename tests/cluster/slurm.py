@@ -297,6 +297,7 @@ def main() -> int:
     if lacking:
         print(f"skipped: {lacking}")
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored, also by Snakemake
     folder = args.folder.resolve()
     with cluster(folder, CORES, 64000):
         found = prove(folder, args.experiments)
