@@ -234,8 +234,10 @@ def asks_for_gpus(folder: Path) -> list[dict[str, str]]:
     def waits() -> bool:
         if workflow.poll() is not None:
             raise SystemExit(f"scale gpu was not submitted: {folder / 'snakemake.log'}")
-        lines = ask("squeue", "-h", "-t", "PD", "-o", "%b|%m|%l|%C|%k").splitlines()
-        waiting[:] = [dict(zip(("gres", "memory", "time", "cpus", "what"), line.split("|"), strict=True)) for line in lines]
+        lines = ask("squeue", "-h", "-t", "PD", "-o", "%i|%m|%l|%C|%k").splitlines()
+        waiting[:] = [dict(zip(("job", "memory", "time", "cpus", "what"), line.split("|"), strict=True)) for line in lines]
+        for job in waiting:  # squeue shows what is asked for a node (--gres), not for a job (--gpus)
+            job["gres"] = " ".join(re.findall(r"TresPer\w+=(\S+)", ask("scontrol", "-o", "show", "job", job["job"])))
         return any("rule_train" in job["what"] for job in waiting)
 
     wait_for("a training of scale gpu", waits, 900)
