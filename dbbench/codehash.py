@@ -132,32 +132,56 @@ def _parsed(module: str) -> Parsed:
 @cache
 def _parsed_text(text: str, folder: Path, schema: bool) -> Parsed:
     """What counts of a module with this text in `folder`; parsing takes longer than all else."""
-    tree = ast.parse(text)
-    _without_texts(tree, fields=not schema)
-    imported: list[str] = []
-    _collect(tree, imported)
-    names = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    tree, imported, names = ast.parse(text), list[str](), set[str]()
+    _reduce(tree, schema, imported, names)
     beside = (p for p in folder.iterdir() if p.is_file() and p.suffix != ".py" and p.name in names)
     return Parsed(ast.dump(tree), tuple(imported), tuple(sorted(beside)))
 
 
-def _without_texts(node: ast.AST, *, fields: bool) -> None:
-    """Drop below `node` what changes no number: docstrings, messages, and of a schema (not `fields`) all but its rules."""
-    body = getattr(node, "body", None)
-    if isinstance(body, list):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            del body[0]
-        schema = (
-            not fields
-            and isinstance(node, ast.ClassDef)
-            and not node.decorator_list
-            and "NamedTuple" not in map(ast.unparse, node.bases)
-        )
-        body[:] = [n for n in body if not _is_print(n) and not (schema and _is_declared(n))]
+def _reduce(node: ast.AST, schema: bool, imported: list[str], names: set[str]) -> None:
+    """Drop below `node` what changes no number: docstrings, messages, imports for types, and of a schema all but its rules.
+
+    One walk does all, for a workflow parses most of the package before it starts.
+
+    Args:
+        imported: gets the modules that what is left imports.
+        names: gets the strings in it, among which are those of files.
+    """
+    if isinstance(node, ast.Name):  # most nodes; nothing is below
+        return
+    _drop(node, schema)
+    if isinstance(node, ast.Import):
+        imported.extend(alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        imported.append(node.module)
+        imported.extend(f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        names.add(node.value)
+    for name in node._fields:
+        value = getattr(node, name, None)
+        for child in value if isinstance(value, list) else (value,):
+            if isinstance(child, ast.AST):
+                _reduce(child, schema, imported, names)
+
+
+def _drop(node: ast.AST, schema: bool) -> None:
+    """`_reduce` of the node's own statements."""
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         node.exc.args, node.exc.keywords = [], []
-    for child in ast.iter_child_nodes(node):
-        _without_texts(child, fields=fields)
+    body = getattr(node, "body", None)
+    if not isinstance(body, list):
+        return
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        del body[0]
+    declares = (
+        schema
+        and isinstance(node, ast.ClassDef)
+        and not node.decorator_list
+        and "NamedTuple" not in map(ast.unparse, node.bases)
+    )
+    body[:] = [n for n in body if not (_is_print(n) or _is_for_types(n) or (declares and _is_declared(n)))]
+    if isinstance(orelse := getattr(node, "orelse", None), list):
+        orelse[:] = [n for n in orelse if not _is_for_types(n)]
 
 
 def _is_print(node: ast.AST) -> bool:
@@ -175,19 +199,8 @@ def _is_declared(node: ast.AST) -> bool:
     return False
 
 
-def _collect(node: ast.AST, imported: list[str]) -> None:
-    """Collect the imports below `node` that are not for type checking, and drop those that are."""
-    for field in ("body", "orelse"):
-        inner = getattr(node, field, None)
-        if isinstance(inner, list):
-            inner[:] = [n for n in inner if not (isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test))]
-    if isinstance(node, ast.Import):
-        imported.extend(alias.name for alias in node.names)
-    if isinstance(node, ast.ImportFrom) and node.module:
-        imported.append(node.module)
-        imported.extend(f"{node.module}.{alias.name}" for alias in node.names)
-    for child in ast.iter_child_nodes(node):
-        _collect(child, imported)
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def training_entries(configuration: Configuration) -> tuple[str, ...]:

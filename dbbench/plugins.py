@@ -48,9 +48,13 @@ def packages() -> dict[str, Path]:
 def _owners(kind: str) -> Iterator[tuple[str, str]]:
     """(name, package) of every module in the folders of a kind; names that start with an underscore are private."""
     for package, folder in packages().items():
-        for module in pkgutil.iter_modules([str(folder.joinpath(*kind.split(".")))]):
-            if not module.name.startswith("_"):
-                yield module.name, package
+        for name in _modules(folder.joinpath(*kind.split("."))):
+            yield name, package
+
+
+@cache  # asked for thousands of times when the workflow is planned
+def _modules(folder: Path) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.name.startswith("_")]
 
 
 def _singular(kind: str) -> str:

@@ -21,6 +21,7 @@ from dbbench.tracking import create_store
 from dbbench.tracking.store import MARKER
 
 torch.set_num_threads(1)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a hundred processes are started that would each compile the package
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests have stores of their own
 
 # the same examples each time, and however long they take on a busy machine
@@ -59,6 +60,19 @@ def small(*over: dict[str, Any]) -> Configuration:
     for layer in over:
         merged = overlay(merged, layer)
     return Configuration.model_validate(merged)
+
+
+def once(count: Callable[..., Any]) -> Callable[..., Any]:
+    """`count`, asked once for each configuration and arguments: a step on fake tensors takes most of a second."""
+    known: dict[str, Any] = {}
+
+    def counted(configuration: Configuration, *args: Any, **kwargs: Any) -> Any:
+        asked = repr((configuration.model_dump(), args, kwargs))
+        if asked not in known:
+            known[asked] = count(configuration, *args, **kwargs)
+        return known[asked]
+
+    return counted
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
@@ -134,12 +135,22 @@ def yaml_files(folder: Path) -> list[Path]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping.
+    """A YAML mapping, not to be changed.
 
     Raises:
         UserError: missing file, no UTF-8, broken YAML, a key twice, or no mapping; the message names the file and the line.
     """
-    text = read_text(path)
+    return parse_yaml(path, read_text(path))
+
+
+# a process plans several times, and each time reads all files
+@lru_cache(maxsize=256)
+def parse_yaml(path: Path, text: str) -> dict[str, Any]:
+    """The mapping of a file with this text, the same each time: not to be changed.
+
+    Raises:
+        UserError: as `read_yaml`.
+    """
     try:
         value = yaml.load(text, Loader=_Loader)  # nosec B506  # a safe loader that refuses a key twice
     except _KeyTwice as error:

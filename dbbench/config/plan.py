@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dbbench import plugins
-from dbbench.config.base import NAME, overlay, read_yaml, validated, yaml_files
+from dbbench.config.base import NAME, overlay, parse_yaml, read_yaml, validated, yaml_files
 from dbbench.config.configuration import Configuration
 from dbbench.config.evaluations import Reading
 from dbbench.config.experiments import Arm, Cell, Experiment, Settings, SettingsByScale, SuiteConfig, Variants
 from dbbench.config.methods import METHODS
 from dbbench.config.scales import EVERY_SCALE, MOST_SEEDS, ScaleName
 from dbbench.errors import UserError
+from dbbench.files import read_text
 
 
 @dataclass(frozen=True)
@@ -131,18 +132,28 @@ def config_root() -> Path:
 
 def load_experiment(path: Path) -> Experiment:
     """One experiment file, validated, laid over the experiment that `like` names."""
-    value = read_yaml(path)
-    if (like := value.get("like")) == path.stem:
+    text = read_text(path)
+    if (like := parse_yaml(path, text).get("like")) == path.stem:
         raise UserError(f"{path}: like: names the experiment itself; name another")
-    if isinstance(like, str) and re.fullmatch(NAME, like):  # what is no name, and no part of a path, the validation says
-        other = read_yaml(path.with_name(f"{like}.yaml"))
-        value = overlay({key: other[key] for key in ("arms", "grid") if key in other}, value)
-    experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
+    # what is no name, and no part of a path, the validation says
+    other = path.with_name(f"{like}.yaml") if isinstance(like, str) and re.fullmatch(NAME, like) else None
+    experiment = _experiment(path, text, other, read_text(other) if other else "")
     for figure in (*experiment.figures, *chain.from_iterable(experiment.figures_at.values())):
         try:
             plugins.figure(figure, experiment.name)
         except UserError as error:
             raise UserError(f"{path}: figures: {error}") from None
+    return experiment
+
+
+@lru_cache(maxsize=256)  # as `parse_yaml`
+def _experiment(path: Path, text: str, like: Path | None, text_of_like: str) -> Experiment:
+    """The experiment of a file with this text, laid over the one that it is like."""
+    value = parse_yaml(path, text)
+    if like:
+        other = parse_yaml(like, text_of_like)
+        value = overlay({key: other[key] for key in ("arms", "grid") if key in other}, value)
+    experiment: Experiment = validated(Experiment, {"name": path.stem, **value}, str(path))
     return experiment
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from scipy import optimize, special
+from scipy import special
 
 from dbbench.judgement.estimators import Estimate
 from dbbench.judgement.scales import t_quantile
@@ -27,6 +27,8 @@ def power_of(noncentrality: float, df: float, alpha: float = ALPHA) -> float:
 @lru_cache(maxsize=4096)
 def detectable(df: float, alpha: float = ALPHA, power: float = POWER) -> float:
     """The noncentrality (effect / standard error) that a two-sided t test on nu degrees of freedom sees with that power."""
+    from scipy import optimize
+
     top = 4.0 * t_quantile(1 - alpha / 2, df) + 4.0
     return float(optimize.brentq(lambda n: power_of(n, df, alpha) - power, 0.0, top, xtol=1e-6))
 

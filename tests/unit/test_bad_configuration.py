@@ -21,7 +21,7 @@ from dbbench.ui import check_port
 
 VARIANTS = "variants.yaml"
 COST = ["cost", *AT, "--experiments", "tiny"]
-OUT = ["memory", "--layers", "4", "--width", "64", "--heads", "2", "--tokens", "16"]
+OUT = ["memory", "--layers", "2", "--width", "64", "--heads", "2", "--tokens", "16", "--blocks", "2", "--checkpointing"]
 DIT = {"depth": 4, "hidden_size": 64, "num_heads": 2, "input_size": 8, "patch_size": 2, "in_channels": 4}
 
 

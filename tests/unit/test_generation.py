@@ -11,7 +11,7 @@ import torch
 from conftest import small
 from test_dit import BLOCKS, END_TO_END, GENERATES, ISOLATED, chain, network
 
-from dbbench.config import Configuration, FeaturesConfig, load_plan, load_suite
+from dbbench.config import Configuration, FeaturesConfig, load_plan, load_suite, overlay
 from dbbench.data import load
 from dbbench.errors import UserError
 from dbbench.evaluation import Evaluation, Job, features, integrals, sampling
@@ -23,6 +23,8 @@ from dbbench.training import run
 from dbbench.training.checkpoint import load_tensors
 
 CPU = torch.device("cpu")
+#: the six hundred test images in three batches, the generated ones in one; `make_set` has several of these
+GENERATES = overlay(GENERATES, {"evaluation": {"batch_size": 200}})
 SHAPE = (1, 8, 8)
 
 

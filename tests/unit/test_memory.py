@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from conftest import once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,7 +19,10 @@ from dbbench.profiling.closed_form import closed_form
 from dbbench.profiling.largest_batch import LargestBatch, Profiles
 from dbbench.profiling.real import measure
 from dbbench.profiling.step import changed, prepare, random_batch
-from dbbench.profiling.tracker import PHASES, Profile, profile
+from dbbench.profiling.tracker import PHASES, Profile
+from dbbench.profiling.tracker import profile as count
+
+profile = once(count)
 
 BASE = {
     "data": {"name": "digits"},
@@ -107,9 +111,9 @@ def test_joint_holds_more_than_isolated_and_checkpointing_less() -> None:
 def test_a_peak_is_of_its_own_step() -> None:
     """A counter that is never reset reports the largest step so far (F13)."""
     small = changed(END_TO_END, training={"batch_size": 8})
-    alone = profile(small, fake=False)
-    profile(END_TO_END, fake=False)
-    assert profile(small, fake=False) == alone
+    alone = count(small, fake=False)
+    count(END_TO_END, fake=False)
+    assert count(small, fake=False) == alone
 
 
 def test_ends_keep_the_reduction_below_the_number_of_blocks() -> None:
@@ -181,8 +185,8 @@ def architectures() -> dict[str, Configuration]:
     """A blockwise configuration of each architecture that an experiment has at scale smoke."""
     names = [p.stem for p in sorted((config_root() / "experiments").glob("*.yaml"))]
     found: dict[str, Configuration] = {}
-    for name in names:
-        for configuration in load_plan(load_suite({"scale": "smoke", "experiments": [name]})).arms.get(name, {}).values():
+    for arms in load_plan(load_suite({"scale": "smoke", "experiments": names})).arms.values():
+        for configuration in arms.values():
             if configuration.blockwise and configuration.profile is None and hasattr(configuration.method, "residency"):
                 found.setdefault(configuration.architecture, configuration)
     return found

@@ -208,7 +208,7 @@ def evaluated(
         folder = folder if name == "digits" else folder / name
         data: Any
         data, place = load(folder, configuration), tmp_path_factory.getbasetemp() / "trained" / configuration.name
-        if configuration.architecture in ("vit", "local_vit", "noprop"):
+        if name == "digits":
             data.parts = {part: (x[:100], y[:100]) for part, (x, y) in data.parts.items()}
         networks = [perturbed(configuration)]
         if isinstance(configuration.evaluation, ImagesEvaluation):
