@@ -105,21 +105,12 @@ def blocked(arms: Mapping[str, Values], left: str, right: str, sign: int = 1) ->
 
 def _unequal_variances(y: Array) -> str:
     """Why the arms (rows) may not share a variance; empty where Bartlett's test does not reject."""
+    from scipy import stats  # most of a second, which other estimators do without
+
     if (y.std(axis=1) == 0).any():
         return "an arm does not vary"
-    p = bartlett(y)
+    p = float(stats.bartlett(*y).pvalue)
     return "" if p > HOMOGENEOUS else f"Bartlett's test rejects equal variances (p = {p:.2g})"
-
-
-def bartlett(y: Array) -> float:
-    """The p-value of Bartlett's test that rows of equal length share a variance.
-
-    As that of scipy.stats, which every job that publishes would import for most of a second.
-    """
-    (count, size), variances = y.shape, y.var(axis=1, ddof=1)
-    df = size - 1
-    statistic = df * (count * np.log(variances.mean()) - np.log(variances).sum()) / (1 + (count + 1) / (3 * count * df))
-    return float(special.chdtrc(count - 1, statistic))
 
 
 def median_of_pairs(jobs: Sequence[Values], seed: int = 0) -> Estimate:

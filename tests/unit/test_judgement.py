@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dbbench.judgement.estimators import Estimate, bartlett, blocked, median_of_pairs, paired
+from dbbench.judgement.estimators import Estimate, blocked, median_of_pairs, paired
 from dbbench.judgement.gates import depth, enough_seeds, evaluator, learned, quiet_machine, tells_apart
 from dbbench.judgement.null import false_positive_rate, null_control
 from dbbench.judgement.power import detectable, minimum_detectable_effect, power_of, seeds_needed
@@ -37,15 +37,6 @@ samples = st.lists(numbers, min_size=3, max_size=8)
 
 
 # against scipy
-
-
-@given(
-    st.integers(2, 6).flatmap(lambda size: st.lists(st.lists(numbers, min_size=size, max_size=size), min_size=2, max_size=6))
-)
-def test_equal_variances_are_asked_for_as_by_scipy(rows):
-    y = np.array(rows)
-    if (y.std(axis=1) > 0).all():
-        assert bartlett(y) == pytest.approx(stats.bartlett(*y).pvalue, rel=1e-9)
 
 
 @given(samples, numbers)
