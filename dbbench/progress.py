@@ -42,6 +42,7 @@ MOST_OVERHEAD = 2.0
 
 WITHOUT_A_WORD = "ended without a word: killed, perhaps for want of memory"
 NO_SPACE = "ended without a word on a full disk: free some space"
+UNSAID = (WITHOUT_A_WORD, NO_SPACE)
 LEAST_BYTES = 2**16  # a disk with less has no room for what a job says
 
 

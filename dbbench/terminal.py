@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from dbbench.progress import Look, Training, Watcher, duration, render
+from dbbench.progress import UNSAID, Look, Training, Watcher, duration, failures, render
 from dbbench.runs.durations import work_of, work_of_trainings
 from dbbench.runs.workflow import CORES, Job, Workflow
 
@@ -208,6 +208,12 @@ def failure(record: logging.LogRecord) -> str:
         text = path.read_text(errors="replace").strip().splitlines() if path.is_file() else []
         lines += [f"    {line}" for line in text[-LAST_LINES:]]
     return "\n".join(lines)
+
+
+def failed_jobs(scale: str, since: float) -> list[str]:
+    """The logs of jobs that failed since a time, each with its reason where that was not told when it failed."""
+    found = failures(scale, since, FAILED)
+    return [f"failed: {path}" if path in FAILED and why not in UNSAID else f"failed: {path}: {why}" for path, why in found]
 
 
 def bar(done: int, total: int, width: int = 24) -> str:

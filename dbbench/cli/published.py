@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from dbbench.cli.commands import Commands, planned, print_result
 from dbbench.codehash import check_code, publishing_entries
@@ -80,12 +81,17 @@ def keep(args: argparse.Namespace) -> None:
     print(run(planned(args)))
 
 
+def _counts(found: dict[str, Any]) -> str:
+    """What a sync has done, in a line: of lists their length."""
+    return ", ".join(f"{name}: {len(x) if isinstance(x, list) else x}" for name, x in found.items())
+
+
 def sync(args: argparse.Namespace) -> None:
     """Bring the tracking store up to the files."""
     from dbbench.tracking import sync as run
 
     found = run(planned(args), uri=args.uri)
-    print_result(found, args.json, lambda v: ", ".join(f"{k}: {x}" for k, x in v.items()))
+    print_result(found, args.json, _counts)
     if differs := found["differs"]:
         more = f" (and {len(differs) - 1} more)" if len(differs) > 1 else ""
         raise UserError(f"the store is not in line with the files: {differs[0]}{more}")

@@ -298,7 +298,7 @@ def _counted(verdict: Verdict) -> Verdict:
     word = words.word_of_count(verdict.count, within)
     if claim.kind == "superiority" and verdict.count == 0:
         word = "FAILS"
-    return replace(verdict, word=word, reason="count")
+    return replace(verdict, word=word)
 
 
 def _worded(verdict: Verdict, p: float) -> Verdict:

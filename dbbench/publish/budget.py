@@ -9,22 +9,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from dbbench.config import Cell, Configuration, Plan
+from dbbench.config import Cell, Configuration, Experiment, Plan
 from dbbench.errors import DamagedError, UserError, tell_once
 from dbbench.files import write_text
 from dbbench.judgement.scales import mean_interval
 from dbbench.metrics import metric_of
 from dbbench.publish.cells import dataset_title, read_cells
 from dbbench.publish.frames import AGAIN, Record, read_csv, unique, write_csv
+from dbbench.publish.order import called, in_order
 from dbbench.publish.roles import role_of
+from dbbench.publish.rows import metric_text
 from dbbench.runs.places import HERE, budget_file, cells_file
-from dbbench.runs.reading import run_of
+from dbbench.runs.reading import row_label, run_of
 from dbbench.runs.records import Trained
 
 COLUMNS = (
     *("experiment", "architecture", "arm", "role", "configuration", "cell", "label", "metric", "mean", "ci_low", "ci_high"),
     *("seeds", "steps", "samples", "layer_evaluations", "training_flops", "step_peak_bytes", "checkpointed_flops"),
-    *("checkpointed_peak_bytes", "train_seconds", "scale", "dataset"),
+    *("checkpointed_peak_bytes", "train_seconds", "scale", "dataset", "title"),
 )
 NUMBERS = (*COLUMNS[8:20],)
 COUNTED = (*COLUMNS[11:20],)
@@ -66,11 +68,11 @@ def _cost(plan: Plan, configuration: Configuration, root: Path) -> dict[str, flo
     }
 
 
-def _quality(cell: Cell | None, cells: pd.DataFrame) -> dict[str, str | float]:
+def _quality(experiment: Experiment, cell: Cell | None, cells: pd.DataFrame) -> dict[str, str | float]:
     if cell is None:
         return {}
     values = cells[cells["cell"] == cell.cell]["value"]
-    known: dict[str, str | float] = {"cell": cell.cell, "label": cell.label or cell.cell, "metric": cell.metric}
+    known: dict[str, str | float] = {"cell": cell.cell, "label": row_label(experiment, cell), "metric": cell.metric}
     if values.empty:
         return known
     mean, low, high, seeds = mean_interval(list(values), metric_of(cell.metric))
@@ -78,8 +80,8 @@ def _quality(cell: Cell | None, cells: pd.DataFrame) -> dict[str, str | float]:
 
 
 def _rows(plan: Plan, root: Path) -> Iterator[dict[str, str | float]]:
-    for name, arms in plan.arms.items():
-        trained = {arm: c for arm, c in arms.items() if c.profile is None}
+    for name in in_order(plan):
+        trained = {arm: c for arm, c in plan.arms[name].items() if c.profile is None}
         if not trained:
             continue
         try:
@@ -96,10 +98,11 @@ def _rows(plan: Plan, root: Path) -> Iterator[dict[str, str | float]]:
                 "arm": arm,
                 "role": role_of(configuration),
                 "configuration": configuration.name,
-                **_quality(primary_cell(plan, name, arm), cells),
+                **_quality(plan.experiments[name], primary_cell(plan, name, arm), cells),
                 **_cost(plan, configuration, root),
                 "scale": plan.scale,
                 "dataset": configuration.data.name,
+                "title": plan.experiments[name].title,
             }
 
 
@@ -113,11 +116,13 @@ def collect_budget(plan: Plan, root: Path = HERE) -> pd.DataFrame:
 
 
 def _number(value: float, unit: float = 1.0) -> str:
-    return "" if math.isnan(value) else f"{value / unit:,.4g}"
+    if math.isnan(value):
+        return ""
+    return f"{value / unit:,.0f}" if value / unit >= 1000 else f"{value / unit:.4g}"
 
 
 TITLES = (
-    *("experiment", "arm", "measured", "mean", "95 % interval", "seeds", "steps", "samples", "layer evaluations", "TFLOP", "s"),
+    *("table", "arm", "metric", "mean", "95 % interval", "seeds", "steps", "samples", "layer evaluations", "TFLOP", "seconds"),
     *("peak MB", "peak MB, checkpointed"),
 )
 
@@ -132,7 +137,7 @@ def texts(row: Record) -> list[str]:
     decimals = metric_of(row["metric"]).decimals if row["metric"] else 2
     quality = "" if math.isnan(row["mean"]) else f"{row['mean']:.{decimals}f}"
     span = "" if math.isnan(row["ci_low"]) else f"[{row['ci_low']:.{decimals}f}, {row['ci_high']:.{decimals}f}]"
-    title = f"{metric_of(row['metric']).title}: " if row["metric"] else ""
+    metric = metric_text(row["metric"]) if row["metric"] else ""
     numbers = (
         _number(row["seeds"]),
         _number(row["steps"]),
@@ -143,7 +148,7 @@ def texts(row: Record) -> list[str]:
         _number(row["step_peak_bytes"], 1e6),
         _number(row["checkpointed_peak_bytes"], 1e6),
     )
-    return [row["experiment"], row["arm"], title + (row["label"] or ""), quality, span, *numbers]
+    return [called(row["title"]), row["label"] or row["arm"], metric, quality, span, *numbers]
 
 
 def _markdown(plan: Plan, frame: pd.DataFrame) -> str:

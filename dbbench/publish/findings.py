@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from dbbench.config import Plan
 from dbbench.files import read_text
 from dbbench.judgement.judge import Verdict
 from dbbench.judgement.words import ELSEWHERE
+from dbbench.publish.order import in_order
 from dbbench.publish.verdicts import (
     SOURCES,
     Judged,
@@ -62,19 +62,6 @@ class Findings:
     def sentences(self) -> tuple[str, ...]:
         """What is told, in words."""
         return tuple(map(sentence, self.told))
-
-
-def order_of(name: str) -> tuple[int, int, str]:
-    """The paper's order of experiments: tables by number, figures, then ours by name; memory beside the time of Table 12."""
-    if name.startswith("memory"):
-        return 0, 12, name
-    kind = re.match(r"(table|figure)(\d+)", name)
-    return (("table", "figure").index(kind[1]), int(kind[2]), name) if kind else (2, 0, name)
-
-
-def in_order(plan: Plan) -> list[str]:
-    """The experiments of a plan in the paper's order."""
-    return sorted(plan.experiments, key=order_of)
 
 
 def subject(plan: Plan, experiment: str) -> str:
@@ -213,4 +200,4 @@ def as_json(findings: Findings) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("**", "")
+    return text.replace("**", "").replace("`", "")

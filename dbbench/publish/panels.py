@@ -119,12 +119,14 @@ def _of_grid(experiment: Experiment, lines: dict[str, Row]) -> Iterator[Panel]:
 
 
 def panels(experiment: Experiment, lines: Sequence[Row]) -> list[Panel]:
-    """The panels of a table: rows of the paper, ours, those of its grid by their headings, and at the end what was not run."""
+    """The panels of a table: rows of the paper and ours, those of its grid by their headings (first where the paper has no
+    row), and at the end what was not run."""
     by_cell = {line.cell: line for line in lines}
     gridded = {cell["cell"] for cell in experiment.grid.cells(experiment.name)} if experiment.grid else set()
     free = [(c, by_cell[c.cell]) for c in experiment.cells if c.cell not in gridded]
-    made = [_pivoted(heading, [(c, x) for c, x in free if part_of(x) == heading]) for heading in (PAPER, OURS)]
-    made += _of_grid(experiment, by_cell)
+    paper, ours = (_pivoted(heading, [(c, x) for c, x in free if part_of(x) == heading]) for heading in (PAPER, OURS))
+    grid = list(_of_grid(experiment, by_cell))
+    made = [paper, ours, *grid] if paper.rows else [*grid, ours]
     left = [x for x in lines if part_of(x) == NOT_RUN]
     made.append(Panel(NOT_RUN, (), tuple(Entry(_metric_named(x), "", {"": x}) for x in left)))
     return [panel for panel in made if panel.rows]

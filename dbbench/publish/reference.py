@@ -14,8 +14,9 @@ from dbbench.config.images import ImagesEvaluation
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
-from dbbench.publish.findings import FINDINGS, Findings, find, in_order, tally_text
+from dbbench.publish.findings import FINDINGS, Findings, find, tally_text
 from dbbench.publish.frames import read_csv
+from dbbench.publish.order import called, in_order
 from dbbench.publish.recomputed import check_follows
 from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
@@ -165,14 +166,14 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
 def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
     """The findings as Markdown for README: a sentence per subject, the tally, the forest plot, and where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
-    by = ", ".join(f"`{commit[:10]}`" for commit in commits)
-    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, runs of commit {by} on {', '.join(devices)}:", ""]
+    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
     forest = [f for e in plan.experiments.values() for f in e.figures if f == "forest"]
     lines += [f"![Every claim in units of its smallest effect of interest]({folder}/figures/{f}.png)\n" for f in forest]
     tables = [name for name in in_order(plan) if plan.experiments[name].cells]
-    listed = ", ".join(f"[{name}]({folder}/tables/{name}.md)" for name in tables)
+    listed = ", ".join(f"[{called(plan.experiments[name].title)}]({folder}/tables/{name}.md)" for name in tables)
     lines += [f"[Report]({folder}/report.html) (to be opened in a browser), [verdicts]({folder}/verdicts.md), "]
     lines[-1] += f"[quality and cost of every arm]({folder}/budget.md); tables: {listed}."
+    lines += ["", f"The runs are of commit{'s' * (len(commits) > 1)} {', '.join(f'`{commit[:10]}`' for commit in commits)}."]
     return "\n".join(lines) + "\n"

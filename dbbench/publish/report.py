@@ -22,9 +22,10 @@ from dbbench.judgement.judge import Verdict
 from dbbench.publish import budget
 from dbbench.publish.figures import get_figure
 from dbbench.publish.figures.forest import REACH
-from dbbench.publish.findings import TESTED, WORDS, Findings, find, in_order, sentence
+from dbbench.publish.findings import TESTED, WORDS, Findings, find, sentence
 from dbbench.publish.frames import AGAIN, capitalised, read_csv, unique
 from dbbench.publish.judged import judged
+from dbbench.publish.order import called, in_order
 from dbbench.publish.panels import panels
 from dbbench.publish.rows import evaluators, header, rows_of, short
 from dbbench.publish.tables import notes
@@ -176,7 +177,7 @@ def _budget(plan: Plan, root: Path, missing: list[str]) -> dict[str, object] | N
     with _or_missing("quality and cost of every arm", missing):
         frame = budget.read_budget(plan, root)
         budget.check_budget(plan, frame, root)
-        return {"columns": budget.TITLES, "rows": [budget.texts(row) for row in budget.records(frame)]}
+        return {"columns": budget.TITLES, "rows": [(row["experiment"], budget.texts(row)) for row in budget.records(frame)]}
     return None
 
 
@@ -220,6 +221,11 @@ def _environments(runs: list[Run]) -> list[tuple[dict[str, Any], int]]:
     return [(json.loads(text), count) for text, count in counts.items()]
 
 
+def _tab(name: str, before: str) -> str:
+    """What leads to a section: of a table that comes after another, its number."""
+    return name.removeprefix("Table ") if before.startswith("Table ") else name
+
+
 def render(plan: Plan, root: Path = HERE) -> str:
     """The report as HTML.
 
@@ -241,7 +247,8 @@ def render(plan: Plan, root: Path = HERE) -> str:
     environment.filters["inline"] = inline
     environment.filters["short"] = short
     environment.filters["style"] = _style
-    environment.filters["tab"] = lambda title: re.sub(r"^Table (?!1$)", "", title)
+    environment.filters["called"] = called
+    environment.filters["tab"] = _tab
     environment.filters["sentence"] = capitalised
     datasets = {run.dataset: run.record.dataset for run in runs}
     return environment.get_template("report.html").render(

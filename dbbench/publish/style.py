@@ -93,12 +93,13 @@ def legend_above(figure: Figure, axes: Axes, columns: int | None = None) -> None
 
 def legend_of(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], columns: int | None = None) -> None:
     """A legend above all panels, in as many of `columns` (one row) as fit."""
-    columns = _fitting(labels, columns or len(labels) or 1, 72 * figure.get_figwidth())
+    columns = fitting(labels, columns or len(labels) or 1, 72 * figure.get_figwidth())
     figure.legend(list(handles), list(labels), loc="outside upper center", ncols=columns)
 
 
-def _fitting(labels: Sequence[str], columns: int, points: float) -> int:
-    """At most `columns` columns of a legend, filled one after the other, that `points` have room for."""
+def fitting(labels: Sequence[str], columns: int, points: float, size: float = STYLE["legend.fontsize"]) -> int:
+    """At most `columns` columns of a legend, filled one after the other, that `points` have room for in letters of a size."""
+    points *= STYLE["legend.fontsize"] / size
     for number in range(min(columns, len(labels)), 1, -1):
         down = -(-len(labels) // number)
         widest = [max(map(len, labels[at : at + down])) for at in range(0, len(labels), down)]

@@ -134,7 +134,7 @@ def _of_paper(rows: Sequence[Row]) -> str:
 def _listed(rows: Sequence[Row], letters: dict[str, str], least: bool) -> list[str]:
     """A Markdown table with a line per cell."""
     first = [_of_paper(rows), "ours", *(["minimum of 3"] * least), "95 % interval", "seeds"]
-    head = [_line(["", *first, "verdict", "metric", "evaluator", "cell"])]
+    head = [_line(["arm", *first, "verdict", "metric", "evaluator", "cell"])]
     head += [f"|---|--:|--:|{'--:|' * least}:-:|--:|---|---|---|---|"]
     for row in rows:
         numbers = (row.published, row.ours, *([row.minimum] * least), row.interval, row.number)
@@ -152,7 +152,7 @@ def _laid_out(grid: Grid, experiment: str, rows: dict[str, Row], letters: dict[s
     for group in grid.readings:
         made += [
             *_heading(group.heading),
-            _line(["", *(c.label or "ours" for c in group.columns)]),
+            _line(["arm", *(c.label or "ours" for c in group.columns)]),
         ]
         made += ["|---|" + "--:|" * len(group.columns)]
         for arm, label in grid.rows(group).items():
@@ -176,8 +176,10 @@ def _tables(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
         return _parts(rows, letters, experiment.minimum)
     in_grid = {cell["cell"] for cell in grid.cells(experiment.name)}
     single = [row for row in rows if row.cell not in in_grid]
-    first = [*_parts(single, letters, experiment.minimum), ""] if any(row.ours for row in single) else []
-    return [*first, *_laid_out(grid, experiment.name, {row.cell: row for row in rows}, letters)]
+    listed = _parts(single, letters, experiment.minimum) if any(row.ours for row in single) else []
+    laid_out = _laid_out(grid, experiment.name, {row.cell: row for row in rows}, letters)
+    both = [listed, laid_out] if any(part_of(row) == PAPER for row in single) else [laid_out, listed]
+    return [line for part in both if part for line in (*part, "")][:-1]
 
 
 def _markdown(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> str:
@@ -219,11 +221,11 @@ LATEX_HEAD = r"""%% needs \usepackage{array,booktabs,longtable}
 \begin{longtable}{L{.24}L{.16}R{.11}R{.18}L{.18}L{.02}}
 \caption{%s}\label{tab:%s}\\
 \toprule
- & metric (unit) & %s & ours & verdict & \\
+arm & metric (unit) & %s & ours & verdict & \\
 \midrule
 \endfirsthead
 \toprule
- & metric (unit) & %s & ours & verdict & \\
+arm & metric (unit) & %s & ours & verdict & \\
 \midrule
 \endhead
 \bottomrule

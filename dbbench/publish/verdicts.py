@@ -13,6 +13,7 @@ import pandas as pd
 
 from dbbench.config import Plan
 from dbbench.config.base import NAME
+from dbbench.config.claims import Claim
 from dbbench.errors import DamagedError, UserError, tell_once
 from dbbench.files import write_text
 from dbbench.judgement.judge import Judgement, Verdict, not_run
@@ -36,8 +37,8 @@ INFINITE = ("upper",)
 #: the judgement of an experiment, or why there is none
 Judged = Judgement | str
 RULE = (
-    "Left against right, paired by seed: a difference of points, bits or nats, a ratio of distances, perplexities or times, an "
-    "odds ratio of shares; D is the smallest effect of interest. HOLDS: left is better than right (`at least as good`: not"
+    "Left against right, paired by seed: a difference of points, bits, nats or MB, a ratio of distances, perplexities or times,"
+    " an odds ratio of shares; D is the smallest effect of interest. HOLDS: left is better than right (`at least as good`: not"
     " worse by D) at p <= 0.05, two-sided and corrected after Holm over the experiment. FAILS: the opposite, likewise. NO "
     "DIFFERENCE: smaller than D by two one-sided tests. UNDECIDED: none of these. NOT TESTABLE: a gate fails, with its number "
     "(G1 the arms have learned, G2 depth pays, G3 the metric tells real from degenerate data, G4 the evaluator is exact enough,"
@@ -64,7 +65,7 @@ def shown(verdict: Verdict) -> str:
     if metric is None:
         return ""
     if estimate is None:
-        return "" if math.isnan(verdict.count) else f"{verdict.count:.5g}"
+        return "" if math.isnan(verdict.count) else _counted(claim, metric, verdict.count)
     low, high = estimate.interval()
     if metric.analysis != "identity":
         sign = 1 if claim.within else metric.sign
@@ -77,10 +78,17 @@ def shown(verdict: Verdict) -> str:
     return f"{middle:+.{metric.decimals}f}{span}{_unit(metric)}"
 
 
+def _counted(claim: Claim, metric: Metric, count: float) -> str:
+    """An exact count as a difference left - right, a ratio left / right, or a value."""
+    if claim.within is None:
+        return f"{metric.sign * count:+,.{metric.decimals}f}{_unit(metric)}"
+    return f"ratio {count:.3g}" if claim.right else f"{count:,.{metric.decimals}f}{_unit(metric)}"
+
+
 def _seeds(verdict: Verdict) -> tuple[str, int | None]:
     """How many seeds (of a timing, repeats; of a count, none), and how many would see D."""
     if verdict.estimate is None:
-        return "" if math.isnan(verdict.count) else "count", None
+        return "" if math.isnan(verdict.count) else "counted", None
     repeats = " repeats" if verdict.estimate.estimator == "median" else ""
     return f"{verdict.estimate.n}{repeats}", verdict.seeds_to_see_effect
 
@@ -222,7 +230,14 @@ def _markdown_row(verdict: Verdict) -> str:
     x = as_text(verdict)
     against = f" against `{x['right']}`" if x["right"] else ""
     what = f"{x['statement']}: `{x['left']}`{against} ({x['experiment']})"
-    columns = (x["claim"], f"{x['verdict']} ({x['reason']})", x["shown"], x["detectable"], x["seeds"], what)
+    columns = (
+        x["claim"],
+        f"{x['verdict']} ({x['reason']})" if x["reason"] else x["verdict"],
+        x["shown"],
+        x["detectable"],
+        x["seeds"],
+        what,
+    )
     return "| " + " | ".join(columns) + " |"
 
 

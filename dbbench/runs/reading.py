@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from dbbench.config import Configuration, Plan
+from dbbench.config import Cell, Configuration, Experiment, Plan
 from dbbench.errors import DamagedError, UserError
 from dbbench.metrics import metric_of
 from dbbench.runs import records
@@ -167,6 +167,13 @@ def different_runs_in_tables(plan: Plan, experiment: str, root: Path) -> Iterato
 
 
 def arm_label(plan: Plan, experiment: str, arm: str) -> str:
-    """How tables name an arm: the label of its plain cell, else the arm's own name."""
-    cells = (c for c in plan.experiments[experiment].cells if c.arm == arm and c.variant == "default")
-    return next((c.label for c in cells if c.label), arm)
+    """How tables name an arm: by its plain cell, else the arm's own name."""
+    asked = plan.experiments[experiment]
+    cells = (c for c in asked.cells if c.arm == arm and c.variant == "default" and not c.other_seeds)
+    return next((row_label(asked, c) for c in cells if c.label), arm)
+
+
+def row_label(experiment: Experiment, cell: Cell) -> str:
+    """How tables name the row of a cell: in a grid, which has readings as columns, the arm; else the cell's label."""
+    row = experiment.grid.arms.get(cell.arm or "") if experiment.grid else None
+    return row if row and (cell.label or "").startswith(f"{row}: ") else cell.label or cell.cell

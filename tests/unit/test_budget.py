@@ -10,10 +10,12 @@ import pytest
 from publish_fixtures import runs_of, table1_plan, write_runs
 
 from dbbench.config import Plan, load_plan, load_suite
-from dbbench.publish.budget import collect_budget, primary_cell, read_budget, write_budget
+from dbbench.publish.budget import collect_budget, primary_cell, read_budget, records, texts, write_budget
 from dbbench.publish.cells import read_cells, write_cells
 from dbbench.publish.figures import quality_against_compute, quality_by_budget
+from dbbench.publish.order import in_order
 from dbbench.publish.roles import ROLES, role, role_of
+from dbbench.runs.reading import arm_label
 from dbbench.runs.records import Trained, read_trained, write_run
 
 
@@ -46,6 +48,26 @@ def test_every_trained_arm_has_a_row_with_its_own_numbers(plan: Plan, project: P
         assert row["steps"] == record.steps
         assert row["training_flops"] == pytest.approx(record.cost.step_flops * record.steps)
         assert row["role"] == role_of(configuration)
+
+
+def test_readers_see_words_in_the_papers_order(plan: Plan, project: Path) -> None:
+    every = load_plan(load_suite({"scale": "laptop"}))
+    assert [e for e in in_order(every) if e.startswith("table")][:3] == ["table1", "table2", "table3"]
+    rows = [texts(row) for row in records(read_budget(plan, project))]
+    told = {row[1]: row for row in rows}
+    assert {row[0] for row in rows} == {"Table 1"}
+    assert told["DiffusionBlocks, B=3"][2] == "accuracy (%)"
+    assert not set(told) & set(plan.arms["table1"]), "an arm is called as in its table"
+    assert "e+" not in "".join(map("".join, rows)), "numbers are written out"
+
+
+def test_the_row_of_a_grid_is_its_arm(plan: Plan) -> None:
+    images = load_plan(load_suite({"scale": "gpu", "experiments": ["cifar100_images"]}))
+    asked = images.experiments["cifar100_images"]
+    assert asked.grid is not None
+    named = {arm: arm_label(images, "cifar100_images", arm) for arm in images.arms["cifar100_images"]}
+    assert named["dit"] == "DiT, end to end"
+    assert named == dict(asked.grid.arms)
 
 
 def test_a_run_that_knows_no_cost_leaves_its_fields_empty(plan: Plan, project: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from conftest import BLOCKS, small
 
 import dbbench
 from dbbench.cli import build_parser, main
+from dbbench.cli.published import _counts
 from dbbench.config.methods.diffusion_blocks import DiffusionBlocksConfig
 from dbbench.partition import make_partition
 
@@ -133,3 +134,12 @@ def test_the_shell_completes_commands_and_their_options(tmp_path: Path, capsys: 
     for typed, expected in {"dbbench mem": "memory", "dbbench memory --res": "--residency"}.items():
         done = subprocess.run(["bash", "-c", ask.format(typed, typed.count(" "))], cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout.split() == [expected], done.stderr
+
+
+def test_what_a_sync_has_done_is_a_line_however_much_differs() -> None:
+    found = {
+        "runs": 2,
+        "elsewhere": [],
+        "differs": [f"results/laptop/runs/{i}/metrics.jsonl: no such file" for i in range(350)],
+    }
+    assert _counts(found) == "runs: 2, elsewhere: 0, differs: 350"

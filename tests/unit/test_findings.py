@@ -16,14 +16,13 @@ from dbbench.publish.findings import (
     WORDS,
     as_json,
     find,
-    in_order,
     kept_findings,
-    order_of,
     render,
     subject,
     tallies,
     theme,
 )
+from dbbench.publish.order import called, in_order, order_of
 from dbbench.publish.verdicts import read_verdicts, write_verdicts
 from dbbench.runs.places import REFERENCE
 
@@ -42,6 +41,7 @@ def test_the_order_is_the_papers() -> None:
     assert sorted(names, key=order_of) == ["table1", "table2", "table10", "memory", "figure4", "depth"]
     every = load_plan(load_suite({"scale": "laptop"}))
     assert sorted(in_order(every)) == sorted(every.experiments)
+    assert [called(every.experiments[name].title) for name in in_order(every)[:2]] == ["Table 1", "Table 2"]
 
 
 def test_memory_and_time_are_subjects_of_their_own() -> None:
@@ -108,6 +108,7 @@ def test_the_reference_is_told_where_nothing_was_run(tmp_path: Path) -> None:
         "Scale `laptop`:\n\n- A beats B (C1): **HOLDS**.\n\nClaims: 1 HOLDS.  \n\n![x](y.png)\n\n[Report](report.html).\n"
     )
     told = kept_findings("laptop", root=tmp_path)
+    assert "Scale laptop:" in told, "a terminal has no use for the signs of Markdown"
     assert "- A beats B (C1): HOLDS.\nClaims: 1 HOLDS.\n\nresults/reference/laptop/report.html" in told
     assert "png" not in told
 

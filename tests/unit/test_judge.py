@@ -16,7 +16,7 @@ from dbbench.errors import UserError
 from dbbench.judgement.identity import copies
 from dbbench.judgement.judge import Judgement, Verdict, judge_experiment
 from dbbench.judgement.words import holm
-from dbbench.publish.verdicts import COLUMNS, describe, shown, verdict_frame
+from dbbench.publish.verdicts import COLUMNS, describe, seeds_text, shown, verdict_frame
 
 FILES = yaml_files(config_root() / "experiments")
 GOOD, BAD = [88.0, 88.5, 88.2, 88.4, 88.1], [80.0, 81.0, 80.4, 80.9, 80.2]
@@ -214,8 +214,12 @@ def test_counts_hold_or_fail_without_seeds():
     ratio = {"kind": "range", "within": [2.55, 3.0]}
     for reduced, word in ((1.0, "HOLDS"), (0.5, "FAILS")):
         found = verdict(ratio, {"a": [3.0], "b": [reduced]}, "peak_megabytes")
-        assert (found.word, found.reason, found.estimate) == (word, "count", None)
-    assert verdict({}, {"a": [1.0], "b": [2.0]}, "peak_megabytes").word == "HOLDS"
+        assert (found.word, found.reason, found.estimate) == (word, "", None)
+        assert shown(found) == f"ratio {3 / reduced:.3g}"
+    less = verdict({}, {"a": [1.0], "b": [2001.0]}, "peak_megabytes")
+    assert (less.word, shown(less), seeds_text(less)) == ("HOLDS", "-2,000.00 MB", "counted")
+    alone = verdict({"kind": "range", "within": [0, 0], "right": ""}, {"a": [1234.0]}, "parameters_of_several_blocks")
+    assert (alone.word, shown(alone)) == ("FAILS", "1,234")
     assert verdict({}, {"a": [2.0], "b": [2.0]}, "peak_megabytes").word == "FAILS"
     with pytest.raises(UserError, match="claim C: a is counted, but differs between seeds"):
         verdict({}, {"a": [1.0, 2.0], "b": [2.0, 2.0]}, "peak_megabytes")

@@ -7,16 +7,17 @@ from dataclasses import fields
 
 import pytest
 
-from dbbench.config import Cell
-from dbbench.publish.panels import _pivoted
+from dbbench.config import Cell, load_plan, load_suite
+from dbbench.publish.panels import _pivoted, panels
 from dbbench.publish.rows import Row
+from dbbench.published import published
 
 
-def line(cell: str, label: str, metric: str) -> Row:
+def line(cell: str, label: str, metric: str, paper: str = "") -> Row:
     """A measured row, of which only name, label and metric matter here."""
     empty: dict[str, object] = {f.name: "" for f in fields(Row)}
-    numbers = dict.fromkeys(("mean", "ci_low", "ci_high", "least"), math.nan)
-    return Row(**{**empty, **numbers, "seeds": 1, "cell": cell, "label": label, "metric": metric})  # type: ignore[arg-type]
+    numbers = dict.fromkeys(("ci_low", "ci_high", "least"), math.nan) | {"mean": 1.0}
+    return Row(**{**empty, **numbers, "seeds": 1, "cell": cell, "label": label, "metric": metric, "published": paper})  # type: ignore[arg-type]
 
 
 def rows(*cells: tuple[str, str, str]) -> dict[str, list[str]]:
@@ -47,6 +48,15 @@ def test_what_the_labels_share_names_the_row() -> None:
 def test_a_label_with_a_colon_is_kept_where_it_names_the_row() -> None:
     made = rows(("ImageNet: DiT", "frechet_distance", "test"), ("ImageNet: DiT, against train", "frechet_distance", "train"))
     assert made == {"ImageNet: DiT": ["Frechet distance", "Frechet distance, train"]}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "first"), [("table2", "rows of the paper"), ("cifar100_images", "test loss over all noise levels")]
+)
+def test_the_rows_that_a_reader_comes_for_stand_first(experiment: str, first: str) -> None:
+    asked = load_plan(load_suite({"scale": "gpu", "experiments": [experiment]})).experiments[experiment]
+    made = panels(asked, [line(c.cell, c.label or "", c.metric or "", "1.0" if published(c.cell) else "") for c in asked.cells])
+    assert made[0].heading == first
 
 
 def test_a_second_number_in_a_place_begins_a_row() -> None:

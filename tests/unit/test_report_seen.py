@@ -56,6 +56,17 @@ def test_claims_are_read_without_scrolling_on_a_narrow_screen(report, tmp_path):
 
 
 @needs_browser
+def test_figures_keep_letters_that_can_be_read_on_a_narrow_screen(report, tmp_path):
+    """They scroll in a box of their own: letters of 5.5 points have at least seven pixels."""
+    scale = (
+        '[...document.querySelectorAll(".picture svg")].map((x) => x.getBoundingClientRect().width / x.viewBox.baseVal.width)'
+    )
+    found = [5.5 * pixels for pixels in evaluate(report, scale, tmp_path, 420)]
+    assert found
+    assert min(found) >= 7
+
+
+@needs_browser
 def test_the_first_screen_says_what_was_found(report, tmp_path):
     """Tally, at most five sentences, and where the tested claims lie, within a window of 1400 x 900."""
     asked = """[...document.querySelectorAll(".tally, ul.found, .forest tr:first-child")].map(

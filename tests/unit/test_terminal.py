@@ -98,6 +98,19 @@ def test_a_failed_job_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
     assert len(lines) == 1 + terminal.LAST_LINES
 
 
+def test_the_end_names_failed_jobs_and_repeats_no_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told, silent, missed = (Path(f"results/smoke/runs/{name}/seed0/train.log") for name in "abc")
+    for log, text in ((told, "dbbench: no data\n"), (silent, ""), (missed, "dbbench: no room\n")):
+        write(log, text)
+    monkeypatch.setattr(terminal, "FAILED", [told, silent])
+    assert terminal.failed_jobs("smoke", 0) == [
+        f"failed: {told}",
+        f"failed: {missed}: dbbench: no room",
+        f"failed: {silent}: {terminal.WITHOUT_A_WORD}",
+    ]
+
+
 def test_without_a_terminal_looks_are_lines() -> None:
     shown, stream = a_screen()
     shown.show(Look("smoke", 1, 3, {}, [], 1.0, 90.0))

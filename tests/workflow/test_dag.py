@@ -146,7 +146,14 @@ def test_a_report_of_snakemake_has_every_table_and_figure(finished: Path) -> Non
     groups = json.loads(re.search(r"var categories = (\{.*?\});?\s*$", page, re.MULTILINE)[1])
     assert {place for parts in groups.values() for places in parts.values() for place in places} == published
     assert set(groups) == {"Tables", "Figures", "Findings"}
-    assert all(value["labels"] and len(value["caption"]) > 40 for value in shown.values())
+    assert all(len(value["caption"]) > 40 for value in shown.values())
+    labels = {place: value["labels"] for place, value in shown.items()}
+    assert all(
+        set(told) & {"table", "figure", "what"} and told["format"] == place.rpartition(".")[2] for place, told in labels.items()
+    )
+    assert labels["results/smoke/tables/table1.md"]["table"] == "Table 1: image classification accuracy, ViT"
+    assert labels["paper_figures/smoke/figure4.png"]["figure"].startswith("Figure 4: Ranges of noise")
+    assert len({tuple(told.values()) for told in labels.values()}) == len(labels), "each has a name of its own"
 
 
 def test_a_finished_run_is_taken_along_and_proves_itself(

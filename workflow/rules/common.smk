@@ -163,3 +163,19 @@ def judge_model_weights(name):
 def shown(path, caption, **where):
     """An output that `snakemake --report` shows, with the caption of workflow/report/."""
     return report(path, caption=f"../report/{caption}.rst", **where)
+
+
+def table_labels(kind):
+    """What `snakemake --report` calls a table: its title."""
+    return lambda wildcards: {"table": PLAN.experiments[wildcards.name].title, "format": kind}
+
+
+def figure_labels(kind):
+    """What `snakemake --report` calls a figure: its experiment and its title."""
+
+    def labels(wildcards):
+        of = owner(PLAN, wildcards.name)
+        title = f"{called(PLAN.experiments[of].title)}: {get_figure(wildcards.name, of).title}"
+        return {"figure": title, "format": kind}
+
+    return labels

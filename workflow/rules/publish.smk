@@ -34,8 +34,8 @@ rule table:
         f"results/{SCALE}/cells/{{name}}.csv",
         BESIDE,
     output:
-        shown(f"results/{SCALE}/tables/{{name}}.csv", "table", category="Tables", labels={"table": "{name}", "as": "csv"}),
-        shown(f"results/{SCALE}/tables/{{name}}.md", "table", category="Tables", labels={"table": "{name}", "as": "md"}),
+        shown(f"results/{SCALE}/tables/{{name}}.csv", "table", category="Tables", labels=table_labels("csv")),
+        shown(f"results/{SCALE}/tables/{{name}}.md", "table", category="Tables", labels=table_labels("md")),
         f"results/{SCALE}/tables/{{name}}.tex",
     log:
         f"results/{SCALE}/tables/{{name}}.log",
@@ -65,8 +65,8 @@ rule figure:
         lambda w: figure_inputs(alone(PLAN, owner(PLAN, w.name)), w.name),
         BESIDE,
     output:
-        shown(f"paper_figures/{SCALE}/{{name}}.pdf", "figure", category="Figures", labels={"figure": "{name}", "as": "pdf"}),
-        shown(f"paper_figures/{SCALE}/{{name}}.png", "figure", category="Figures", labels={"figure": "{name}", "as": "png"}),
+        shown(f"paper_figures/{SCALE}/{{name}}.pdf", "figure", category="Figures", labels=figure_labels("pdf")),
+        shown(f"paper_figures/{SCALE}/{{name}}.png", "figure", category="Figures", labels=figure_labels("png")),
         multiext(f"paper_figures/{SCALE}/{{name}}", ".svg", ".csv"),
     log:
         f"paper_figures/{SCALE}/logs/{{name}}.log",
@@ -95,8 +95,18 @@ rule verdicts:
         ALL_CELLS,
         BESIDE,
     output:
-        shown(f"results/{SCALE}/verdicts.csv", "verdicts", category="Findings", labels={"what": "verdicts", "as": "csv"}),
-        shown(f"results/{SCALE}/verdicts.md", "verdicts", category="Findings", labels={"what": "verdicts", "as": "md"}),
+        shown(
+            f"results/{SCALE}/verdicts.csv",
+            "verdicts",
+            category="Findings",
+            labels={"what": "Verdict on every claim", "format": "csv"},
+        ),
+        shown(
+            f"results/{SCALE}/verdicts.md",
+            "verdicts",
+            category="Findings",
+            labels={"what": "Verdict on every claim", "format": "md"},
+        ),
     log:
         f"results/{SCALE}/verdicts.log",
     benchmark:
@@ -122,8 +132,18 @@ rule budget:
         ALL_CELLS,
         BESIDE,
     output:
-        shown(f"results/{SCALE}/budget.csv", "budget", category="Findings", labels={"what": "budget", "as": "csv"}),
-        shown(f"results/{SCALE}/budget.md", "budget", category="Findings", labels={"what": "budget", "as": "md"}),
+        shown(
+            f"results/{SCALE}/budget.csv",
+            "budget",
+            category="Findings",
+            labels={"what": "Quality and cost of every arm", "format": "csv"},
+        ),
+        shown(
+            f"results/{SCALE}/budget.md",
+            "budget",
+            category="Findings",
+            labels={"what": "Quality and cost of every arm", "format": "md"},
+        ),
     log:
         f"results/{SCALE}/budget.log",
     benchmark:
@@ -152,7 +172,12 @@ rule report:
         BESIDE,
         DRAWINGS,
     output:
-        shown(f"results/{SCALE}/report.html", "report", category="Findings", labels={"what": "report", "as": "html"}),
+        shown(
+            f"results/{SCALE}/report.html",
+            "report",
+            category="Findings",
+            labels={"what": "The report, all in one page", "format": "html"},
+        ),
     log:
         f"results/{SCALE}/report.log",
     benchmark:

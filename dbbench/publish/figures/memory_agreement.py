@@ -52,8 +52,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     axes.tick_params(axis="y", labelsize=5.5, length=0)
     axes.set(xlabel="peak / peak on fake tensors", ylim=(len(rows) - 0.5, -0.5))
     axes.grid(True, axis="x")
-    missing = f" (not measured: {'; '.join(absent)})" if absent else ""
-    axes.set_title(f"peak of a training step by several ways{missing}", fontsize=6.5)
+    axes.set_title(f"not measured: {'; '.join(absent)}" if absent else "", fontsize=6.5)
     legend_above(figure, axes, 3)
     return figure
 

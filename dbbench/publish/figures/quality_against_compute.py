@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-COLUMNS = ["experiment", "architecture", "arm", "role", "metric", "mean", "ci_low", "ci_high", "seeds", "flops", "peak_bytes"]
+ABOUT = ["experiment", "title", "architecture", "arm", "role", "metric"]
+COLUMNS = [*ABOUT, "mean", "ci_low", "ci_high", "seeds", "flops", "peak_bytes"]
 CHECKPOINTED = "end_to_end_checkpointed"
 
 
@@ -24,6 +25,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     import pandas as pd
 
     from dbbench.publish.budget import read_budget
+    from dbbench.publish.order import order_of
     from dbbench.publish.roles import ROLES
 
     frame = read_budget(plan, root)
@@ -38,7 +40,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         )
         parts += [rows, again]
     columns = [*COLUMNS, "scale", "dataset"]
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+    every = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+    return every.sort_values("experiment", key=lambda names: names.map(order_of), kind="stable")[columns]
 
 
 def _of_roles(rows: pd.DataFrame) -> pd.DataFrame:
@@ -75,10 +78,11 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
         )
     metric = metric_of(str(rows["metric"].iloc[0]))
     better = {"higher": "higher is better", "lower": "lower is better"}.get(metric.better, "")
-    what = f"{rows['architecture'].iloc[0]} on {dataset_title(str(rows['dataset'].iloc[0]))}"
-    axes.set_title(fill(what, 38), fontsize=6.5)
+    titles = (str(rows["title"].iloc[0]), dataset_title(str(rows["dataset"].iloc[0])))
+    axes.set_title("\n".join(fill(title, 32) for title in titles), fontsize=6.5)
     axes.set(xscale="log", xlabel="operations of the training (FLOP)")
-    axes.set_ylabel(f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}, {better}", fontsize=6.5)
+    measured = fill(f"{metric.title}{f' ({metric.unit})' if metric.unit else ''}", 36)
+    axes.set_ylabel(f"{measured}\n{better}".rstrip(), fontsize=6.5)
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = rows["flops"].min(), rows["flops"].max()
     axes.set_xticks([low, high], [prefixed(low), prefixed(high)])

@@ -27,8 +27,9 @@ BUDGETS = {
     "step_peak_bytes": "peak of a step (bytes)",
 }
 CHECKPOINTED = "end_to_end_checkpointed"
-ABOUT = ["experiment", "arm", "label", "role", "metric", "mean", "ci_low", "ci_high", "seeds"]
+ABOUT = ["experiment", "title", "arm", "label", "role", "metric", "mean", "ci_low", "ci_high", "seeds"]
 METRIC = "accuracy_percent"
+LETTERS = 5  # points, in a legend of every arm
 #: roles of no rivals: methods that train the networks of every table
 COMMON = (
     *("end_to_end", "end_to_end_long", CHECKPOINTED, "shallow", "shallow_long"),
@@ -42,6 +43,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     import pandas as pd
 
     from dbbench.publish.budget import read_budget
+    from dbbench.publish.order import order_of
 
     # by roles: the plan of a figure over all experiments may hold this one alone
     frame = read_budget(plan, root)
@@ -55,7 +57,8 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         step_peak_bytes=lambda rows: rows["checkpointed_peak_bytes"],
         train_seconds=math.nan,
     )
-    every = pd.concat([frame, again]).sort_values("experiment", kind="stable")
+    every = pd.concat([frame, again])
+    every = every.sort_values("experiment", key=lambda names: names.map(order_of), kind="stable")
     return every[[*ABOUT, *BUDGETS, "scale", "dataset"]]
 
 
@@ -100,28 +103,31 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     from matplotlib.lines import Line2D
 
     from dbbench.publish.cells import dataset_title
-    from dbbench.publish.style import PAGE, canvas
+    from dbbench.publish.style import PAGE, canvas, fitting
 
     groups = [part for _, part in rows.groupby("experiment", sort=False)]
     scale = rows["scale"].iloc[0] if len(rows) else ""
-    figure = canvas(PAGE, 2.1 * max(1, len(groups)) + 0.4, f"scale {scale}  |  operations and peaks counted on fake tensors")
     if not groups:
-        figure.text(0.5, 0.5, "none of the experiments that were run has a rival", ha="center", fontsize=7)
-    lines = figure.subfigures(max(1, len(groups)), 1, squeeze=False).flatten()
-    for line, part in zip(lines, groups, strict=False):
+        figure = canvas(PAGE, 0.5, "")
+        figure.text(0.5, 0.5, "nothing to show: none of the experiments that were run has a rival", ha="center", fontsize=7)
+        return figure
+    figure = canvas(PAGE, 2.3 * len(groups) + 0.4, f"scale {scale}  |  operations and peaks counted on fake tensors")
+    lines = figure.subfigures(len(groups), 1, squeeze=False).flatten()
+    for line, part in zip(lines, groups, strict=True):
         looks = _look(part)
         panels = line.subplots(1, len(BUDGETS), sharey=True)
         for axes, budget in zip(panels, BUDGETS, strict=True):
             _panel(axes, part, budget, looks)
-        panels[0].set_ylabel(f"{part['experiment'].iloc[0]}: accuracy (%)", fontsize=6.5)
-        line.suptitle(dataset_title(str(part["dataset"].iloc[0])), fontsize=6.5)
+        panels[0].set_ylabel("accuracy (%)", fontsize=6.5)
+        line.suptitle(f"{part['title'].iloc[0]}: {dataset_title(str(part['dataset'].iloc[0]))}", fontsize=6.5)
         handles = [
             Line2D(
                 [], [], linewidth=0, marker=looks[row["arm"]][1], color=looks[row["arm"]][0], markersize=4, label=row["label"]
             )
             for row in part.to_dict("records")
         ]
-        line.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=5)
+        columns = fitting(list(part["label"]), 3, 72 * PAGE, LETTERS)
+        line.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=LETTERS)
     return figure
 
 

@@ -118,7 +118,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 
     cells = list(dict.fromkeys(rows["cell"]))
     left, chance = _left(rows), float(rows["chance"].iloc[0])
-    figure = canvas(PAGE, 0.19 * len(cells) + 1.3, provenance(rows))
+    figure = canvas(PAGE, 0.22 * len(cells) + 1.3, provenance(rows))
     axes = figure.subplots()
     for y, cell in enumerate(cells):
         _line(axes, y, rows[rows["cell"] == cell], left)
