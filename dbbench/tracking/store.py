@@ -29,7 +29,7 @@ from dbbench.runs.strict import check_seal, seal_of
 DEFAULT_URI = "sqlite:///results/mlflow.db"
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
 MARKER = Path("results/tracking.json")
-PROJECT = Path("results/project.json")  # not in the marker, which the workflow may make anew
+PROJECT = Path("results/project.json")  # not in the marker alone, which the workflow may make anew
 ARTIFACTS = Path("results/mlartifacts")
 TABLES = "tables"  # the MLflow experiment of the runs that carry tables and figures
 JUDGES = "judges"  # that of judge models and feature extractors
@@ -55,7 +55,7 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
 
     Returns:
         What the marker says: `uri`, `artifacts` (a folder relative to the project, or None where a server keeps them),
-        `experiments`, and a `seal` over them.
+        `experiments`, `project` (its name), and a `seal` over them.
 
     Raises:
         UserError: an address of an unknown kind, a server that does not answer, or a file that is not such a store; a folder
@@ -74,7 +74,7 @@ def create_store(uri: str | None = None, root: Path | None = None) -> dict[str, 
     else:
         _fill(resolved(uri, root), names, root)
     local = not is_server(uri)
-    told = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names}
+    told = {"uri": uri, "artifacts": str(ARTIFACTS) if local else None, "experiments": names, "project": project_name(root)}
     marker = {**told, "seal": seal_of(told)}
     write_json(root / MARKER, marker)
     return marker
@@ -111,7 +111,12 @@ def wanted_address(configured: str | None) -> str | None:
 def _name_project(root: Path) -> None:
     """Give the project the name it has in stores that others use, too; it keeps the one it has."""
     if not (root / PROJECT).exists():
-        write_json(root / PROJECT, {"name": f"{root.resolve().name}-{secrets.token_hex(4)}"})
+        write_json(root / PROJECT, {"name": _marked_project(root) or f"{root.resolve().name}-{secrets.token_hex(4)}"})
+
+
+def _marked_project(root: Path) -> object:
+    """The name that the marker says: a job of a cluster may have no other file of the project."""
+    return _marker(root).get("project") if (root / MARKER).exists() else None
 
 
 def project_name(root: Path) -> str:
@@ -120,10 +125,11 @@ def project_name(root: Path) -> str:
     Raises:
         UserError: its file is missing or names none.
     """
-    if not (root / PROJECT).exists():
+    if (root / PROJECT).exists():
+        content = read_json(root / PROJECT)
+        name = content.get("name") if isinstance(content, dict) else None
+    elif (name := _marked_project(root)) is None:
         raise UserError(f"{root / PROJECT}: missing, it names this project in a shared store: {HOW_TO_CREATE}")
-    content = read_json(root / PROJECT)
-    name = content.get("name") if isinstance(content, dict) else None
     if not isinstance(name, str) or not name:
         raise UserError(f"{root / PROJECT}: names no project; delete it and {HOW_TO_CREATE}")
     return name
@@ -264,17 +270,17 @@ def marked_uri(root: Path) -> str:
     Raises:
         UserError: the marker is no JSON, names none or one of an unknown kind, or was changed after it was written.
     """
-    return _marked(root)[0]
+    return str(_marker(root)["uri"])
 
 
-def _marked(root: Path) -> tuple[str, bool]:
-    """The marker's address, and whether it bears a seal; those of older versions do not."""
+def _marker(root: Path) -> dict[str, Any]:
+    """What the marker says; those of older versions bear no seal."""
     marker = read_json(root / MARKER)
     if not isinstance(marker, dict) or not isinstance(marker.get("uri"), str):
         raise UserError(f"{root / MARKER}: names no `uri`; delete it and {HOW_TO_CREATE}")
     check_address(marker["uri"], f"{root / MARKER}: uri")
     check_seal(marker, root / MARKER)
-    return marker["uri"], "seal" in marker
+    return marker
 
 
 def check_inside(root: Path) -> None:
@@ -285,7 +291,8 @@ def check_inside(root: Path) -> None:
     Raises:
         UserError: it leads out of the project, by its path or by a link.
     """
-    uri, sealed = _marked(root)
+    marker = _marker(root)
+    uri, sealed = marker["uri"], "seal" in marker
     file = sqlite_file(uri, root)
     if file is None or file.resolve().is_relative_to(root.resolve()) or is_own(uri, root):
         return

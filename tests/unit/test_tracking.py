@@ -377,6 +377,16 @@ def test_a_shared_store_needs_the_project_s_name(text: str | None, tmp_path: Pat
         project_name(tmp_path)
 
 
+def test_a_job_that_has_the_marker_alone_knows_the_project(tmp_path: Path) -> None:
+    """As in a pod, which fetches what its rule names."""
+    create_store(root=tmp_path)
+    name = project_name(tmp_path)
+    (tmp_path / PROJECT).unlink()
+    assert project_name(tmp_path) == name
+    create_store(root=tmp_path)
+    assert json.loads((tmp_path / PROJECT).read_text()) == {"name": name}
+
+
 def test_what_a_run_made_is_shown(project: Path, plan: Plan) -> None:
     name = named(plan, "end_to_end")
     found = Evaluation("argmax")
