@@ -87,7 +87,7 @@ def together(root: Path, count: int, steps: int, live: bool) -> list[dict[str, f
 def store(kind: str, root: Path) -> Iterator[str]:
     """The address of a store of that kind, while it lives."""
     from dbbench.tracking.store import create_store
-    from dbbench.ui import HOST, server_command, server_environment
+    from dbbench.ui import HOST, server_environment
 
     create_store(root=root)
     if kind == "sqlite":
@@ -96,7 +96,8 @@ def store(kind: str, root: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    command = server_command(f"sqlite:///{root}/results/mlflow.db", port, root)
+    kept = ["--backend-store-uri", f"sqlite:///{root}/results/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
+    command = [sys.executable, "-m", "mlflow", "server", *kept, "--host", HOST, "--port", str(port), "--workers", "1"]
     with subprocess.Popen(command, env=server_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             while socket.socket().connect_ex((HOST, port)):

@@ -79,22 +79,21 @@ def planned_hash(*entries: str) -> str:
     Raises:
         UserError: the code has changed since.
     """
-    found, planned = code_hash(*entries), os.environ.get(PLANNED_CODE)
-    if planned and found != planned:
-        raise UserError(
-            f"the code has changed since the workflow was planned (hash {found}, planned {planned}): run the same command again"
-        )
-    return found
+    check_code(*entries)
+    return code_hash(*entries)
 
 
-def check_published_code(*modules: str) -> None:
-    """Hold the code of a job that publishes against the hash that the workflow planned it with, if one did.
+def check_code(*entries: str) -> None:
+    """Hold the code of a job that is about to run against the hash that the workflow planned it with, if one did.
 
     Raises:
         UserError: the code has changed since.
     """
-    if os.environ.get(PLANNED_CODE):
-        planned_hash(*publishing_entries(*modules))
+    planned = os.environ.get(PLANNED_CODE)
+    if planned and (found := code_hash(*entries)) != planned:
+        raise UserError(
+            f"the code has changed since the workflow was planned (hash {found}, planned {planned}): run the same command again"
+        )
 
 
 def reachable(*entries: str) -> list[str]:

@@ -53,6 +53,7 @@ CURES_OF_READING = {
     errno.ENOTDIR: "name one that is there",
     errno.EISDIR: "name a file",
 }
+FILLED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PART = ".part-"  # in the names of temporary files
 LONGEST = 200  # characters of a path that a message quotes
 
@@ -74,6 +75,8 @@ def refused_by_disk(error: BaseException, path: object = None, *, reads: bool = 
     own = None if named is None else os.fsdecode(named) if isinstance(named, bytes) else str(named)
     if path is not None:  # a file elsewhere is one that was to be read for it
         reads = own is not None and PART not in own and not Path(str(path)).is_relative_to(own)
+    if reads and own is None and number in FILLED:  # the one thing that a command writes which else reads
+        return f"cannot write to the standard output: {os.strerror(number)}; {CURES[number]}, then give the same command again"
     where = own if reads or path is None else str(path)
     cure = CURES_OF_READING.get(number, CURES[number]) if reads else CURES[number]
     verb = "read" if reads else "write"

@@ -218,6 +218,15 @@ def _locked(path: Path, patience_s: float) -> Iterator[None]:
                 return
 
 
+def is_abandoned(folder: Path) -> bool:
+    """Whether who signed `folder/lock` was a process of this machine and has ended; False where that cannot be seen."""
+    try:
+        holder, _, host = (folder / "lock").read_text(errors="replace").strip().partition(" on ")
+    except OSError:
+        return False
+    return holder.isdecimal() and host == platform.node() and not alive(int(holder))
+
+
 #: what `_lock_file` finds where something else stands than the file that it would make
 NO_LOCK = (errno.ELOOP, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENXIO)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from dbbench.config import Plan
 from dbbench.config.plan import config_root
 from dbbench.errors import UserError
+from dbbench.processes import is_abandoned
 from dbbench.runs.durations import (
     PRIOR_S,
     Expected,
@@ -32,7 +33,7 @@ from dbbench.runs.durations import (
 from dbbench.runs.metrics import PROGRESS, STATE, Progress, read_progress
 from dbbench.runs.workflow import CORES, Job, SnakemakeDAG, Workflow, jobs_of, read_workflow, write_workflow
 
-FRESH_S = 600  # a progress file older than this is of a killed job
+FRESH_S = 600  # a progress file older than this is of a job that was killed, also on another machine
 SHOWN = 3  # runs named in a line
 #: how much longer than its jobs a workflow may take, by what Snakemake does between them
 MOST_OVERHEAD = 2.0
@@ -190,7 +191,7 @@ class Watcher:
                 continue
             try:
                 folder = self.root / job.folder
-                if now - (folder / STATE / PROGRESS).stat().st_mtime < FRESH_S:
+                if now - (folder / STATE / PROGRESS).stat().st_mtime < FRESH_S and not is_abandoned(folder / STATE):
                     yield job.id, (job, read_progress(folder))
             except (OSError, UserError):
                 continue

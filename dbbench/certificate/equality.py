@@ -1,6 +1,6 @@
 """What must be the same of two finished runs of the workflow, to the byte, by kind; what a clock measured is left out.
 
-Left out are metrics measured in seconds or as resident memory (`Metric.timed`), claims about them, and the Markdown and LaTeX
+Left out are metrics measured in seconds (`Metric.timed`) or as resident memory, claims about them, and the Markdown and LaTeX
 of the tables that have them; their CSV is compared without those rows.
 """
 
@@ -19,7 +19,9 @@ from dbbench.runs.rows import EVALUATION, read_evaluation
 #: kind -> name -> digest of what is compared
 Contents = dict[str, dict[str, str]]
 #: columns of figures' data that a clock or the system fills
-MEASURED = ("seconds", "peak_rss_bytes")
+MEASURED = ("seconds", "peak_rss_bytes", "resident_bytes")
+#: how an evaluator begins that reads what the system says of a process (`dbbench.profiling.memory_rows`)
+RESIDENT = "resident,"
 
 
 def contents(folder: Path, scale: str) -> Contents:
@@ -67,7 +69,8 @@ def _read(folder: Path, pattern: str, value: Callable[[Path], object]) -> Iterat
 def _metrics(run: Path) -> object:
     """The numbers of an evaluation or a profile."""
     evaluated = read_evaluation(run)
-    return [evaluated.dataset.sha256, *(row.model_dump() for row in evaluated.rows if not metric_of(row.metric).timed)]
+    rows = [row.model_dump() for row in evaluated.rows]
+    return [evaluated.dataset.sha256, *(row for row in rows if not _timed(row))]
 
 
 def _peaks(run: Path) -> object:
@@ -110,5 +113,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return read_rows(path, ())
 
 
-def _timed(row: Mapping[str, str]) -> bool:
-    return bool(row.get("metric")) and "/" not in row["metric"] and metric_of(row["metric"]).timed
+def _timed(row: Mapping[str, object]) -> bool:
+    metric, evaluator = (str(row.get(column) or "") for column in ("metric", "evaluator"))
+    return evaluator.startswith(RESIDENT) or (bool(metric) and "/" not in metric and metric_of(metric).timed)

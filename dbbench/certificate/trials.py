@@ -42,12 +42,14 @@ class Asked:
     scale: str
     experiments: tuple[str, ...] = ()
     seeds: int | None = None
+    leave_out: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> list[str]:
         """After `snakemake`."""
         chosen = [f"experiments=[{','.join(self.experiments)}]"] if self.experiments else []
         chosen += [] if self.seeds is None else [f"seeds={{{self.scale}: {self.seeds}}}"]
+        chosen += [f"leave_out=[{','.join(self.leave_out)}]"] if self.leave_out else []
         return ["all", "--config", f"scale={self.scale}", *chosen]
 
 

@@ -42,6 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "Agg"  # figures are files, whatever matplotlib would show them on
     if argv is None:  # the whole process is the command
         end_in_order()
+    try:
+        return _run(argv)
+    finally:
+        _give_up_output()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """The command; its exit status."""
     args = argparse.Namespace()
     try:
         check_here()
@@ -51,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_package()
         args = build_parser().parse_args(argv)
         args.run(args)
+        print(end="", flush=True)  # an output that takes no more is told here, not by Python at its exit
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
@@ -64,6 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"dbbench: {said}", file=sys.stderr)
         return 2
     return 0
+
+
+def _give_up_output() -> None:
+    """Keep Python from writing at its exit what the standard output does not take."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: Exception, reads: bool) -> str | None:

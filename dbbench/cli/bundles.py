@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dbbench.cli.commands import Commands, natural, planned, print_result
+from dbbench.cli.commands import Commands, add_leave_out, natural, planned, print_result
 from dbbench.errors import UserError
 
 
@@ -19,6 +19,7 @@ def add_commands(commands: Commands) -> None:
     made = commands.add("certify", certify, scaled=True, json=True)
     made.add_argument("--experiment", required=True)
     made.add_argument("--seeds", type=int, help="number of seeds (default: config/config.yaml)")
+    add_leave_out(made)
     made.add_argument("--cores", type=natural, help="of the run that is killed and resumed (default: all processors)")
     made.add_argument("--other-cores", type=natural, default=1, help="of the run that is not (default: 1)")
     made.add_argument("--folder", type=Path, help="keep both runs here (default: a temporary folder)")
@@ -59,7 +60,7 @@ def certify(args: argparse.Namespace) -> None:
     if not plan.configurations:
         raise UserError(f"experiment {args.experiment} trains and measures nothing at scale {plan.scale}: nothing to certify")
     cores = processors() if args.cores is None else args.cores
-    found, files = run(Asked(plan.scale, (args.experiment,), plan.seeds), cores, args.other_cores, args.folder)
+    found, files = run(Asked(plan.scale, (args.experiment,), plan.seeds, plan.leave_out), cores, args.other_cores, args.folder)
     print_result(found.model_dump(mode="json"), args.json, lambda _: f"{render(found)}\n{files[0]}\n{files[1]}")
     if found.differing:
         raise UserError(f"{len(found.differing)} files differ between the two runs: {files[1]}")

@@ -114,9 +114,16 @@ class Commands:
         if of_plan:
             made.add_argument("--seeds", type=int, help="number of seeds (default: config/config.yaml)")
             made.add_argument("--experiments", nargs="+", help="experiments in play (default: config/config.yaml)")
+            add_leave_out(made)
         if json:
             made.add_argument("--json", action="store_true", help="print JSON")
         return made
+
+
+def add_leave_out(made: argparse.ArgumentParser) -> None:
+    """The argument that names what of the experiments is not run."""
+    what = "arms and cells, as EXPERIMENT/NAME, that are not run; their rows say so (default: config/config.yaml)"
+    made.add_argument("--leave-out", nargs="+", metavar="PART", help=what)
 
 
 def choices(model: type[BaseModel], field: str) -> list[str]:
@@ -152,6 +159,8 @@ def planned(args: argparse.Namespace, experiment: str | None = None) -> Plan:
         raise UserError(f"--experiments names {next(n for n in names if names.count(n) > 1)} twice")
     if names:
         over["experiments"] = names
+    if args.leave_out is not None:
+        over["leave_out"] = args.leave_out
     return load_plan(load_suite(over))
 
 

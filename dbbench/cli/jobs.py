@@ -71,14 +71,14 @@ def _check_data(scale: str, configuration: Configuration, source: Path) -> None:
 def data(args: argparse.Namespace) -> None:
     """Prepare a data set."""
     from dbbench.cards import CARDS
-    from dbbench.codehash import data_entries, planned_hash
+    from dbbench.codehash import check_code, data_entries
     from dbbench.data.download import NO_STAND_IN
     from dbbench.data.prepare import prepare
     from dbbench.environment import check_data_folder
     from dbbench.runs.places import data_folder
 
     if args.name in CARDS:
-        planned_hash(*data_entries(args.name))
+        check_code(*data_entries(args.name))
         if CARDS[args.name].needs:
             check_data_folder()
     if args.no_stand_in:

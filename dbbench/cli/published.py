@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dbbench.cli.commands import Commands, planned, print_result
-from dbbench.codehash import check_published_code
+from dbbench.codehash import check_code, publishing_entries
 from dbbench.errors import UserError
 
 
@@ -27,7 +27,7 @@ def cells(args: argparse.Namespace) -> None:
     """Collect the cells of an experiment."""
     from dbbench.publish.cells import write_cells
 
-    check_published_code("dbbench.publish.cells")
+    check_code(*publishing_entries("dbbench.publish.cells"))
     write_cells(planned(args, args.experiment), args.experiment)
 
 
@@ -35,7 +35,7 @@ def table(args: argparse.Namespace) -> None:
     """Write the table of an experiment."""
     from dbbench.publish.tables import write_table
 
-    check_published_code("dbbench.publish.tables")
+    check_code(*publishing_entries("dbbench.publish.tables"))
     write_table(planned(args, args.experiment), args.experiment)
 
 
@@ -45,7 +45,7 @@ def figure(args: argparse.Namespace) -> None:
     from dbbench.publish.figures import make_figure, owner
 
     plan = planned(args)
-    check_published_code(plugins.figure(args.name, owner(plan, args.name)))
+    check_code(*publishing_entries(plugins.figure(args.name, owner(plan, args.name))))
     make_figure(plan, args.name)
 
 
@@ -53,7 +53,7 @@ def verdicts(args: argparse.Namespace) -> None:
     """Judge the claims."""
     from dbbench.publish.verdicts import write_verdicts
 
-    check_published_code("dbbench.publish.verdicts")
+    check_code(*publishing_entries("dbbench.publish.verdicts"))
     write_verdicts(planned(args))
 
 
@@ -61,7 +61,7 @@ def budget(args: argparse.Namespace) -> None:
     """Write the table of what every arm reached and what it took."""
     from dbbench.publish.budget import write_budget
 
-    check_published_code("dbbench.publish.budget")
+    check_code(*publishing_entries("dbbench.publish.budget"))
     write_budget(planned(args))
 
 
@@ -69,7 +69,7 @@ def report(args: argparse.Namespace) -> None:
     """Write the report."""
     from dbbench.publish.report import write_report
 
-    check_published_code("dbbench.publish.report")
+    check_code(*publishing_entries("dbbench.publish.report"))
     write_report(planned(args))
 
 

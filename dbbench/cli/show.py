@@ -19,7 +19,7 @@ def add_commands(commands: Commands) -> None:
     made = commands.add("schema", schema)
     made.add_argument("folder", type=Path, nargs="?", default=Path("workflow/schemas"), help="default: %(default)s")
     kinds = commands.group("show", "Print a partition, a grid or parameter counts.", "what")
-    made, law = kinds.add("partition", show_partition, json=True), DiffusionBlocksConfig
+    made, law = kinds.add("partition", show_partition, json=True, reads=True), DiffusionBlocksConfig
     made.add_argument("--blocks", type=int, required=True)
     made.add_argument("--gamma", type=float, default=default(law, "gamma"))
     made.add_argument("--strategy", default=default(law, "strategy"), choices=choices(law, "strategy"))
@@ -28,11 +28,11 @@ def add_commands(commands: Commands) -> None:
         made.add_argument(f"--{end.replace('_', '-')}", type=float, help=told)
     schedules = choices(MDMConfig, "mask_schedule")
     made.add_argument("--schedule", choices=schedules, help="blocks of a mask schedule instead of noise levels")
-    made = kinds.add("grid", show_grid, json=True)
+    made = kinds.add("grid", show_grid, json=True, reads=True)
     made.add_argument("--steps", type=int, required=True)
     made.add_argument("--blocks", type=int, required=True)
     made.add_argument("--kind", default=default(SamplerConfig, "grid"), choices=choices(SamplerConfig, "grid"))
-    made = kinds.add("parameters", show_parameters, scaled=True, json=True)
+    made = kinds.add("parameters", show_parameters, scaled=True, json=True, reads=True)
     made.add_argument("--experiment", required=True)
     which = made.add_mutually_exclusive_group(required=True)
     which.add_argument("--method")

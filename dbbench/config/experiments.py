@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, RootModel, ValidationError, field_validator, model_validator
 
 from dbbench.accelerators import LEAST_UTILISATION, UTILISATION, accelerator
-from dbbench.config.base import Name, Strict
+from dbbench.config.base import NAME, Name, Strict
 from dbbench.config.claims import Claim, Gates
 from dbbench.config.configuration import Configuration
 from dbbench.config.scales import MOST_SEEDS, MOST_TIMES, SCALES, ScaleName, ScaleNames, ScaleOrEvery
@@ -259,13 +259,36 @@ class Experiment(Strict):
         arms = {name: arm for name, arm in self.arms.items() if scale in arm.scales}
         judged = SCALES[scale].judged
         here = {c.cell for c in self.cells if scale in c.scales and (judged or not c.other_seeds)}
-        run = {c.cell for c in self.cells if c.arm in arms and c.cell in here}
-        run |= {c.cell for c in self.cells if c.mean_of and run.issuperset(c.mean_of)}
-        cells = tuple(c if c.not_run or c.cell in run else c.left_out(f"not part of scale {scale}") for c in self.cells)
         figures = (*self.figures, *self.figures_at.get(scale, ()))
-        return self.model_copy(update={"arms": arms, "cells": cells, "figures": figures})
+        return self._only(arms, here, f"not part of scale {scale}").model_copy(update={"figures": figures})
+
+    def without(self, names: Collection[str]) -> Experiment:
+        """The experiment without the arms and cells of these names; rows of what is left out say so.
+
+        Raises:
+            UserError: a name is neither an arm nor a cell, or no arm would be left.
+        """
+        cells = {c.cell for c in self.cells}
+        for name in names:
+            if name not in self.arms and name not in cells:
+                raise UserError(f"leave_out: {self.name} has no arm and no cell {name!r}; its arms: {', '.join(self.arms)}")
+        arms = {name: arm for name, arm in self.arms.items() if name not in names}
+        if self.arms and not arms:
+            raise UserError(f"leave_out: no arm of {self.name} would be left; leave the experiment out of `experiments`")
+        return self._only(arms, cells.difference(names), LEFT_OUT)
+
+    def _only(self, arms: Mapping[str, Arm], cells: Collection[str], reason: str) -> Experiment:
+        """The experiment with these arms and those of `cells` that are theirs or means of theirs; the others say why not."""
+        run = {c.cell for c in self.cells if c.arm in arms and c.cell in cells}
+        run |= {c.cell for c in self.cells if c.mean_of and c.cell in cells and run.issuperset(c.mean_of)}
+        kept = tuple(c if c.not_run or c.cell in run else c.left_out(reason) for c in self.cells)
+        return self.model_copy(update={"arms": dict(arms), "cells": kept})
 
 
+#: the reason in rows of what `leave_out` names
+LEFT_OUT = "left out of this run"
+#: an arm or a cell of an experiment
+PART = rf"^{NAME}/{NAME}$"
 #: scheme:path, without blanks and quotes, and nothing that means something to a shell
 ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s'\"`$;&|<>(){}\\]+$"
 
@@ -278,6 +301,9 @@ class SuiteConfig(Strict):
         default_factory=dict, description="root seeds 0..n-1 of a scale; default: the scale's own number"
     )
     experiments: list[str] | None = Field(None, min_length=1, description="default: every experiment with `default: true`")
+    leave_out: list[Annotated[str, Field(pattern=PART)]] = Field(
+        default_factory=list, description="arms and cells, as EXPERIMENT/NAME, that are not run; their rows say so"
+    )
     tracking_uri: str | None = Field(
         None, pattern=ADDRESS, description="address of an MLflow store, as scheme:path; default: a SQLite file under results/"
     )

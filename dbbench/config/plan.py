@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -16,7 +16,7 @@ from dbbench.config.configuration import Configuration
 from dbbench.config.evaluations import Reading
 from dbbench.config.experiments import Arm, Cell, Experiment, Settings, SettingsByScale, SuiteConfig, Variants
 from dbbench.config.methods import METHODS
-from dbbench.config.scales import EVERY_SCALE, ScaleName
+from dbbench.config.scales import EVERY_SCALE, MOST_SEEDS, ScaleName
 from dbbench.errors import UserError
 
 
@@ -30,6 +30,7 @@ class Plan:
     arms: dict[str, dict[str, Configuration]]  # experiment -> arm -> configuration
     tracking_uri: str | None = None
     sources: dict[str, Path] = field(default_factory=dict)
+    leave_out: tuple[str, ...] = ()
 
     @cached_property
     def configurations(self) -> dict[str, Configuration]:
@@ -91,8 +92,10 @@ class Plan:
         return f"{self.seeds} seed{'s' * (self.seeds != 1)}" + (f", of some arms {' or '.join(map(str, more))}" if more else "")
 
     def seeds_in_tables(self, name: str) -> int:
-        """The number of seeds of a configuration that rows of tables are of, without those of null controls."""
-        return max(self.seeds_of_arm(e, arm) for e, arms in self.arms.items() for arm, c in arms.items() if c.name == name)
+        """The number of seeds of a configuration that rows of tables are of, without those of null controls; what no arm of the
+        plan is (a run of settings that have changed since) has no null control: all seeds."""
+        asked = [self.seeds_of_arm(e, arm) for e, arms in self.arms.items() for arm, c in arms.items() if c.name == name]
+        return max(asked, default=MOST_SEEDS)
 
     def seeds_of_cell(self, experiment: str, cell: Cell) -> range:
         """The seeds that have a number for a cell: of its runs, those that measure it; of a mean, those of all its cells."""
@@ -223,6 +226,8 @@ def load_plan(suite: SuiteConfig, root: Path | None = None, every_scale: Mapping
     files = {p.stem: p for p in yaml_files(root / "experiments")}
     every_scale = load_experiments(root) if every_scale is None else every_scale
     loaded = {name: experiment.at_scale(suite.scale) for name, experiment in every_scale.items()}
+    for name, parts in _by_experiment(suite.leave_out, loaded).items():
+        loaded[name] = loaded[name].without(parts)
     # by default, an experiment whose arms are all of other scales is left out
     default = [n for n, e in loaded.items() if e.default and (e.arms or not every_scale[n].arms)]
     wanted = default if suite.experiments is None else suite.experiments
@@ -246,7 +251,18 @@ def load_plan(suite: SuiteConfig, root: Path | None = None, every_scale: Mapping
             if cell.arm is not None:
                 check_reading(cell, arms[name][cell.arm], str(files[name]))
     experiments = {n: loaded[n] for n in wanted}
-    return Plan(suite.scale, suite.seeds_here, experiments, arms, suite.tracking_uri, files)
+    return Plan(suite.scale, suite.seeds_here, experiments, arms, suite.tracking_uri, files, tuple(suite.leave_out))
+
+
+def _by_experiment(parts: Iterable[str], known: Collection[str]) -> dict[str, list[str]]:
+    """Experiment -> its arms and cells among `parts`, each EXPERIMENT/NAME."""
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        experiment, _, name = part.partition("/")
+        if experiment not in known:
+            raise UserError(f"leave_out: unknown experiment {experiment!r}; known: {', '.join(known)}")
+        found.setdefault(experiment, []).append(name)
+    return found
 
 
 def _distinct_claims(experiments: dict[str, Experiment]) -> dict[str, Experiment]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 PHASES = ("forward", "backward", "optimizer_step")
 CATEGORIES = ("parameters", "gradients", "optimizer_state", "activations", "temporaries", "buffers")
 #: ways to the memory of a step that is also executed
-AGREEMENT = ("closed_form_sum", "closed_form", "fake", "executed", "resident")
-ON_A_GPU = ("gpu_allocated", "gpu_reserved")
+AGREEMENT = ("closed_form_sum", "closed_form", "fake", "executed")
+#: of these, resident memory where a step runs on the CPU, the others where it runs on a GPU
+OF_A_DEVICE = ("resident", "gpu_allocated", "gpu_reserved")
 
 
 class ProfileConfig(Strict):
@@ -48,9 +49,9 @@ class ProfileConfig(Strict):
         return [Reading(metric, variant, "train") for metric, variant in found] + self._of_inference()
 
     def conditional_readings(self) -> list[Reading]:
-        """The rows that it writes besides where there is a GPU."""
+        """The rows that it writes besides by where it runs: on the CPU or on a GPU."""
         executed = self.kind == "memory" and self.real_batch_size is not None
-        return [Reading("peak_megabytes", f"agreement_{way}", "train") for way in ON_A_GPU] if executed else []
+        return [Reading("peak_megabytes", f"agreement_{way}", "train") for way in OF_A_DEVICE] if executed else []
 
     def _of_memory(self, configuration: Configuration) -> list[tuple[str, str]]:
         found = [("peak_megabytes", v) for v in ("default", *PHASES)]

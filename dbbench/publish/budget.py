@@ -37,13 +37,16 @@ ABOUT = (
 
 
 def primary_cell(plan: Plan, experiment: str, arm: str) -> Cell | None:
-    """The cell that says how good an arm is: its first of the experiment's first metric, else its first; None without any.
+    """The cell that says how good an arm is: its first of the experiment's first metric, one of its networks as they are
+    before one of a variant; else its first; None without any.
 
     What a machine may lack (`needs`) does not count.
     """
     measured = [c for c in plan.experiments[experiment].cells if c.arm and c.metric and not c.needs]
     cells, metrics = [c for c in measured if c.arm == arm], [c.metric for c in measured]
-    return next((c for c in cells if c.metric == metrics[0]), cells[0] if cells else None)
+    first = [c for c in cells if c.metric == metrics[0]]
+    plain = [c for c in first if c.variant == "default" and not c.other_seeds]
+    return next(iter([*plain, *first, *cells]), None)
 
 
 def _cost(plan: Plan, configuration: Configuration, root: Path) -> dict[str, float]:

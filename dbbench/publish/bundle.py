@@ -48,6 +48,11 @@ class Asked(Part):
     scale: ScaleName
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)]
     experiments: Annotated[list[str], Field(min_length=1)]
+    leave_out: list[str] = Field(default_factory=list)
+
+
+def _asked(plan: Plan) -> Asked:
+    return Asked(scale=plan.scale, seeds=plan.seeds, experiments=list(plan.experiments), leave_out=list(plan.leave_out))
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def export(plan: Plan, folder: Path, root: Path = HERE) -> Path:
     files |= {CONFIG / path.relative_to(config): path for path in sorted(config.rglob("*.y*ml"))}
     with tempfile.TemporaryDirectory() as scratch:
         files[PLAN] = Path(scratch, PLAN)
-        write_json(files[PLAN], Asked(scale=plan.scale, seeds=plan.seeds, experiments=list(plan.experiments)).model_dump())
+        write_json(files[PLAN], _asked(plan).model_dump())
         crate = _crate(plan, files)
         with replacing_folder(place) as made:
             crate.write(made)
@@ -175,5 +180,5 @@ def bundled_plan(folder: Path) -> Plan:
         asked = fitted(Asked, read_json(folder / PLAN), folder / PLAN)
     except UserError as error:
         raise UserError(f"{error}; export the run anew") from None
-    over = {"scale": asked.scale, "seeds": {asked.scale: asked.seeds}, "experiments": asked.experiments}
+    over = {"seeds": {asked.scale: asked.seeds}, **asked.model_dump(include={"scale", "experiments", "leave_out"})}
     return load_plan(load_suite(over, folder / CONFIG), folder / CONFIG)

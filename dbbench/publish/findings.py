@@ -6,7 +6,7 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,10 +112,16 @@ def tally_text(tally: dict[str, int]) -> str:
 def sentence(verdict: Verdict) -> str:
     """A claim, its word and its numbers, to be read alone."""
     numbers = "; ".join(filter(None, (shown(verdict), seeds_text(verdict))))
-    why = f" because {verdict.reason}" if verdict.word in ("NOT TESTABLE", "NOT RUN") else ""
-    elsewhere = [part for part in verdict.reason.split("; ") if part.startswith(ELSEWHERE)]  # its own numbers may say otherwise
+    return _worded(as_text(verdict) | {"shown": numbers})
+
+
+def _worded(told: Mapping[str, str]) -> str:
+    """A claim in a sentence, from the columns claim, statement, verdict, reason and shown of `as_text` or a verdicts file."""
+    why = f" because {told['reason']}" if told["verdict"] in ("NOT TESTABLE", "NOT RUN") else ""
+    elsewhere = [part for part in told["reason"].split("; ") if part.startswith(ELSEWHERE)]  # its own numbers may say otherwise
     why = f" because it {elsewhere[0]}" if elsewhere else why
-    return f"{verdict.claim.statement} ({verdict.claim.claim}): **{verdict.says}**{why}{f' ({numbers})' if numbers else ''}."
+    numbers = f" ({told['shown']})" if told["shown"] else ""
+    return f"{told['statement']} ({told['claim']}): **{told['verdict']}**{why}{numbers}."
 
 
 def _telling(verdicts: list[Verdict]) -> Verdict | None:
@@ -162,7 +168,8 @@ def render(findings: Findings, experiment: str | None = None) -> str:
     """The findings for a terminal; with an experiment, its claims one by one in the place of the sentences."""
     lines = [f"dbbench, scale {findings.scale}", ""]
     if not findings.files:
-        return "\n".join([*lines, f"{experiment or 'Nothing'} has {'not ' * bool(experiment)}been run here yet."])
+        what = "Nothing has" if experiment is None else f"{experiment} has not"
+        return "\n".join([*lines, f"{what} been run here yet."])
     if experiment is None:
         lines += [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in map(_plain, findings.sentences)]
     else:
@@ -195,9 +202,7 @@ def _kept_claims(folder: Path, experiment: str) -> Iterator[str]:
     """A sentence for each claim of an experiment that the reference results in `folder` have judged."""
     for row in read_verdicts(folder / "verdicts.csv").to_dict("records"):
         if row["experiment"] == experiment:
-            numbers = f" ({row['shown']})" if row["shown"] else ""
-            why = f" because {row['reason']}" if row["verdict"] in ("NOT TESTABLE", "NOT RUN") else ""
-            yield f"{row['statement']} ({row['claim']}): {row['verdict']}{why}{numbers}."
+            yield _worded({str(column): value for column, value in row.items()})
 
 
 def as_json(findings: Findings) -> str:

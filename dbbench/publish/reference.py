@@ -9,10 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dbbench.config import Plan, config_root
+from dbbench.config.experiments import LEFT_OUT
+from dbbench.config.images import ImagesEvaluation
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
 from dbbench.publish.findings import FINDINGS, Findings, find, in_order, tally_text
+from dbbench.publish.frames import read_csv
 from dbbench.publish.recomputed import check_follows
 from dbbench.publish.verdicts import SOURCES
 from dbbench.runs.durations import DURATIONS, measured_here, work_of_trainings, write_durations
@@ -36,7 +39,11 @@ from dbbench.runs.reading import run_of
 from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
 
-BLOCK = re.compile(r"(<!-- findings of the reference results[^\n]*-->\n).*?(<!-- end of findings -->)", re.DOTALL)
+
+def block_of(scale: str) -> re.Pattern[str]:
+    """The findings of a scale in README, between the two lines around them."""
+    begin = rf"<!-- findings of the reference results at scale {scale}\b[^\n]*-->\n"
+    return re.compile(f"({begin}).*?(<!-- end of findings -->)", re.DOTALL)
 
 
 def kept_files(plan: Plan) -> Iterator[Path]:
@@ -60,22 +67,28 @@ def kept_files(plan: Plan) -> Iterator[Path]:
 
 
 def _shared(plan: Plan) -> Iterator[Path]:
-    """The records of networks that many runs share: feature extractors and judge models."""
+    """The records of networks that many runs share and that measured something: feature extractors and judge models."""
     every = [c for c in plan.configurations.values() if c.profile is None]
-    features = {c.features_name for c in every if c.generates}
+    sampled = [c for c in every if isinstance(c.evaluation, ImagesEvaluation) and c.evaluation.images.sampled_seeds != 0]
+    features = {c.features_name for c in sampled}
     judges = {c.judge_model.name for c in every if c.judge_model is not None}
     yield from (features_folder(plan.scale, name) / RUN for name in sorted(features))
     yield from (judge_model_folder(plan.scale, name) / RUN for name in sorted(judges))
 
 
-def _clean_commits(plan: Plan, root: Path) -> list[str]:
+def _made_by(plan: Plan, root: Path) -> tuple[list[str], list[str]]:
+    """The commits and the devices of the runs, each once.
+
+    Raises:
+        UserError: a run was made from a tree with changes.
+    """
     runs = [run_of(plan, c, s, root) for c in plan.configurations.values() for s in plan.seeds_of(c)]
     made = (commit for run in runs for commit in (run.record.marked_commit, run.evaluation.marked_commit))
     commits = list(dict.fromkeys(made))
     changed = [commit for commit in commits if not re.fullmatch(r"[0-9a-f]{40}", commit)]
     if changed:
         raise UserError(f"runs of a changed tree are no reference: {', '.join(changed)}; commit, and run again")
-    return commits
+    return commits, list(dict.fromkeys(run.record.device for run in runs))
 
 
 def finished_files(plan: Plan, root: Path = HERE) -> list[Path]:
@@ -98,7 +111,7 @@ def _check_whole(plan: Plan, root: Path) -> None:
     """Refuse a run that has less than the reference results whose place it would take.
 
     Raises:
-        UserError: they cover other experiments, or more seeds.
+        UserError: they cover other experiments, more seeds, or cells that were left out here.
     """
     folder = REFERENCE / plan.scale
     published = {path.stem for part in ("cells", "tables") for path in (root / folder / part).glob("*.csv")}
@@ -107,6 +120,11 @@ def _check_whole(plan: Plan, root: Path) -> None:
     cure = "ask for all of it, or move that folder away first"
     if other := sorted(published - set(plan.experiments)):
         raise UserError(f"{folder}: covers experiments that this run does not have: {', '.join(other)}; {cure}")
+    for name, experiment in plan.experiments.items():
+        kept = root / kept_as(cells_file(plan.scale, name))
+        left = {cell.cell for cell in experiment.cells if cell.not_run == LEFT_OUT}
+        if left and kept.exists() and (lost := sorted(left.intersection(read_csv(kept)["cell"]))):
+            raise UserError(f"{folder}: has cells of {name} that this run leaves out: {', '.join(lost)}; {cure}")
     seeds = [told_by(path.parent).get("seed", 0) + 1 for path in (root / folder / "runs").glob(f"*/seed*/{RUN}")]
     here = max((len(plan.seeds_of(c)) for c in plan.configurations.values()), default=0)
     if max(seeds, default=0) > here:
@@ -123,16 +141,16 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
             reference results have more.
     """
     files = finished_files(plan, root)
-    commits = _clean_commits(plan, root)
+    commits, devices = _made_by(plan, root)
     _check_whole(plan, root)
     readme = root / "README.md"
     page = read_text(readme) if readme.exists() else None
-    text = summary(plan, find(plan, root), commits)
+    text = summary(plan, find(plan, root), commits, devices)
     check_follows(plan, root)
     folder = REFERENCE / plan.scale
     with ExitStack() as stack:
         if page is not None:  # renamed last, when the results are in their place
-            told = BLOCK.sub(lambda found: found[1] + text + found[2], page)
+            told = block_of(plan.scale).sub(lambda found: found[1] + text + found[2], page)
             stack.enter_context(replacing(readme)).write_text(told, encoding="utf-8")
         made = stack.enter_context(replacing_folder(root / folder))
         for path in files:
@@ -144,11 +162,11 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     return folder
 
 
-def summary(plan: Plan, findings: Findings, commits: list[str]) -> str:
+def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
     """The findings as Markdown for README: a sentence per subject, the tally, the forest plot, and where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     by = ", ".join(f"`{commit[:10]}`" for commit in commits)
-    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, runs of commit {by}:", ""]
+    lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, runs of commit {by} on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
     forest = [f for e in plan.experiments.values() for f in e.figures if f == "forest"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dbbench.config import SCALES, Experiment, Grid, Plan
+from dbbench.config import SCALES, Cell, Experiment, Grid, Plan
 from dbbench.files import write_text
 from dbbench.judgement.judge import LEAST_OF, Judgement
 from dbbench.metrics import metric_of
@@ -73,12 +73,21 @@ def notes(plan: Plan, judgement: Judgement, rows: Sequence[Row]) -> list[str]:
         lines.append("Other data, sizes and steps than the paper's: compare the order of rows, not values across columns.")
     lines += [*asked.notes, *asked.notes_at.get(plan.scale, ())]
     lines += [f"Evaluator {letter}: {evaluator}." for evaluator, letter in evaluators(rows).items()]
-    lines += [f"`{c.cell}`: {NOT_RUN}: {c.not_run}." for c in asked.cells if c.not_run]
+    lines += _not_run(asked.cells)
     lines += shared_numbers(plan, experiment, cells)
     if asked.minimum:
         lines += [f"The paper reports the minimum of three runs; `minimum of 3` is ours, over the first {LEAST_OF} seeds."]
     lines += [f"Warning: {line}." for line in agreeing_seeds(cells)]
     return lines
+
+
+def _not_run(cells: Iterable[Cell]) -> list[str]:
+    """Why cells have no number, a line a reason."""
+    names: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.not_run:
+            names.setdefault(cell.not_run, []).append(f"`{cell.cell}`")
+    return [f"{', '.join(own)}: {NOT_RUN}: {reason}." for reason, own in names.items()]
 
 
 def shared_numbers(plan: Plan, experiment: str, cells: pd.DataFrame) -> list[str]:

@@ -28,7 +28,9 @@ def with_standing(asked: Plan, root: Path = HERE) -> Plan:
     if names == list(asked.experiments):
         return asked
     seeds = {asked.scale: asked.seeds}
-    suite = SuiteConfig(scale=asked.scale, seeds=seeds, experiments=names, tracking_uri=asked.tracking_uri)
+    suite = SuiteConfig(
+        scale=asked.scale, seeds=seeds, experiments=names, leave_out=list(asked.leave_out), tracking_uri=asked.tracking_uri
+    )
     return load_plan(suite, next(iter(asked.sources.values())).parents[1])
 
 

@@ -68,6 +68,13 @@ def timed_row(root: Path) -> None:
     write_evaluation(folder, record.model_copy(update={"rows": [*record.rows, *found.rows], "seconds": 7.0}))
 
 
+def resident_row(root: Path) -> None:
+    folder = root / RUN
+    found, record = Evaluation("resident, batch 4, cpu"), read_evaluation(folder)
+    found.add("peak_megabytes", 12.5)
+    write_evaluation(folder, record.model_copy(update={"rows": [*record.rows, *found.rows]}))
+
+
 CHANGES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "data": ("prepared data", lambda r: write(r / "results/data/digits/arrays.safetensors", "other")),
     "a weight": ("weights", lambda r: write(r / RUN / "model.safetensors", "weight!")),
@@ -101,8 +108,9 @@ def test_what_differs_is_named_in_its_kind(change: str, finished: Path) -> None:
         lambda r: replace(r, "paper_figures/smoke/forest.csv", "0.7", "0.8"),
         lambda r: replace(r, "paper_figures/smoke/time.csv", "0.25", "0.26"),
         timed_row,
+        resident_row,
     ],
-    ids=["cells", "table", "table.md", "verdict", "verdicts.md", "forest", "figure", "evaluation"],
+    ids=["cells", "table", "table.md", "verdict", "verdicts.md", "forest", "figure", "evaluation", "resident memory"],
 )
 def test_what_a_clock_measured_does_not_count(change: Callable[[Path], None], finished: Path) -> None:
     one = contents(finished, "smoke")

@@ -52,10 +52,11 @@ def test_an_isolated_block_costs_its_own_step_and_holds_less_than_the_joint_proc
 
 def test_recurrent_depth_averages_over_how_often_its_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "DRAWN_STEPS", 3)
+    layers = {"prelude": 1, "core": 1, "coda": 1}
     once = Configuration.model_validate(
         {
             "data": {"name": "cpython_bpe", "window": 16},
-            "model": {"architecture": "recurrent", "width": 16, "heads": 2, "mlp_width": 32, "mean_recurrence": 1},
+            "model": {"architecture": "recurrent", "width": 16, "heads": 2, "mlp_width": 32, "mean_recurrence": 1, **layers},
             "training": {"batch_size": 2, "steps": 3, "learning_rate": 1e-3},
             "method": {"name": "end_to_end"},
         }

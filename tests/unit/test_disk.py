@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -60,6 +61,16 @@ def test_a_write_that_the_disk_refuses_is_one_line_and_leaves_nothing(
     expected = f"cannot write {tmp_path}/table.md: {os.strerror(number)}; {CURES[number]}, then give the same command again"
     assert str(caught.value) == expected
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("table.md", "before")]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_takes_no_more_is_told_as_such(unbuffered: str) -> None:
+    code = "import sys; from dbbench.cli import main; sys.exit(main(['show', 'partition', '--blocks', '3']))"
+    with Path("/dev/full").open("w") as full:
+        seen = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, env=seen)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("dbbench: cannot write to the standard output: No space left on device; free some space")
 
 
 def test_other_errors_are_not_taken_for_the_disk_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ CLICKS = """<script>(async () => {
   const told = {}, seen = document.createElement("pre"), sleep = (ms) => new Promise((go) => setTimeout(go, ms));
   const tell = () => { seen.id = "told"; seen.textContent = JSON.stringify(told); document.body.append(seen); };
   const until = async (what) => {
-    for (let i = 0; i < 100; i++) { const found = what(); if (found) return found; await sleep(200); }
+    for (let i = 0; i < 400; i++) { const found = what(); if (found) return found; await sleep(200); }
     return null; };
   const called = (text, kind) => [...document.querySelectorAll(kind)].findLast(
     (x) => x.innerText.trim() === text && x.offsetHeight > 0);
@@ -91,7 +91,7 @@ def clicked(root: Path, scratch: Path) -> dict[str, Any]:
     with subprocess.Popen(command, env=server_environment()) as server:
         try:
             wait_for(port, server)
-            dom = opened(link(f"http://{HOST}:{port}"), scratch / "profile", "--virtual-time-budget=300000", "--dump-dom")
+            dom = opened(link(f"http://{HOST}:{port}"), scratch / "profile", "--virtual-time-budget=1200000", "--dump-dom")
         finally:
             server.terminate()
     (scratch / "dom.html").write_text(dom)

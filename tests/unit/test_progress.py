@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -134,6 +135,22 @@ def test_a_progress_file_that_cannot_be_read_is_none(text: str, tmp_path: Path) 
     plan = workflow()
     write(tmp_path / plan.jobs[0].folder / "state/progress.json", text)  # type: ignore[operator]
     assert watcher(tmp_path, plan).look().training == []
+
+
+def test_a_killed_training_is_not_shown_as_under_way(tmp_path: Path) -> None:
+    plan = workflow()
+    begin(tmp_path, plan.jobs[0], 50, time.time())
+    lock = tmp_path / str(plan.jobs[0].folder) / "state/lock"
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    for signed, shown in (
+        (f"{os.getpid()} on {platform.node()}", 1),
+        (f"{done.pid} on {platform.node()}", 0),
+        (f"{done.pid} on elsewhere", 1),
+        ("", 1),
+    ):
+        write(lock, signed)
+        assert len(watcher(tmp_path, plan).look().training) == shown, signed
 
 
 def test_a_gpu_limits_what_runs_at_once(tmp_path: Path) -> None:

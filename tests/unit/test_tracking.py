@@ -246,6 +246,24 @@ def test_a_sync_killed_at_any_request_is_completed_by_the_next(
     assert sync(plan, project)["unchanged"] == counts["runs"]
 
 
+def test_runs_that_the_plan_has_no_longer_stay_in_the_store(project: Path, plan: Plan) -> None:
+    sync(plan, project)
+    before = {key: run.data.metrics for key, run in runs(project).items()}
+    name, arms = next((e, a) for e, a in plan.arms.items() if len(a) > 1)
+    gone = list(arms)[-1]  # as where its settings have been changed since
+    changed = replace(
+        plan,
+        experiments={**plan.experiments, name: plan.experiments[name].without([gone])},
+        arms={**plan.arms, name: {arm: made for arm, made in arms.items() if arm != gone}},
+    )
+    assert sync(changed, project)["differs"] == []
+    after = {key: run.data.metrics for key, run in runs(project).items()}
+    own = {key for key in before if arms[gone].name in key}
+    assert own
+    assert after.keys() == before.keys()
+    assert {key: after[key] for key in own} == {key: before[key] for key in own}
+
+
 def test_half_filled_is_completed_and_contradicted_is_replaced(project: Path, plan: Plan) -> None:
     sync(plan, project)
     name = named(plan, "end_to_end")

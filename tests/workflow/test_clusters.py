@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -65,12 +65,10 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def start(
-    profile: str, clone: Path, environment: dict[str, str], *arguments: str, experiment: str = "memory", wanted: str = ""
-) -> str:
-    """What Snakemake says; the job fails, and with it the workflow."""
+def start(profile: str, clone: Path, environment: dict[str, str], *arguments: str, wanted: Sequence[str] = ()) -> str:
+    """What Snakemake says; the jobs fail, and with them the workflow."""
     command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", "--retries", "1", *arguments]
-    command += [wanted or target(), "--config", "scale=gpu", f"experiments=[{experiment}]", f"tracking_uri={STORE}"]
+    command += [*(wanted or [target()]), "--config", "scale=gpu", "experiments=[memory,small]", f"tracking_uri={STORE}"]
     seen = {**os.environ, "PYTHONPATH": str(clone), **environment}
     done = subprocess.run(command, cwd=clone, env=seen, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -88,15 +86,6 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_slurm_submits_with_gpu_memory_and_time(clone: Path, tmp_path: Path) -> None:
-    environment = {"PATH": f"{programs(tmp_path)}{os.pathsep}{os.environ['PATH']}"}
-    said = start("slurm", clone, environment, "--slurm-init-seconds-before-status-checks", "1")
-    sent = (tmp_path / "sbatch").read_text() if (tmp_path / "sbatch").exists() else ""
-    calls = [line for line in sent.splitlines() if line.startswith("--parsable")]
-    assert [int(m) for call in calls for m in re.findall(r"--mem (\d+)", call)] == MEMORY_MB, said
-    assert all("--gpus=1" in call and "--cpus-per-task=1" in call and "-t 30" in call for call in calls)
-
-
 def trained(clone: Path) -> tuple[str, Need]:
     """A training whose data are there, and what it needs by the forecast."""
     plan = load_plan(load_suite({"scale": "gpu", "experiments": ["small"]}, clone / "config"), clone / "config")
@@ -109,15 +98,24 @@ def trained(clone: Path) -> tuple[str, Need]:
     return f"results/gpu/runs/{name}/seed0/model.safetensors", needs(cost)["train"]
 
 
-def test_a_training_is_submitted_with_what_the_forecast_says(clone: Path, tmp_path: Path) -> None:
+def asked(calls: Sequence[str], rule: str, option: str) -> list[int]:
+    """The numbers of an option of sbatch, of the jobs of a rule."""
+    return [int(m) for call in calls if f"/rule_{rule}/" in call for m in re.findall(rf"{option} (\d+)", call)]
+
+
+def test_slurm_submits_profiles_and_trainings_with_what_they_need(clone: Path, tmp_path: Path) -> None:
     wanted, need = trained(clone)
     environment = {"PATH": f"{programs(tmp_path)}{os.pathsep}{os.environ['PATH']}"}
     seconds = ("--slurm-init-seconds-before-status-checks", "1")
-    said = start("slurm", clone, environment, *seconds, experiment="small", wanted=wanted)
-    assert (tmp_path / "sbatch").exists(), said
-    calls = [line for line in (tmp_path / "sbatch").read_text().splitlines() if line.startswith("--parsable")]
-    assert [int(m) for call in calls for m in re.findall(r"--mem (\d+)", call)] == [need.mem_mb, 2 * need.mem_mb], said
-    assert [int(m) for call in calls for m in re.findall(r"-t (\d+)", call)] == [need.runtime, 2 * need.runtime]
+    said = start("slurm", clone, environment, *seconds, wanted=[target(), wanted])
+    sent = (tmp_path / "sbatch").read_text() if (tmp_path / "sbatch").exists() else ""
+    calls = [line for line in sent.splitlines() if line.startswith("--parsable")]
+    assert asked(calls, "profile_memory", "--mem") == MEMORY_MB, said
+    assert asked(calls, "profile_memory", "-t") == [30, 30]
+    # a training asks by the forecast
+    assert asked(calls, "train", "--mem") == [need.mem_mb, 2 * need.mem_mb], said
+    assert asked(calls, "train", "-t") == [need.runtime, 2 * need.runtime]
+    assert all("--gpus=1" in call and "--cpus-per-task=1" in call for call in calls)
 
 
 class Services(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,17 +48,19 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Ours at the left, the paper's at the right, each over its own axis of distance."""
     from dbbench.publish.roles import ROLES, role
-    from dbbench.publish.style import PAGE, QUIET, REAL, bars, canvas, legend_above, over_seeds, plain_log, provenance
+    from dbbench.publish.style import DASHES, PAGE, QUIET, REAL, bars, canvas, legend_above, over_seeds, plain_log, provenance
 
     figure = canvas(PAGE, 2.7, provenance(rows))
     ours, theirs = figure.subplots(1, 2)
     sweep, look = rows[rows["kind"] == "sweep"], ROLES["joint"]
     curve = over_seeds(sweep, "blocks", "frechet_distance")
     bars(ours, curve, look.colour, "DiffusionBlocks (B = 1: end to end)", look.marker, look.dash)
+    drawn, dashes = Counter[str](), (REAL, *DASHES[2:])  # lines of a role share its colour
     for cell in dict.fromkeys(rows.loc[rows["kind"] != "sweep", "cell"]):
         mine = rows[rows["cell"] == cell]
-        colour = QUIET if mine["kind"].iloc[0] == "real" else role(mine["role"].iloc[0]).colour
-        dash = "-" if mine["kind"].iloc[0] == "real" else REAL
+        real, name = mine["kind"].iloc[0] == "real", str(mine["role"].iloc[0])
+        colour, dash = (QUIET, "-") if real else (role(name).colour, dashes[drawn[name] % len(dashes)])
+        drawn[name] += not real
         middle = over_seeds(mine.assign(x=0), "x", "frechet_distance")["mean"].iloc[0]
         ours.axhline(middle, color=colour, linestyle=dash, linewidth=1, label=mine["label"].iloc[0])
     paper = sweep.drop_duplicates("cell")

@@ -105,6 +105,8 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     groups = [part for _, part in rows.groupby("experiment", sort=False)]
     scale = rows["scale"].iloc[0] if len(rows) else ""
     figure = canvas(PAGE, 2.1 * max(1, len(groups)) + 0.4, f"scale {scale}  |  operations and peaks counted on fake tensors")
+    if not groups:
+        figure.text(0.5, 0.5, "none of the experiments that were run has a rival", ha="center", fontsize=7)
     lines = figure.subfigures(max(1, len(groups)), 1, squeeze=False).flatten()
     for line, part in zip(lines, groups, strict=False):
         looks = _look(part)
