@@ -4,11 +4,14 @@
     python tests/mutation.py noise --sample 40        as many, drawn with --seed
     python tests/mutation.py --seconds 600            as far as one gets
 
-A mutant is one comparison, operator, constant, condition or bound of `min` and `max` made another. Each runs in a process that
-is forked after the heavy imports, so that it costs the tests alone (mutmut and cosmic-ray start pytest, and with it torch, for
-each); and of the tests those alone that run its statement, the quickest first, up to some seconds: what they leave may yet be
-noticed by a slower one. Prints a JSON line for each mutant that survives, and one for each module; docs/reliability.md has the
-outcome.
+A mutant is one comparison, operator, constant, condition or bound of `min` and `max` made another. The tests are collected once
+and run once to see what each of them runs; then each mutant has a process forked after that, in which the code of the changed
+function is put in place of its own and those tests run that run its statement, the quickest first, up to some seconds. It
+costs those tests alone (mutmut and cosmic-ray start pytest, and with it torch, for each). What runs at import (constants,
+defaults) is changed before the import instead. The same tests must pass where the code is put in place unchanged.
+
+Prints a JSON line for each mutant that survives, with the number of tests that would run it but for the budget, and one for
+each module; docs/reliability.md has the outcome.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import dataclasses
+import functools
+import gc
 import importlib
 import importlib.machinery
 import importlib.util
@@ -27,13 +33,12 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import CodeType, FrameType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -53,8 +58,10 @@ HEAVY = (
 )
 #: seconds of the processor that the tests of a mutant may take, by what they take without it
 BUDGET_S = 15.0
-#: a mutant that takes longer than this, and so many times what its tests take, counts as killed
+#: a mutant that takes more than this of the processor, and so many times what its tests take, is stopped: it does not end
 PATIENCE_S, PATIENCE = 20, 5
+#: or that waits as long for what does not come
+WAIT_S = 600
 JUDGE, STATISTICS, NOPROP, LOCAL = "test_judge.py", "test_judgement.py", "test_noprop.py", "test_local.py"
 #: module -> the tests that are to notice
 TARGETS: dict[str, tuple[str, ...]] = {
@@ -199,7 +206,7 @@ class Served(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the mutant."""
-        return compile(self.tree, self.path, "exec")
+        return compile(self.tree, self.path, "exec", dont_inherit=True)
 
 
 class Finder:
@@ -213,6 +220,25 @@ class Finder:
         return importlib.util.spec_from_loader(name, self.loader) if name == self.name else None
 
 
+def functions_of(path: Path) -> list[FunctionType]:
+    """The functions and methods of an imported module, whatever decorates them."""
+    return [o for o in gc.get_objects() if isinstance(o, FunctionType) and o.__code__.co_filename == str(path)]
+
+
+def put_in_place(path: Path, tree: ast.Module) -> None:
+    """The code of a changed module into the functions of the imported one: whoever has imported them runs it."""
+
+    def within(code: CodeType) -> Iterator[CodeType]:
+        yield code
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from within(constant)
+
+    made = {(c.co_qualname, c.co_firstlineno): c for c in within(compile(tree, str(path), "exec", dont_inherit=True))}
+    for function in functions_of(path):
+        function.__code__ = made[function.__code__.co_qualname, function.__code__.co_firstlineno]
+
+
 class Ran(NamedTuple):
     """A test that was run: seconds of the processor, and the lines of the package that it ran."""
 
@@ -221,26 +247,65 @@ class Ran(NamedTuple):
 
 
 class Recorder:
-    """A plugin of pytest that notes what each test runs of the modules in TARGETS."""
+    """A plugin of pytest that notes what each test and its fixtures run of some files."""
 
-    def __init__(self) -> None:
-        self.files = {str(path_of(module)) for module in TARGETS}
+    def __init__(self, files: Collection[str]) -> None:
+        self.files = files
         self.ran: dict[str, Ran] = {}
+        self.fixtures: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        self.lines: set[tuple[str, int]] = set()
+
+    def traced(self, frame: FrameType, event: str, _: Any) -> Any:
+        """Notes a line."""
+        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self.traced
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+        """Around a fixture, which the tests after the first find made."""
+        outer, self.lines = self.lines, set()
+        yield
+        self.fixtures[fixturedef.argname] |= self.lines
+        self.lines |= outer
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Around one test and its fixtures."""
-        lines: set[tuple[str, int]] = set()
-
-        def within(frame: FrameType, event: str, _: Any) -> Any:
-            lines.add((frame.f_code.co_filename, frame.f_lineno))
-            return within
-
-        begun = time.process_time()
-        sys.settrace(lambda frame, event, _: within if frame.f_code.co_filename in self.files else None)
+        forget()
+        self.lines = set()
+        begun = seconds()
+        sys.settrace(lambda frame, event, arg: self.traced if frame.f_code.co_filename in self.files else None)
         yield
         sys.settrace(None)
-        self.ran[item.nodeid] = Ran(time.process_time() - begun, frozenset(lines))
+        of_fixtures = (self.fixtures[name] for name in getattr(item, "fixturenames", ()))
+        self.ran[item.nodeid] = Ran(seconds() - begun, frozenset(self.lines.union(*of_fixtures)))
+
+
+def seconds() -> float:
+    """Of the processor, those of ended children included."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def forget() -> None:
+    """Empties what functions of the package and of the tests keep of earlier calls: a test shall run what it is about."""
+    for kept in gc.get_objects():
+        if (
+            isinstance(kept, functools._lru_cache_wrapper)
+            and "<locals>" not in kept.__qualname__
+            and kept.__module__.startswith(("dbbench", "test_"))
+        ):
+            kept.cache_clear()
+
+
+class Failures:
+    """A plugin of pytest that notes whether a test has failed."""
+
+    failed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of each part of a test."""
+        self.failed = self.failed or report.failed
 
 
 class Only:
@@ -262,64 +327,128 @@ def path_of(module: str) -> Path:
 
 def tested(files: Collection[str], plugin: object) -> int:
     """The exit status of pytest."""
-    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
-    return int(pytest.main([*options, *(str(ROOT / "tests/unit" / file) for file in files)], plugins=[plugin]))
+    options = ["-x", "-q", "-s", "-n0", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+    return int(pytest.main([*options, *(str(ROOT / "tests/unit" / file) for file in sorted(files))], plugins=[plugin]))
 
 
-def forked(work: Callable[[], int]) -> int:
-    """The exit status of `work` in a process of its own that prints nothing."""
+def forked(work: Callable[[], int], quiet: bool = True) -> int:
+    """The exit status of `work` in a process of its own; minus a signal's number where one ended it."""
+    sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(1, 2)
-        os._exit(work())
+        if quiet:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
+        code = 70
+        try:
+            code = work()
+        finally:
+            os._exit(code)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-@cache
-def recorded(file: str) -> dict[str, Ran]:
-    """What each test of a file runs."""
-    with TemporaryDirectory() as folder:
-        kept = Path(folder) / "ran"
+def outcome(work: Callable[[], int], budget: float) -> str:
+    """What became of a mutant.
 
-        def work() -> int:
-            recorder = Recorder()
-            code = tested([file], recorder)
-            kept.write_bytes(pickle.dumps(recorder.ran))
-            return code
+    Raises:
+        SystemExit: it was neither tests that passed nor a test that failed.
+    """
 
-        if forked(work):
-            raise SystemExit(f"{file} fails without a mutant")
-        ran: dict[str, Ran] = pickle.loads(kept.read_bytes())
-    return ran
-
-
-def noticing(module: str, mutant: Mutant, budget: float) -> tuple[list[str], float]:
-    """The tests that run a mutant, the quickest first, and the seconds that they take."""
-    path = str(path_of(module))
-    statement = None if mutant.lines is None else {(path, line) for line in mutant.lines}
-    chosen, seconds = [], 0.0
-    ran = {test: found for file in TARGETS[module] for test, found in recorded(file).items()}
-    for test, found in sorted(ran.items(), key=lambda item: item[1].seconds):
-        of_module = statement or {line for line in found.lines if line[0] == path}
-        if not found.lines.isdisjoint(of_module) and (not chosen or seconds + found.seconds <= budget):
-            chosen.append(test)
-            seconds += found.seconds
-    return chosen, seconds
-
-
-def survives(module: str, mutant: Mutant, budget: float) -> bool:
-    """Whether the tests pass with the mutant; so they do where none runs it."""
-    tests, seconds = noticing(module, mutant, budget)
-
-    def work() -> int:
-        limit = int(PATIENCE_S + PATIENCE * seconds)
+    def limited() -> int:
+        limit = int(PATIENCE_S + PATIENCE * budget)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-        sys.meta_path.insert(0, Finder(f"dbbench.{module}", path_of(module), mutant.tree))  # type: ignore[arg-type]
-        return tested({test.partition("::")[0].rpartition("/")[2] for test in tests}, Only(tests))
+        signal.alarm(WAIT_S)
+        return work()
 
-    return not tests or forked(work) == 0
+    code = forked(limited)
+    known = {0: "survived", 1: "killed", 2: "import", -signal.SIGXCPU: "endless", -signal.SIGKILL: "endless"}
+    known[-signal.SIGALRM] = "endless"
+    if code not in known:
+        raise SystemExit(f"pytest ended with {code}")
+    return known[code]
+
+
+@dataclasses.dataclass
+class Bench:
+    """A plugin of pytest that tries mutants in place of running the collected tests.
+
+    Attributes:
+        drawn: the mutants of each module.
+        say: takes what is found.
+        go_on: whether there is time for another.
+        kept: where what the tests run is left for the mutants of what runs at import.
+    """
+
+    drawn: dict[str, list[Mutant]]
+    budget: float
+    say: Callable[[str, Mutant, str, int], None]
+    go_on: Callable[[], bool]
+    kept: Path
+    items: dict[str, pytest.Item] = dataclasses.field(init=False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Notes what the tests run, then tries the mutants of what runs in functions."""
+        self.items = {item.nodeid: item for item in session.items}
+        if forked(lambda: self.record(session)):
+            raise SystemExit("the tests fail without a mutant")
+        ran: dict[str, Ran] = pickle.loads(self.kept.read_bytes())
+        for module, drawn in self.drawn.items():
+            path = path_of(module)
+            tests, _ = noticing(ran, module, None, self.budget)
+            if forked(lambda: self.passes(path, ast.parse(path.read_text()), tests)):  # noqa: B023  # called at once
+                raise SystemExit(f"{module}: the tests fail with the code put in place unchanged")
+            for mutant in drawn:
+                if mutant.lines is not None and self.go_on():
+                    tests, left = noticing(ran, module, mutant, self.budget)
+                    found = outcome(lambda: self.passes(path, mutant.tree, tests), self.budget) if tests else "survived"  # noqa: B023
+                    self.say(module, mutant, found, left)
+        return True
+
+    def record(self, session: pytest.Session) -> int:
+        """1 if a test fails."""
+        recorder = Recorder({str(path_of(module)) for module in self.drawn})
+        session.config.pluginmanager.register(recorder)
+        failed = self.run(list(self.items))
+        self.kept.write_bytes(pickle.dumps(recorder.ran))
+        return failed
+
+    def passes(self, path: Path, tree: ast.Module, tests: Sequence[str]) -> int:
+        """0 if the tests pass with the functions of this tree."""
+        put_in_place(path, tree)
+        return self.run(tests)
+
+    def run(self, tests: Sequence[str]) -> int:
+        """1 as soon as a test fails."""
+        failures = Failures()
+        items = [self.items[test] for test in tests]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            if not item.config.pluginmanager.is_registered(failures):
+                item.config.pluginmanager.register(failures)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if failures.failed:
+                print(f"failed: {item.nodeid}", file=sys.stderr)
+                return 1
+        return 0
+
+
+def noticing(ran: dict[str, Ran], module: str, mutant: Mutant | None, budget: float) -> tuple[list[str], int]:
+    """The tests that run a mutant (or anything of its module), the quickest first, and how many the budget leaves out."""
+    path = str(path_of(module))
+    lines = None if mutant is None or mutant.lines is None else {(path, line) for line in mutant.lines}
+    chosen: list[str] = []
+    used, left = 0.0, 0
+    for test, found in sorted(ran.items(), key=lambda item: item[1].seconds):
+        file = test.partition("::")[0].rpartition("/")[2]
+        of_module = lines or {line for line in found.lines if line[0] == path}
+        if file in TARGETS[module] and not found.lines.isdisjoint(of_module):
+            if not chosen or used + found.seconds <= budget:
+                chosen.append(test)
+                used += found.seconds
+            else:
+                left += 1
+    return chosen, left
 
 
 def main() -> int:
@@ -334,24 +463,54 @@ def main() -> int:
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     for heavy in HEAVY:
         importlib.import_module(heavy)
-    begun, left = time.monotonic(), 0
-    for module in args.modules or TARGETS:
-        found = list(mutants(path_of(module).read_text()))
-        drawn = found if args.sample is None else random.Random(args.seed).sample(found, min(args.sample, len(found)))
-        counts = Counter[str]()
-        for mutant in drawn:
-            if time.monotonic() - begun > args.seconds:
-                break
-            alive = survives(module, mutant, args.budget)
-            counts["survived" if alive else "killed"] += 1
-            if alive:
-                print(json.dumps({"module": module, "survived": mutant.told}), flush=True)
-        left += counts["survived"]
-        print(
-            json.dumps({"module": module, "mutants": len(found), "tried": counts.total(), "killed": counts["killed"]}),
-            flush=True,
-        )
-    return int(left > 0)
+    modules = args.modules or list(TARGETS)
+    every = {module: list(mutants(path_of(module).read_text())) for module in modules}
+    drawn = {
+        module: found if args.sample is None else random.Random(args.seed).sample(found, min(args.sample, len(found)))
+        for module, found in every.items()
+    }
+    begun = time.monotonic()
+    with TemporaryDirectory() as folder:
+        kept, results = Path(folder) / "ran", Path(folder) / "results"
+        results.touch()
+        own = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)  # what pytest says
+
+        def say(module: str, mutant: Mutant, found: str, left: int) -> None:
+            with results.open("a") as file:
+                print(json.dumps([module, found]), file=file)
+            if found != "killed":
+                print(json.dumps({"module": module, found: mutant.told, "tests_left_out": left}), file=own, flush=True)
+
+        def go_on() -> bool:
+            return bool(time.monotonic() - begun < args.seconds)
+
+        files = {file for module in modules for file in TARGETS[module]}
+        bench = Bench(drawn, args.budget, say, go_on, kept)
+        if forked(lambda: tested(files, bench), quiet=False) not in (0, 5):
+            return 2
+        ran: dict[str, Ran] = pickle.loads(kept.read_bytes())
+        for module in modules:
+            for mutant in drawn[module]:
+                if mutant.lines is None and go_on():
+                    tests, left = noticing(ran, module, mutant, args.budget)
+                    say(module, mutant, imported(module, mutant, tests, args.budget), left)
+        counts = Counter(tuple(json.loads(line)) for line in results.read_text().splitlines())
+    for module in modules:
+        found = {what: counts[module, what] for what in ("killed", "import", "endless", "survived")}
+        told = {"module": module, "mutants": len(every[module]), "tried": sum(found.values()), **found}
+        print(json.dumps(told), file=own, flush=True)
+    return int(any(what == "survived" for _, what in counts))
+
+
+def imported(module: str, mutant: Mutant, tests: Sequence[str], budget: float) -> str:
+    """What becomes of a mutant that is there at import."""
+
+    def work() -> int:
+        sys.meta_path.insert(0, Finder(f"dbbench.{module}", path_of(module), mutant.tree))
+        return tested({test.partition("::")[0].rpartition("/")[2] for test in tests}, Only(tests))
+
+    return outcome(work, budget) if tests else "survived"
 
 
 if __name__ == "__main__":
