@@ -38,7 +38,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -62,6 +62,8 @@ BUDGET_S = 15.0
 PATIENCE_S, PATIENCE = 20, 5
 #: or that waits as long for what does not come
 WAIT_S = 600
+#: what a module calls that is watched
+RAN = "__ran__"
 JUDGE, STATISTICS, NOPROP, LOCAL = "test_judge.py", "test_judgement.py", "test_noprop.py", "test_local.py"
 #: module -> the tests that are to notice
 TARGETS: dict[str, tuple[str, ...]] = {
@@ -152,11 +154,11 @@ def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
 
 
 class Mutant(NamedTuple):
-    """What was changed, the changed module, and the lines of the statement; None for one that runs at import."""
+    """What was changed, the changed module, and the line at which its statement begins; None for one that runs at import."""
 
     told: str
     tree: ast.Module
-    lines: range | None
+    line: int | None
 
 
 def mutants(source: str) -> Iterator[Mutant]:
@@ -176,18 +178,24 @@ def mutants(source: str) -> Iterator[Mutant]:
         yield Mutant(told, made, lines[old])
 
 
-def statements(node: ast.AST, lines: range | None = None, inside: bool = False) -> Iterator[tuple[ast.AST, range | None]]:
-    """Every node with the lines of its statement (of one with a body: its head's); None for what runs at import."""
-    yield node, lines
+def statements(node: ast.AST, line: int | None = None, inside: bool = False) -> Iterator[tuple[ast.AST, int | None]]:
+    """Every node with the line at which its statement begins; None for what runs at import."""
+    yield node, line
     for field, value in ast.iter_fields(node):
         called = inside or (field == "body" and isinstance(node, ast.FunctionDef))
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.stmt) and called:
-                body = getattr(child, "body", None)
-                end = body[0].lineno if body else (child.end_lineno or child.lineno) + 1
-                yield from statements(child, range(child.lineno, max(end, child.lineno + 1)), called)
-            elif isinstance(child, ast.AST):
-                yield from statements(child, lines, called)
+            if isinstance(child, ast.AST):
+                yield from statements(child, child.lineno if isinstance(child, ast.stmt) and called else line, called)
+
+
+def noted(tree: ast.Module) -> ast.Module:
+    """A module whose functions call RAN with the line of each statement before it."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    within = (getattr(node, name, None) for f in functions for node in ast.walk(f) for name in ("body", "orelse", "finalbody"))
+    for block in {id(block): block for block in within if isinstance(block, list)}.values():
+        calls = [ast.copy_location(ast.parse(f"{RAN}({statement.lineno})").body[0], statement) for statement in block]
+        block[:] = [either for both in zip(calls, block, strict=True) for either in both]
+    return ast.fix_missing_locations(tree)
 
 
 def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
@@ -240,25 +248,28 @@ def put_in_place(path: Path, tree: ast.Module) -> None:
 
 
 class Ran(NamedTuple):
-    """A test that was run: seconds of the processor, and the lines of the package that it ran."""
+    """A test that was run: seconds of the processor, and the (module, line) of the statements that it ran."""
 
     seconds: float
     lines: frozenset[tuple[str, int]]
 
 
 class Recorder:
-    """A plugin of pytest that notes what each test and its fixtures run of some files."""
+    """A plugin of pytest that notes what each test and its fixtures run of some modules."""
 
-    def __init__(self, files: Collection[str]) -> None:
-        self.files = files
+    def __init__(self, modules: Collection[str]) -> None:
         self.ran: dict[str, Ran] = {}
         self.fixtures: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.lines: set[tuple[str, int]] = set()
+        for module in modules:
+            put_in_place(path_of(module), noted(ast.parse(path_of(module).read_text())))
+            vars(sys.modules[f"dbbench.{module}"])[RAN] = functools.partial(self.note, module)
+        caches = [kept for kept in gc.get_objects() if isinstance(kept, functools._lru_cache_wrapper)]
+        self.caches = [c for c in caches if c.__module__.startswith(("dbbench", "test_")) and "<locals>" not in c.__qualname__]
 
-    def traced(self, frame: FrameType, event: str, _: Any) -> Any:
-        """Notes a line."""
-        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
-        return self.traced
+    def note(self, module: str, line: int) -> None:
+        """A statement runs."""
+        self.lines.add((module, line))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
@@ -270,13 +281,12 @@ class Recorder:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Around one test and its fixtures."""
-        forget()
+        """Around one test and its fixtures. What functions keep of earlier calls is forgotten, so that it runs anew."""
+        for kept in self.caches:
+            kept.cache_clear()
         self.lines = set()
         begun = seconds()
-        sys.settrace(lambda frame, event, arg: self.traced if frame.f_code.co_filename in self.files else None)
         yield
-        sys.settrace(None)
         of_fixtures = (self.fixtures[name] for name in getattr(item, "fixturenames", ()))
         self.ran[item.nodeid] = Ran(seconds() - begun, frozenset(self.lines.union(*of_fixtures)))
 
@@ -285,17 +295,6 @@ def seconds() -> float:
     """Of the processor, those of ended children included."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
-
-
-def forget() -> None:
-    """Empties what functions of the package and of the tests keep of earlier calls: a test shall run what it is about."""
-    for kept in gc.get_objects():
-        if (
-            isinstance(kept, functools._lru_cache_wrapper)
-            and "<locals>" not in kept.__qualname__
-            and kept.__module__.startswith(("dbbench", "test_"))
-        ):
-            kept.cache_clear()
 
 
 class Failures:
@@ -391,6 +390,8 @@ class Bench:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Notes what the tests run, then tries the mutants of what runs in functions."""
         self.items = {item.nodeid: item for item in session.items}
+        for module in self.drawn:
+            importlib.import_module(f"dbbench.{module}")
         if forked(lambda: self.record(session)):
             raise SystemExit("the tests fail without a mutant")
         ran: dict[str, Ran] = pickle.loads(self.kept.read_bytes())
@@ -400,7 +401,7 @@ class Bench:
             if forked(lambda: self.passes(path, ast.parse(path.read_text()), tests)):  # noqa: B023  # called at once
                 raise SystemExit(f"{module}: the tests fail with the code put in place unchanged")
             for mutant in drawn:
-                if mutant.lines is not None and self.go_on():
+                if mutant.line is not None and self.go_on():
                     tests, left = noticing(ran, module, mutant, self.budget)
                     found = outcome(lambda: self.passes(path, mutant.tree, tests), self.budget) if tests else "survived"  # noqa: B023
                     self.say(module, mutant, found, left)
@@ -408,7 +409,7 @@ class Bench:
 
     def record(self, session: pytest.Session) -> int:
         """1 if a test fails."""
-        recorder = Recorder({str(path_of(module)) for module in self.drawn})
+        recorder = Recorder(self.drawn)
         session.config.pluginmanager.register(recorder)
         failed = self.run(list(self.items))
         self.kept.write_bytes(pickle.dumps(recorder.ran))
@@ -435,14 +436,13 @@ class Bench:
 
 def noticing(ran: dict[str, Ran], module: str, mutant: Mutant | None, budget: float) -> tuple[list[str], int]:
     """The tests that run a mutant (or anything of its module), the quickest first, and how many the budget leaves out."""
-    path = str(path_of(module))
-    lines = None if mutant is None or mutant.lines is None else {(path, line) for line in mutant.lines}
+    line = None if mutant is None else mutant.line
     chosen: list[str] = []
     used, left = 0.0, 0
     for test, found in sorted(ran.items(), key=lambda item: item[1].seconds):
         file = test.partition("::")[0].rpartition("/")[2]
-        of_module = lines or {line for line in found.lines if line[0] == path}
-        if file in TARGETS[module] and not found.lines.isdisjoint(of_module):
+        runs = (module, line) in found.lines if line is not None else any(ran == module for ran, _ in found.lines)
+        if runs and file in TARGETS[module]:
             if not chosen or used + found.seconds <= budget:
                 chosen.append(test)
                 used += found.seconds
@@ -492,7 +492,7 @@ def main() -> int:
         ran: dict[str, Ran] = pickle.loads(kept.read_bytes())
         for module in modules:
             for mutant in drawn[module]:
-                if mutant.lines is None and go_on():
+                if mutant.line is None and go_on():
                     tests, left = noticing(ran, module, mutant, args.budget)
                     say(module, mutant, imported(module, mutant, tests, args.budget), left)
         counts = Counter(tuple(json.loads(line)) for line in results.read_text().splitlines())
