@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -41,21 +42,10 @@ from tempfile import TemporaryDirectory
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = (
-    "torch",
-    "numpy",
-    "scipy.stats",
-    "scipy.special",
-    "scipy.integrate",
-    "scipy.optimize",
-    "pandas",
-    "pydantic",
-    "hypothesis",
-    "safetensors.torch",
-)
 #: seconds of the processor that the tests of a mutant may take, by what they take without it
 BUDGET_S = 15.0
 #: a mutant that takes more than this of the processor, and so many times what its tests take, is stopped: it does not end
@@ -230,10 +220,10 @@ class Finder:
 
 def functions_of(path: Path) -> list[FunctionType]:
     """The functions and methods of an imported module, whatever decorates them."""
-    return [o for o in gc.get_objects() if isinstance(o, FunctionType) and o.__code__.co_filename == str(path)]
+    return [o for o in gc.get_objects() if type(o) is FunctionType and o.__code__.co_filename == str(path)]
 
 
-def put_in_place(path: Path, tree: ast.Module) -> None:
+def put_in_place(functions: Sequence[FunctionType], tree: ast.Module) -> None:
     """The code of a changed module into the functions of the imported one: whoever has imported them runs it."""
 
     def within(code: CodeType) -> Iterator[CodeType]:
@@ -242,8 +232,9 @@ def put_in_place(path: Path, tree: ast.Module) -> None:
             if isinstance(constant, CodeType):
                 yield from within(constant)
 
-    made = {(c.co_qualname, c.co_firstlineno): c for c in within(compile(tree, str(path), "exec", dont_inherit=True))}
-    for function in functions_of(path):
+    whole = compile(tree, functions[0].__code__.co_filename, "exec", dont_inherit=True)
+    made = {(code.co_qualname, code.co_firstlineno): code for code in within(whole)}
+    for function in functions:
         function.__code__ = made[function.__code__.co_qualname, function.__code__.co_firstlineno]
 
 
@@ -262,9 +253,9 @@ class Recorder:
         self.fixtures: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.lines: set[tuple[str, int]] = set()
         for module in modules:
-            put_in_place(path_of(module), noted(ast.parse(path_of(module).read_text())))
+            put_in_place(functions_of(path_of(module)), noted(ast.parse(path_of(module).read_text())))
             vars(sys.modules[f"dbbench.{module}"])[RAN] = functools.partial(self.note, module)
-        caches = [kept for kept in gc.get_objects() if isinstance(kept, functools._lru_cache_wrapper)]
+        caches = [kept for kept in gc.get_objects() if type(kept) is functools._lru_cache_wrapper]
         self.caches = [c for c in caches if c.__module__.startswith(("dbbench", "test_")) and "<locals>" not in c.__qualname__]
 
     def note(self, module: str, line: int) -> None:
@@ -326,7 +317,7 @@ def path_of(module: str) -> Path:
 
 def tested(files: Collection[str], plugin: object) -> int:
     """The exit status of pytest."""
-    options = ["-x", "-q", "-s", "-n0", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+    options = ["-x", "-q", "-s", "--tb=no", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
     return int(pytest.main([*options, *(str(ROOT / "tests/unit" / file) for file in sorted(files))], plugins=[plugin]))
 
 
@@ -376,7 +367,7 @@ class Bench:
         drawn: the mutants of each module.
         say: takes what is found.
         go_on: whether there is time for another.
-        kept: where what the tests run is left for the mutants of what runs at import.
+        kept: where what the tests run is left, and what they import of others, for the mutants of what runs at import.
     """
 
     drawn: dict[str, list[Mutant]]
@@ -394,16 +385,17 @@ class Bench:
             importlib.import_module(f"dbbench.{module}")
         if forked(lambda: self.record(session)):
             raise SystemExit("the tests fail without a mutant")
-        ran: dict[str, Ran] = pickle.loads(self.kept.read_bytes())
+        ran, _ = pickle.loads(self.kept.read_bytes())
         for module, drawn in self.drawn.items():
-            path = path_of(module)
+            functions, tree = functions_of(path_of(module)), ast.parse(path_of(module).read_text())
+            gc.freeze()  # or the first collection of each process would write to all its memory
             tests, _ = noticing(ran, module, None, self.budget)
-            if forked(lambda: self.passes(path, ast.parse(path.read_text()), tests)):  # noqa: B023  # called at once
+            if forked(lambda: self.passes(functions, tree, tests)):  # noqa: B023  # called at once
                 raise SystemExit(f"{module}: the tests fail with the code put in place unchanged")
             for mutant in drawn:
                 if mutant.line is not None and self.go_on():
                     tests, left = noticing(ran, module, mutant, self.budget)
-                    found = outcome(lambda: self.passes(path, mutant.tree, tests), self.budget) if tests else "survived"  # noqa: B023
+                    found = outcome(lambda: self.passes(functions, mutant.tree, tests), self.budget) if tests else "survived"  # noqa: B023
                     self.say(module, mutant, found, left)
         return True
 
@@ -412,12 +404,14 @@ class Bench:
         recorder = Recorder(self.drawn)
         session.config.pluginmanager.register(recorder)
         failed = self.run(list(self.items))
-        self.kept.write_bytes(pickle.dumps(recorder.ran))
+        own = (str(ROOT / "dbbench"), str(ROOT / "tests"))
+        others = [name for name, m in sys.modules.items() if not str(getattr(m, "__file__", None)).startswith(own)]
+        self.kept.write_bytes(pickle.dumps((recorder.ran, others)))
         return failed
 
-    def passes(self, path: Path, tree: ast.Module, tests: Sequence[str]) -> int:
+    def passes(self, functions: Sequence[FunctionType], tree: ast.Module, tests: Sequence[str]) -> int:
         """0 if the tests pass with the functions of this tree."""
-        put_in_place(path, tree)
+        put_in_place(functions, tree)
         return self.run(tests)
 
     def run(self, tests: Sequence[str]) -> int:
@@ -461,8 +455,9 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds of the processor for the tests of a mutant")
     args = parser.parse_args()
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-    for heavy in HEAVY:
-        importlib.import_module(heavy)
+    # as in conftest.py, but an example that fails is not made smaller
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutants", max_examples=60, deadline=None, derandomize=True, phases=phases)
     modules = args.modules or list(TARGETS)
     every = {module: list(mutants(path_of(module).read_text())) for module in modules}
     drawn = {
@@ -489,7 +484,11 @@ def main() -> int:
         bench = Bench(drawn, args.budget, say, go_on, kept)
         if forked(lambda: tested(files, bench), quiet=False) not in (0, 5):
             return 2
-        ran: dict[str, Ran] = pickle.loads(kept.read_bytes())
+        ran, others = pickle.loads(kept.read_bytes())
+        for other in others:  # here, and not for each mutant
+            with contextlib.suppress(Exception):
+                importlib.import_module(other)
+        gc.freeze()
         for module in modules:
             for mutant in drawn[module]:
                 if mutant.line is None and go_on():
