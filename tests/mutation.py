@@ -80,7 +80,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "test_integrals.py",
         "test_micro_batches.py",
         "test_evaluation.py",
-        "test_seam.py",
+        "test_chain.py",
     ),
     "methods.end_to_end": ("test_training.py", "test_micro_batches.py"),
     "methods._local": (LOCAL,),

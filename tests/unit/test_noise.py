@@ -172,6 +172,12 @@ def test_euler_on_a_gaussian(steps: int, expected: float) -> None:
     assert scale / exact == pytest.approx(expected, abs=2e-4)
 
 
+def test_the_first_z_is_noise_alone_or_noise_on_a_target_of_variance_one() -> None:
+    assert initial_scale(2.0, "paper") == 2
+    assert initial_scale(2.0, "code") ** 2 == pytest.approx(1 + 2**2)
+    assert initial_scale(3.0) == initial_scale(3.0, "code")
+
+
 @pytest.mark.parametrize("bad", [{"sigma_min": 1.0, "sigma_max": 1.0}, {"sigma_min": 0.0}, {"p_std": 0.0}, {"sigma_data": 0.0}])
 def test_bad_range(bad: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(bad))):
