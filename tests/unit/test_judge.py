@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from dbbench.config import Experiment, Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.config.base import read_yaml, yaml_files
 from dbbench.errors import UserError
+from dbbench.judgement import judge
 from dbbench.judgement.identity import copies
 from dbbench.judgement.judge import Judgement, Verdict, judge_experiment
 from dbbench.judgement.words import holm
@@ -108,6 +109,61 @@ def test_seeds_pair_whatever_their_order_and_only_where_both_have_them():
 def test_a_value_at_the_end_of_the_range_has_no_logarithm():
     found = verdict({}, {"a": [0.0, 0.1, 0.2], "b": [0.3, 0.4, 0.5]}, "repetition_4")
     assert found.word == "NOT TESTABLE"
+
+
+@pytest.mark.parametrize("estimator", ["paired", "blocked"])
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_on_either_side_it_has_none(side, estimator):
+    values = {"a": [0.3, 0.4, 0.5], "b": [0.4, 0.6, 0.5], "c": [0.35, 0.45, 0.5]}
+    found = verdict({}, values | {side: [0.0, 0.1, 0.2]}, "repetition_4", estimator=estimator)
+    assert (found.word, found.reason) == ("NOT TESTABLE", "a value at the end of the possible range has no logit")
+
+
+def test_an_arm_at_the_end_of_the_range_is_no_reason_against_the_others():
+    values = {"a": [0.3, 0.4, 0.5], "b": [0.4, 0.6, 0.5], "c": [0.0, 0.1, 0.2]}
+    found = verdict({}, values, "repetition_4", estimator="blocked")
+    assert found.estimate.estimator == "paired"
+    assert "no arms of one design" in found.reason
+    assert found.estimate.mean == verdict({}, values, "repetition_4").estimate.mean
+
+
+@pytest.mark.parametrize(
+    ("claim", "bound"),
+    [
+        ({}, 0.0),
+        ({"kind": "equivalence"}, 0.0),
+        ({"kind": "superiority_by_effect"}, 2.0),
+        ({"kind": "non_inferiority"}, -2.0),
+        ({"kind": "superiority_by_margin", "margin": 5}, 5.0),
+    ],
+)
+def test_the_bound_of_each_kind_in_points_of_accuracy(claim, bound):
+    assert verdict(claim, {"a": GOOD, "b": BAD}).bound == bound
+
+
+def test_the_paper_reports_the_least_distance_of_its_first_three_runs():
+    made = {"a": [5.0, 3.0, 4.0, 1.0], "b": [5.0, 3.0]}
+    least = [row.least for row in judged(experiment([], dict.fromkeys(made, "frechet_distance")), made).rows]
+    assert least[0] == 3.0
+    assert math.isnan(least[1])
+    assert math.isnan(judged(experiment([], {"a": "accuracy_percent"}), {"a": GOOD}).rows[0].least)
+
+
+@pytest.mark.parametrize(
+    ("ours", "papers", "same"),
+    [
+        (("accuracy_percent", "argmax", "cifar100"), ("accuracy_percent", "cifar100"), True),
+        (("accuracy_percent", "argmax", "digits"), ("accuracy_percent", "cifar100"), False),
+        (("accuracy_percent", "argmax", "cifar100"), ("fid", "cifar100"), False),
+        (("frechet_distance", "Inception-v3, FID", "imagenet256_latents"), ("fid", "imagenet256"), True),
+        (("frechet_distance", "our classifier", "imagenet256_latents"), ("fid", "imagenet256"), False),
+        (("mauve_gpt2_large", "gpt2-large", "lm1b"), ("mauve", "lm1b"), True),
+        (("mauve", "our judge", "lm1b"), ("mauve", "lm1b"), False),
+    ],
+)
+def test_numbers_compare_to_the_papers_by_what_measured_them(ours, papers, same):
+    row = pd.Series(dict(zip(("metric", "evaluator", "dataset"), ours, strict=True)))
+    assert judge._comparable(row, *papers) == same
 
 
 # Holm, copies, budgets
