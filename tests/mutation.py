@@ -40,7 +40,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import hypothesis
 import pytest
@@ -338,12 +338,14 @@ def forked(work: Callable[[], int], quiet: bool = True) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def outcome(work: Callable[[], int], budget: float) -> str:
-    """What became of a mutant.
+def give_up(why: str) -> NoReturn:
+    """The harness, not a mutant, is at fault; pytest would keep the words of a SystemExit to itself."""
+    print(why, file=sys.stderr, flush=True)
+    os._exit(2)
 
-    Raises:
-        SystemExit: it was neither tests that passed nor a test that failed.
-    """
+
+def outcome(work: Callable[[], int], budget: float) -> str:
+    """What became of a mutant."""
 
     def limited() -> int:
         limit = int(PATIENCE_S + PATIENCE * budget)
@@ -355,7 +357,7 @@ def outcome(work: Callable[[], int], budget: float) -> str:
     known = {0: "survived", 1: "killed", 2: "import", -signal.SIGXCPU: "endless", -signal.SIGKILL: "endless"}
     known[-signal.SIGALRM] = "endless"
     if code not in known:
-        raise SystemExit(f"pytest ended with {code}")
+        give_up(f"pytest ended with {code}")
     return known[code]
 
 
@@ -383,15 +385,15 @@ class Bench:
         self.items = {item.nodeid: item for item in session.items}
         for module in self.drawn:
             importlib.import_module(f"dbbench.{module}")
-        if forked(lambda: self.record(session)):
-            raise SystemExit("the tests fail without a mutant")
+        if forked(lambda: self.record(session), quiet=False):
+            give_up("the tests fail without a mutant")
         ran, _ = pickle.loads(self.kept.read_bytes())
         for module, drawn in self.drawn.items():
             functions, tree = functions_of(path_of(module)), ast.parse(path_of(module).read_text())
             gc.freeze()  # or the first collection of each process would write to all its memory
             tests, _ = noticing(ran, module, None, self.budget)
-            if forked(lambda: self.passes(functions, tree, tests)):  # noqa: B023  # called at once
-                raise SystemExit(f"{module}: the tests fail with the code put in place unchanged")
+            if forked(lambda: self.passes(functions, tree, tests), quiet=False):  # noqa: B023  # called at once
+                give_up(f"{module}: the tests fail with the code put in place unchanged")
             for mutant in drawn:
                 if mutant.line is not None and self.go_on():
                     tests, left = noticing(ran, module, mutant, self.budget)
