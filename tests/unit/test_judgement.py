@@ -1,5 +1,6 @@
 """The statistics of judgement: against scipy, against simulation with a fixed seed, and properties of any numbers."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -206,6 +207,22 @@ def test_scales_go_there_and_back(metric, share):
     value = metric.low + share * (min(metric.high, metric.low + 100) - metric.low)
     for scale in (metric.analysis, metric.interval):
         assert backward(forward([value], scale, metric), scale, metric)[0] == pytest.approx(value, rel=1e-9)
+
+
+def test_a_quarter_of_the_range_has_one_logit_whatever_the_unit():
+    between = dataclasses.replace(SHARE, low=-1.0, high=3.0)
+    for metric, value in ((ACCURACY, 25.0), (SHARE, 0.25), (between, 0.0)):
+        assert forward([value], "logit", metric)[0] == pytest.approx(math.log(1 / 3))
+        assert backward([math.log(1 / 3)], "logit", metric)[0] == pytest.approx(value)
+
+
+def test_two_values_have_an_interval_and_one_has_none():
+    """t(.975, 1) = 12.7062; half of the range of two values is their standard deviation over the root of two."""
+    found = mean_interval([4.0, 6.0], NATS)
+    assert (found.mean, found.high) == pytest.approx((5.0, 5.0 + 12.7062), abs=1e-3)
+    assert found.low == NATS.low == 0
+    one = mean_interval([5.0], NATS)
+    assert (one.mean, math.isnan(one.low), math.isnan(one.high)) == (5.0, True, True)
 
 
 @given(samples)
