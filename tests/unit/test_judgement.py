@@ -275,6 +275,18 @@ def test_two_values_have_an_interval_and_one_has_none():
     assert (one.mean, math.isnan(one.low), math.isnan(one.high)) == (5.0, True, True)
 
 
+def test_a_value_at_the_end_of_the_range_leaves_the_interval_to_the_values_themselves():
+    """s = 0.1 and t(.975, 2) = 4.30265."""
+    found = mean_interval([0.0, 0.1, 0.2], SHARE)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.0, 0.1 + 4.30265 * 0.1 / math.sqrt(3)), abs=1e-6)
+
+
+def test_a_count_has_an_interval_only_where_it_varies():
+    megabytes = metric_of("peak_megabytes")
+    assert math.isnan(mean_interval([3.0, 3.0, 3.0], megabytes).low)
+    assert mean_interval([3.0, 4.0, 5.0], megabytes).high == pytest.approx(4 + 4.30265 / math.sqrt(3), abs=1e-4)
+
+
 @given(samples)
 def test_swapping_sides_flips_the_word(d):
     flipped = {"HOLDS": "FAILS", "FAILS": "HOLDS"}
