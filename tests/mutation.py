@@ -34,6 +34,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -326,8 +327,9 @@ def forked(work: Callable[[], int], quiet: bool = True) -> int:
         code = 70
         try:
             code = work()
-        finally:
-            os._exit(code)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 
@@ -382,9 +384,10 @@ class Bench:
         if forked(lambda: self.record(session), quiet=False):
             give_up("the tests fail without a mutant")
         ran, _ = pickle.loads(self.kept.read_bytes())
+        functions_in = {module: functions_of(path_of(module)) for module in self.drawn}
+        gc.freeze()  # or the first collection of each process would write to all its memory; hides objects from `functions_of`
         for module, drawn in self.drawn.items():
-            functions, tree = functions_of(path_of(module)), ast.parse(path_of(module).read_text())
-            gc.freeze()  # or the first collection of each process would write to all its memory
+            functions, tree = functions_in[module], ast.parse(path_of(module).read_text())
             tests, _ = noticing(ran, module, None, self.budget)
             if forked(lambda: self.passes(functions, tree, tests), quiet=False):  # noqa: B023  # called at once
                 give_up(f"{module}: the tests fail with the code put in place unchanged")
