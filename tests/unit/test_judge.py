@@ -286,6 +286,44 @@ def test_repeats_of_a_timing_are_no_seeds():
     assert "G5: 2 repeats" in few.reason
 
 
+def test_a_timing_is_compared_turn_by_turn_over_as_many_repeats_as_every_job_has():
+    """Half the seconds, with repeats that differ more from turn to turn than the two parts do."""
+    turns = {0: [1.0, 3.0, 9.0, 2.0, 5.0], 1: [4.0, 2.0, 8.0]}
+    repeats = {("a", job): times for job, times in turns.items()}
+    repeats |= {("b", job): [2 * t for t in times] for job, times in turns.items()}
+    values = {"a": [3.0, 4.0], "b": [6.0, 8.0]}
+    found = verdict({}, values, "seconds_per_iteration", repeats=repeats)
+    assert (found.word, found.estimate.n, found.estimate.mean) == ("HOLDS", 6, pytest.approx(math.log(2)))
+    within = verdict({"kind": "range", "within": [0.4, 0.6]}, values, "seconds_per_iteration", repeats=repeats)
+    assert (within.word, within.estimate.mean) == ("HOLDS", pytest.approx(math.log(0.5)))
+    assert math.isnan(within.bound)
+
+
+def test_a_range_holds_a_quantity_or_a_ratio_against_its_ends():
+    quantity = {"kind": "range", "right": ""}
+    assert verdict({**quantity, "within": [87.0, 90.0]}, {"a": GOOD}).word == "HOLDS"
+    assert verdict({**quantity, "within": [70.0, 80.0]}, {"a": GOOD}).word == "FAILS"
+    found = verdict({"kind": "range", "within": [0.4, 0.6]}, {"a": [1.0, 1.1, 1.2], "b": [2.0, 2.2, 2.4]}, "frechet_distance")
+    assert (found.word, found.estimate.mean) == ("HOLDS", pytest.approx(math.log(0.5)))
+    assert verdict({**quantity, "within": [2.5, 3.0]}, {"a": [3.0]}, "peak_megabytes").word == "HOLDS"
+
+
+def test_a_p_is_told_to_two_digits_and_not_below_a_thousandth():
+    assert re.fullmatch(r"p = 0\.\d+", verdict({}, {"a": [98.0, 70.0, 99.0, 80.0, 90.0], "b": GOOD}).reason)
+    assert verdict({}, {"a": GOOD, "b": BAD}).reason == "p < 0.001"
+
+
+def test_where_nothing_is_tested_there_is_no_number_to_tell():
+    counted = verdict({}, {"a": [1.0], "b": [2.0]}, "peak_megabytes")
+    assert (counted.count, counted.seeds_to_see_effect) == (1.0, None)
+    assert math.isnan(counted.detectable)
+    assert math.isnan(counted.p)
+    assert counted.null is None
+    tested = verdict({}, {"a": GOOD, "b": BAD})
+    assert (tested.effect, tested.seeds_to_see_effect) == (2.0, 3)
+    assert math.isnan(judged(experiment([], {"a": "accuracy_percent"}), {"a": GOOD}).false_positives)
+
+
 def test_a_noisy_machine_decides_no_timing():
     claim = {"claim": "C", "kind": "range", "left": "a", "within": [1.0, 1.2], "needs": ["quiet"]}
     metrics = {"a": "blocks_over_end_to_end", "self": "time_over_itself"}
