@@ -69,6 +69,7 @@ def test_the_cosine_schedule_in_closed_form(blocks: int) -> None:
     assert [math.prod(map(law.alpha, range(t, blocks + 1))) for t in range(blocks + 1)] == pytest.approx(law.alpha_bars)
     snrs = [law.snr(t) for t in range(blocks + 1)]
     assert snrs == sorted(snrs)
+    assert [snr * (1 - level) for snr, level in zip(snrs, law.alpha_bars, strict=True)] == pytest.approx(law.alpha_bars)
 
 
 @pytest.mark.parametrize(("blocks", "times"), [(1, [0, 10]), (2, [0, 5, 10]), (10, range(11))])
