@@ -310,9 +310,9 @@ def path_of(module: str) -> Path:
     return ROOT / "dbbench" / f"{module.replace('.', '/')}.py"
 
 
-def tested(files: Collection[str], plugin: object) -> int:
+def tested(files: Collection[str], plugin: object, which: str = "") -> int:
     """The exit status of pytest."""
-    options = ["-x", "-q", "-s", "--tb=no", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+    options = ["-x", "-q", "-s", "--tb=no", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "-k", which]
     return int(pytest.main([*options, *(str(ROOT / "tests/unit" / file) for file in sorted(files))], plugins=[plugin]))
 
 
@@ -452,6 +452,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no mutant after so many")
     parser.add_argument("--budget", type=float, default=BUDGET_S, help="seconds of the processor for the tests of a mutant")
+    parser.add_argument("-k", default="", help="which tests, as pytest's -k; without it all of the module's files")
     args = parser.parse_args()
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     # as in conftest.py, but an example that fails is not made smaller
@@ -481,7 +482,7 @@ def main() -> int:
 
         files = {file for module in modules for file in TARGETS[module]}
         bench = Bench(drawn, args.budget, say, go_on, kept)
-        if forked(lambda: tested(files, bench), quiet=False) not in (0, 5):
+        if forked(lambda: tested(files, bench, args.k), quiet=False) not in (0, 5):
             return 2
         ran, others = pickle.loads(kept.read_bytes())
         for other in others:  # here, and not for each mutant
