@@ -310,7 +310,7 @@ def path_of(module: str) -> Path:
     return ROOT / "dbbench" / f"{module.replace('.', '/')}.py"
 
 
-def tested(files: Collection[str], plugin: object, which: str = "") -> int:
+def tested(files: Collection[str], plugin: object, which: str) -> int:
     """The exit status of pytest."""
     options = ["-x", "-q", "-s", "--tb=no", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "-k", which]
     return int(pytest.main([*options, *(str(ROOT / "tests/unit" / file) for file in sorted(files))], plugins=[plugin]))
@@ -507,7 +507,7 @@ def imported(module: str, mutant: Mutant, tests: Sequence[str], budget: float) -
 
     def work() -> int:
         sys.meta_path.insert(0, Finder(f"dbbench.{module}", path_of(module), mutant.tree))
-        return tested({test.partition("::")[0].rpartition("/")[2] for test in tests}, Only(tests))
+        return tested({test.partition("::")[0].rpartition("/")[2] for test in tests}, Only(tests), "")
 
     return outcome(work, budget) if tests else "survived"
 
