@@ -50,7 +50,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: seconds of the processor that the tests of a mutant may take, by what they take without it
 BUDGET_S = 15.0
 #: a mutant that takes more than this of the processor, and so many times what its tests take, is stopped: it does not end
-PATIENCE_S, PATIENCE = 20, 5
+PATIENCE_S, PATIENCE = 5, 5
 #: or that waits as long for what does not come
 WAIT_S = 600
 #: what a module calls that is watched

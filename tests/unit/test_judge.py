@@ -16,6 +16,7 @@ from dbbench.errors import UserError
 from dbbench.judgement import judge
 from dbbench.judgement.identity import copies
 from dbbench.judgement.judge import Judgement, Verdict, judge_experiment
+from dbbench.judgement.numbers import Numbers
 from dbbench.judgement.words import holm
 from dbbench.publish.verdicts import COLUMNS, describe, shown, verdict_frame
 
@@ -23,9 +24,11 @@ FILES = yaml_files(config_root() / "experiments")
 GOOD, BAD = [88.0, 88.5, 88.2, 88.4, 88.1], [80.0, 81.0, 80.4, 80.9, 80.2]
 
 
-def experiment(claims: list[dict[str, Any]], cells: dict[str, str], **more: Any) -> Experiment:
-    """An experiment with one arm of its own for each cell (cell -> metric)."""
-    made = [{"cell": name, "arm": name, "metric": metric} for name, metric in cells.items()]
+def experiment(
+    claims: list[dict[str, Any]], cells: dict[str, str], others: list[dict[str, Any]] | None = None, **more: Any
+) -> Experiment:
+    """An experiment with one arm of its own for each cell (cell -> metric), and other cells."""
+    made = [*({"cell": name, "arm": name, "metric": metric} for name, metric in cells.items()), *(others or [])]
     stated = [{"statement": "s", "source": "ours", **claim} for claim in claims]
     asked = {"name": "x", "title": "t", "arms": {name: {} for name in cells}, "cells": made, "claims": stated}
     return Experiment.model_validate(asked | more)
@@ -240,6 +243,23 @@ def test_metric_and_evaluator_gates():
     assert "off by +0.043" in verdict({"needs": ["evaluator"]}, bits, "bits_per_character", gates=known).reason
 
 
+def test_a_gate_whose_cell_was_not_run_lets_no_claim_through():
+    claim = {"claim": "C", "left": "a", "right": "b", "needs": ["depth"]}
+    others = [{"cell": "deep", "not_run": "too large"}]
+    gates = {"depth": {"deep": "deep", "shallow": "b"}}
+    asked = experiment([claim], dict.fromkeys("ab", "accuracy_percent"), others, gates=gates)
+    found = judged(asked, {"a": GOOD, "b": BAD})
+    assert (found.verdicts["C"].word, found.verdicts["C"].reason) == ("NOT TESTABLE", "G2: deep: too large")
+    assert [[v.claim.claim for v in row.verdicts] for row in found.rows] == [["C"], [], []]
+
+
+def test_a_row_is_what_is_known_of_its_own_cell():
+    asked = experiment([], dict.fromkeys("ab", "accuracy_percent"))
+    frame = pd.DataFrame({"cell": ["a", "b", "b"], "seed": [0, 0, 1], "value": [1.0, 2.0, 3.0], "dataset": ["x", "y", "z"]})
+    found = Numbers(Plan("laptop", 5, {"x": asked}, {"x": {}}), asked, frame, {})
+    assert [found.row(cell)["dataset"] for cell in "ab"] == ["x", "y"]
+
+
 def test_a_gate_without_numbers_is_an_error_of_the_file():
     for gate in ("learned", "depth", "metric", "evaluator", "quiet"):
         with pytest.raises(ValidationError, match=f"claim C: gates.{gate} names nothing for"):
@@ -272,6 +292,7 @@ def test_counts_hold_or_fail_without_seeds():
         found = verdict(ratio, {"a": [3.0], "b": [reduced]}, "peak_megabytes")
         assert (found.word, found.reason, found.estimate) == (word, "count", None)
     assert verdict({}, {"a": [1.0], "b": [2.0]}, "peak_megabytes").word == "HOLDS"
+    assert verdict({}, {"a": [1.0], "b": [1.25]}, "peak_megabytes").word == "HOLDS"
     assert verdict({}, {"a": [2.0], "b": [2.0]}, "peak_megabytes").word == "FAILS"
     with pytest.raises(UserError, match="claim C: a is counted, but differs between seeds"):
         verdict({}, {"a": [1.0, 2.0], "b": [2.0, 2.0]}, "peak_megabytes")
@@ -387,6 +408,24 @@ def test_claims_on_other_numbers_of_seeds_are_no_copies():
     every_seed = SimpleNamespace(seeds_measured=lambda _: None)
     arms: Any = {n: {a: SimpleNamespace(name=a, profile=None, evaluation=every_seed) for a in e.arms} for n, e in asked.items()}
     assert copies(Plan("laptop", 5, asked, arms)) == {"z": "x"}
+
+
+@pytest.mark.parametrize(("part", "told"), [({"arm": "a", "metric": "accuracy_percent"}, {"y": "x"}), ({"not_run": "why"}, {})])
+def test_means_of_the_same_cells_are_copies_if_every_part_was_run(part, told):
+    others = [{"cell": "b", **part}, {"cell": "m", "mean_of": {"a": 0.5, "b": 0.5}, "metric": "accuracy_percent"}]
+    claim = {"left": "m", "right": "a"}
+    asked = {n: experiment([{"claim": n, **claim}], {"a": "accuracy_percent"}, others, name=n) for n in "xy"}
+    every_seed = SimpleNamespace(seeds_measured=lambda _: None)
+    arms: Any = {n: {"a": SimpleNamespace(name="a", profile=None, evaluation=every_seed)} for n in asked}
+    assert copies(Plan("laptop", 5, asked, arms)) == told
+
+
+def test_a_claim_of_the_paper_without_a_margin_is_not_held_against_its_values():
+    values = {"t1.db": [60.0, 60.1, 59.9], "t1.vit": [50.2, 49.9, 50.0]}
+    for over, says in (({"source": "paper"}, "HOLDS here"), ({"source": "ours", "near": 2.0}, "HOLDS")):
+        claim = {"claim": "C1", "left": "t1.db", "right": "t1.vit", **over}
+        asked = experiment([claim], dict.fromkeys(values, "accuracy_percent"))
+        assert judged(asked, values, "paper", dataset="cifar100").verdicts["C1"].says == says
 
 
 def test_the_null_control_decides_nothing_and_prints_its_rate():

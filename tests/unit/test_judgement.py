@@ -1,6 +1,7 @@
 """The statistics of judgement: against scipy, against simulation with a fixed seed, and properties of any numbers."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -237,6 +238,22 @@ def test_the_null_control_finds_about_one_pairing_in_twenty():
     assert not null_control([60.0, 61.0, 62.0], [50.0, 51.1, 51.9], ACCURACY).passed
 
 
+def test_the_rate_of_false_positives_is_that_of_all_pairings():
+    values = [0.0, 0.001, 0.5, 0.502]
+    orders = np.array(list(itertools.permutations(values))).reshape(-1, 2, 2)
+    share = np.mean([stats.ttest_rel(one, other).pvalue <= 0.05 for one, other in orders])
+    assert share == pytest.approx(1 / 3)
+    assert false_positive_rate(values) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [(ACCURACY, 1), (NATS, -1)])
+def test_a_null_control_says_how_far_equal_arms_are_apart(metric, sign):
+    found = null_control([6.2, 7.21, 8.19], [6.0, 7.0, 8.0], metric)
+    assert found.mean == pytest.approx(sign * 0.2)
+    assert (found.word, found.passed, found.seeds) == ("HOLDS" if sign > 0 else "FAILS", False, 3)
+    assert null_control([6.2, 6.9, 8.0], [6.0, 7.0, 8.0], metric).passed
+
+
 # properties
 
 
@@ -400,6 +417,7 @@ def test_seeds_needed_see_the_effect_and_no_fewer_do():
     assert needed is not None
     assert detectable(needed - 1) * deviation / math.sqrt(needed) <= 1.0
     assert detectable(needed - 2) * deviation / math.sqrt(needed - 1) > 1.0
+    assert [seeds_needed(paired([-1.0, 0.0, 1.0]), effect) for effect in (3.27, 1.69, 1.17, 1.005)] == [3, 5, 8, 10]
     assert seeds_needed(found, 1e-9) is None
     assert seeds_needed(paired([1.0]), 1.0) is None
 
