@@ -367,7 +367,12 @@ def test_ranges(values, word):
 
 
 def test_equivalence():
-    for d, word in (([0.3, -0.2, 0.1], "HOLDS"), ([5.0, 5.1, 4.9], "FAILS"), ([1.0, -9.0, 5.0], "UNDECIDED")):
+    for d, word in (
+        ([0.3, -0.2, 0.1], "HOLDS"),
+        ([5.0, 5.1, 4.9], "FAILS"),
+        ([1.0, -9.0, 5.0], "UNDECIDED"),
+        ([9.0, -1.0, 10.0], "UNDECIDED"),
+    ):
         found = paired(d)
         assert word_of_equivalence(found, found.p_value(0.0), 2.0) == word
 
@@ -447,6 +452,8 @@ def test_the_gain_has_to_be_clear_of_the_effect_of_interest_and_of_zero():
     assert depth(clear, [80.0] * 3, ACCURACY).passed
     assert not depth(noisy, [80.0] * 3, ACCURACY).passed
     assert not depth([81.0, 81.1, 80.9], [80.0] * 3, ACCURACY).passed
+    assert depth([81.7, 82.5, 83.3], [80.0] * 3, ACCURACY).passed
+    assert not learned([82.0] * 3, 80.0, ACCURACY, "ViT").passed
     assert "by 3 % (low end 2.75), D = 2" in depth(clear, [80.0] * 3, ACCURACY).reason
     assert "in log (low end" in depth([1.0, 1.1, 1.2], [9.0] * 3, DISTANCE).reason
 
@@ -462,6 +469,7 @@ def test_real_and_degenerate_data_lie_five_pooled_deviations_apart():
     still = [[1.0, 1.0], [2.0, 2.0]]
     assert tells_apart([3.0], [2.9], still, NATS).passed
     assert not tells_apart([3.0], [3.0], still, NATS).passed
+    assert "are 0.0 seed deviations apart" in tells_apart([3.0], [3.0], still, NATS).reason
     assert not tells_apart([30.0], [3.0], [[1.0]], NATS).passed
     assert "5.0 seed deviations apart, 5 are needed" in tells_apart([15.0], [10.0], arms, NATS).reason
 
@@ -472,6 +480,13 @@ def test_an_evaluator_may_be_off_by_a_third_of_the_effect_on_either_side():
     found = [evaluator([4.0 + off], 4.0, bits).passed for off in (-0.0101, -0.0099, 0.0099, 0.0101)]
     assert found == [False, True, True, False]
     assert "0.01 is allowed" in evaluator([4.1], 4.0, bits).reason
+
+
+def test_without_an_effect_of_interest_any_clear_gain_counts_and_only_no_error_passes():
+    any_gain, any_time = (dataclasses.replace(metric, effect=None) for metric in (ACCURACY, SECONDS))
+    assert learned([80.3, 80.31, 80.29], 80.0, any_gain, "ViT").passed
+    assert [evaluator([value], 80.0, any_gain).passed for value in (80.0, 80.01)] == [True, False]
+    assert [quiet_machine([ratio], any_time).passed for ratio in (1.0, 1.01)] == [True, False]
 
 
 def test_a_part_that_seems_faster_than_itself_is_noise_too():
