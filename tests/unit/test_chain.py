@@ -16,6 +16,7 @@ from dbbench.errors import UserError
 from dbbench.methods.diffusion_blocks import Chain, DiffusionBlocks, last, weighted
 from dbbench.noise import LogNormal
 from dbbench.partition import make_partition
+from dbbench.seeding import generator
 
 LAW = LogNormal()
 PARTITION = make_partition(LAW, 3, 6)
@@ -171,3 +172,69 @@ def test_isolated_blocks_draw_each_for_itself() -> None:
     batch, network = Batch(INPUTS, TARGET), Knowing()
     draws = [method(only).drawn(network, batch, 0, 0)[1].tolist() for only in (None, 0, 1)]  # type: ignore[arg-type]
     assert len({tuple(u) for u in draws}) == 3
+
+
+class Halving(Knowing):
+    """Half of what goes in, as a guess at a target of the labels' type."""
+
+    def target(self, batch: Batch) -> Tensor:
+        return batch.labels
+
+    def denoise(self, inputs: Tensor, z: Tensor, sigma: Tensor, layers: tuple[int, ...]) -> Any:
+        self.asked.append((layers, sigma[0].item()))
+        self.levels = sigma
+        return SimpleNamespace(logits=z / 2)
+
+    def clean(self, output: Any, bridge: str) -> Tensor:
+        clean: Tensor = output.logits
+        return clean
+
+    def error(self, output: Any, batch: Batch) -> Tensor:
+        return (output.logits - batch.labels).square().mean(1)
+
+    def scores(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"length": logits.square().sum(1)}
+
+
+@pytest.mark.parametrize("weighting", ["per_sample", "batch_mean", "none"])
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_the_parts_of_a_step_add_up_to_it(weighting: str, parts: int) -> None:
+    network: Any = Halving()
+    whole = method(weighting=weighting).step(network, Batch(INPUTS, TARGET), 3, 0)
+    found = list(method(weighting=weighting).step_in_parts(network, Batch(INPUTS, TARGET), 3, 0, parts))
+    assert len(found) == parts
+    assert {part.block for part in found} == {whole.block}
+    assert sum(part.loss.item() for part in found) == pytest.approx(whole.loss.item(), rel=1e-5)
+    for name, value in whole.metrics.items():
+        assert sum(part.metrics[name].item() for part in found) == pytest.approx(value.item(), rel=1e-5)
+
+
+def test_a_loss_takes_a_draw_or_what_makes_one_and_keeps_the_type_of_the_target() -> None:
+    network: Any = Halving()
+    u = torch.linspace(0, 1, 4, dtype=torch.float64)
+    eps = torch.empty_like(TARGET).normal_(generator=torch.Generator().manual_seed(5))
+    one = method().loss(network, Batch(INPUTS, TARGET), 1, u, eps)
+    other = method().loss(network, Batch(INPUTS, TARGET), 1, u, torch.Generator().manual_seed(5))
+    assert one[0].item() == other[0].item()
+    assert network.levels.dtype == torch.float64
+    block = PARTITION[1]
+    assert network.levels[[0, -1]].tolist() == pytest.approx([block.low, block.high])
+    z = TARGET + network.levels[:, None] * eps
+    error = (z / 2 - TARGET).square().mean(1)
+    assert one[1].item() == pytest.approx(error.mean().item())
+    assert one[0].item() == pytest.approx((error * (network.levels**2 + 0.25) / (network.levels / 2) ** 2).mean().item())
+
+
+def test_validation_covers_the_range_of_every_block_and_ends_with_the_chain() -> None:
+    network: Any = Halving()
+    batch = Batch(INPUTS, TARGET)
+    assert list(method().validate(network, batch)) == ["error_block0", "error_block1", "error_block2"]
+    network.validates_by_chain, network.asked = True, []
+    found = method().validate(network, batch)
+    assert network.asked[:3] == [(b.layers, pytest.approx(b.low)) for b in PARTITION.blocks]
+    # each step keeps a z + (1 - a) z / 2 of its z, a = sigma' / sigma; what counts is half of what goes into the last
+    keeps = [(1 + after / before) / 2 for before, after in zip(LAW.grid(3), LAW.grid(3)[1:], strict=False)]
+    start = torch.empty_like(TARGET).normal_(generator=generator(0, "validation", "start"))
+    end = start * math.sqrt(6401) * math.prod(keeps) / 2
+    assert found["length"] == pytest.approx(end.square().sum(1).mean().item())
+    assert list(method(only=1).validate(network, batch)) == ["error_block1"]
