@@ -164,6 +164,12 @@ def test_jobs_are_drawn_before_their_repeats():
     assert set(np.unique(alone.draws)) == set(range(5))
 
 
+def test_the_interval_of_a_bootstrap_leaves_out_as_many_draws_at_either_end():
+    estimate = Estimate(mean=500.0, se=1.0, df=math.inf, n=9, draws=np.arange(1001.0))
+    assert estimate.interval() == pytest.approx((25, 975))
+    assert estimate.interval(0.9) == pytest.approx((50, 950))
+
+
 # against simulation
 
 
