@@ -417,7 +417,7 @@ class Bench:
         """1 as soon as a test fails."""
         failures = Failures()
         items = [self.items[test] for test in tests]
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip(items, [*items[1:], None], strict=False):
             if not item.config.pluginmanager.is_registered(failures):
                 item.config.pluginmanager.register(failures)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

@@ -229,6 +229,7 @@ def test_validation_covers_the_range_of_every_block_and_ends_with_the_chain() ->
     network: Any = Halving()
     batch = Batch(INPUTS, TARGET)
     assert list(method().validate(network, batch)) == ["error_block0", "error_block1", "error_block2"]
+    assert network.levels[[0, -1]].tolist() == pytest.approx([PARTITION[2].low, PARTITION[2].high])
     network.validates_by_chain, network.asked = True, []
     found = method().validate(network, batch)
     assert network.asked[:3] == [(b.layers, pytest.approx(b.low)) for b in PARTITION.blocks]

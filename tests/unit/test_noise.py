@@ -173,8 +173,8 @@ def test_euler_on_a_gaussian(steps: int, expected: float) -> None:
 
 
 def test_the_first_z_is_noise_alone_or_noise_on_a_target_of_variance_one() -> None:
-    assert initial_scale(2.0, "paper") == 2
-    assert initial_scale(2.0, "code") ** 2 == pytest.approx(1 + 2**2)
+    assert initial_scale(3.0, "paper") == 3
+    assert initial_scale(3.0, "code") ** 2 == pytest.approx(1 + 3**2)
     assert initial_scale(3.0) == initial_scale(3.0, "code")
 
 
