@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 from dbbench.errors import UserError
 from dbbench.models import build, materialise
-from dbbench.training.checkpoint import FORMAT, load_networks, load_tensors, save_tensors, save_weights
+from dbbench.training.checkpoint import FORMAT, assemble, load_networks, load_tensors, save_tensors, save_weights
 
 
 def saved(folder: Path) -> Path:
@@ -99,3 +100,43 @@ def test_an_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         save_tensors(tmp_path / "file" / "x.safetensors", {}, {})
+
+
+# --- blocks of their own -----------------------------------------------------------------------------------------------
+
+
+def part(path: Path, block: int, *, name: str = "n", seed: int = 0, table: float = 7.0) -> Path:
+    """The file of a block with a weight, its average, and a frozen table."""
+    tensors = {"w": torch.tensor([float(block)]), "average/w": torch.tensor([block + 0.5]), "table": torch.tensor([table])}
+    save_tensors(path, tensors, {"name": name, "seed": seed, "block": block, "frozen": ["table"]})
+    return path
+
+
+def test_blocks_are_joined_each_under_its_number(tmp_path: Path) -> None:
+    assemble([part(tmp_path / f"{b}", b) for b in range(3)], tmp_path / "joined")
+    tensors, about = load_tensors(tmp_path / "joined")
+    assert about == {"name": "n", "seed": 0, "block": None, "frozen": ["table"]}
+    expected = {f"block{b}.w": float(b) for b in range(3)} | {f"average/block{b}.w": b + 0.5 for b in range(3)}
+    assert {name: t.item() for name, t in tensors.items() if "table" not in name} == expected
+    assert {name for name in tensors if "table" in name} == {f"block{b}.table" for b in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        ({"block": 2}, "not block 1 of n, seed 0"),
+        ({"block": 1, "seed": 1}, "not block 1 of n, seed 0"),
+        ({"block": 1, "name": "m"}, "not block 1 of n, seed 0"),
+        ({"block": 1, "table": 8.0}, "table differs from block 0's"),
+    ],
+)
+def test_blocks_of_other_runs_are_not_joined(second: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=says):
+        assemble([part(tmp_path / "0", 0), part(tmp_path / "1", **second)], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+
+
+def test_the_same_description_gives_the_same_bytes_in_any_order(tmp_path: Path) -> None:
+    for path, about in ((tmp_path / "a", {"x": 1, "y": 2}), (tmp_path / "b", {"y": 2, "x": 1})):
+        save_tensors(path, {"w": torch.ones(2)}, about)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from dbbench.config import Experiment, Plan, config_root, load_experiment, load_plan, load_suite
 from dbbench.config.base import read_yaml, yaml_files
 from dbbench.errors import UserError
+from dbbench.judgement import judge
 from dbbench.judgement.identity import copies
 from dbbench.judgement.judge import Judgement, Verdict, judge_experiment
+from dbbench.judgement.numbers import Numbers
 from dbbench.judgement.words import holm
 from dbbench.publish.verdicts import COLUMNS, describe, seeds_text, shown, verdict_frame
 
@@ -22,9 +24,11 @@ FILES = yaml_files(config_root() / "experiments")
 GOOD, BAD = [88.0, 88.5, 88.2, 88.4, 88.1], [80.0, 81.0, 80.4, 80.9, 80.2]
 
 
-def experiment(claims: list[dict[str, Any]], cells: dict[str, str], **more: Any) -> Experiment:
-    """An experiment with one arm of its own for each cell (cell -> metric)."""
-    made = [{"cell": name, "arm": name, "metric": metric} for name, metric in cells.items()]
+def experiment(
+    claims: list[dict[str, Any]], cells: dict[str, str], others: list[dict[str, Any]] | None = None, **more: Any
+) -> Experiment:
+    """An experiment with one arm of its own for each cell (cell -> metric), and other cells."""
+    made = [*({"cell": name, "arm": name, "metric": metric} for name, metric in cells.items()), *(others or [])]
     stated = [{"statement": "s", "source": "ours", **claim} for claim in claims]
     asked = {"name": "x", "title": "t", "arms": {name: {} for name in cells}, "cells": made, "claims": stated}
     return Experiment.model_validate(asked | more)
@@ -110,6 +114,61 @@ def test_a_value_at_the_end_of_the_range_has_no_logarithm():
     assert found.word == "NOT TESTABLE"
 
 
+@pytest.mark.parametrize("estimator", ["paired", "blocked"])
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_on_either_side_it_has_none(side, estimator):
+    values = {"a": [0.3, 0.4, 0.5], "b": [0.4, 0.6, 0.5], "c": [0.35, 0.45, 0.5]}
+    found = verdict({}, values | {side: [0.0, 0.1, 0.2]}, "repetition_4", estimator=estimator)
+    assert (found.word, found.reason) == ("NOT TESTABLE", "a value at the end of the possible range has no logit")
+
+
+def test_an_arm_at_the_end_of_the_range_is_no_reason_against_the_others():
+    values = {"a": [0.3, 0.4, 0.5], "b": [0.4, 0.6, 0.5], "c": [0.0, 0.1, 0.2]}
+    found = verdict({}, values, "repetition_4", estimator="blocked")
+    assert found.estimate.estimator == "paired"
+    assert "no arms of one design" in found.reason
+    assert found.estimate.mean == verdict({}, values, "repetition_4").estimate.mean
+
+
+@pytest.mark.parametrize(
+    ("claim", "bound"),
+    [
+        ({}, 0.0),
+        ({"kind": "equivalence"}, 0.0),
+        ({"kind": "superiority_by_effect"}, 2.0),
+        ({"kind": "non_inferiority"}, -2.0),
+        ({"kind": "superiority_by_margin", "margin": 5}, 5.0),
+    ],
+)
+def test_the_bound_of_each_kind_in_points_of_accuracy(claim, bound):
+    assert verdict(claim, {"a": GOOD, "b": BAD}).bound == bound
+
+
+def test_the_paper_reports_the_least_distance_of_its_first_three_runs():
+    made = {"a": [5.0, 3.0, 4.0, 1.0], "b": [5.0, 3.0]}
+    least = [row.least for row in judged(experiment([], dict.fromkeys(made, "frechet_distance")), made).rows]
+    assert least[0] == 3.0
+    assert math.isnan(least[1])
+    assert math.isnan(judged(experiment([], {"a": "accuracy_percent"}), {"a": GOOD}).rows[0].least)
+
+
+@pytest.mark.parametrize(
+    ("ours", "papers", "same"),
+    [
+        (("accuracy_percent", "argmax", "cifar100"), ("accuracy_percent", "cifar100"), True),
+        (("accuracy_percent", "argmax", "digits"), ("accuracy_percent", "cifar100"), False),
+        (("accuracy_percent", "argmax", "cifar100"), ("fid", "cifar100"), False),
+        (("frechet_distance", "Inception-v3, FID", "imagenet256_latents"), ("fid", "imagenet256"), True),
+        (("frechet_distance", "our classifier", "imagenet256_latents"), ("fid", "imagenet256"), False),
+        (("mauve_gpt2_large", "gpt2-large", "lm1b"), ("mauve", "lm1b"), True),
+        (("mauve", "our judge", "lm1b"), ("mauve", "lm1b"), False),
+    ],
+)
+def test_numbers_compare_to_the_papers_by_what_measured_them(ours, papers, same):
+    row = pd.Series(dict(zip(("metric", "evaluator", "dataset"), ours, strict=True)))
+    assert judge._comparable(row, *papers) == same
+
+
 # Holm, copies, budgets
 
 
@@ -184,6 +243,23 @@ def test_metric_and_evaluator_gates():
     assert "off by +0.043" in verdict({"needs": ["evaluator"]}, bits, "bits_per_character", gates=known).reason
 
 
+def test_a_gate_whose_cell_was_not_run_lets_no_claim_through():
+    claim = {"claim": "C", "left": "a", "right": "b", "needs": ["depth"]}
+    others = [{"cell": "deep", "not_run": "too large"}]
+    gates = {"depth": {"deep": "deep", "shallow": "b"}}
+    asked = experiment([claim], dict.fromkeys("ab", "accuracy_percent"), others, gates=gates)
+    found = judged(asked, {"a": GOOD, "b": BAD})
+    assert (found.verdicts["C"].word, found.verdicts["C"].reason) == ("NOT TESTABLE", "G2: deep: too large")
+    assert [[v.claim.claim for v in row.verdicts] for row in found.rows] == [["C"], [], []]
+
+
+def test_a_row_is_what_is_known_of_its_own_cell():
+    asked = experiment([], dict.fromkeys("ab", "accuracy_percent"))
+    frame = pd.DataFrame({"cell": ["a", "b", "b"], "seed": [0, 0, 1], "value": [1.0, 2.0, 3.0], "dataset": ["x", "y", "z"]})
+    found = Numbers(Plan("laptop", 5, {"x": asked}, {"x": {}}), asked, frame, {})
+    assert [found.row(cell)["dataset"] for cell in "ab"] == ["x", "y"]
+
+
 def test_a_gate_without_numbers_is_an_error_of_the_file():
     for gate in ("learned", "depth", "metric", "evaluator", "quiet"):
         with pytest.raises(ValidationError, match=f"claim C: gates.{gate} names nothing for"):
@@ -220,6 +296,7 @@ def test_counts_hold_or_fail_without_seeds():
     assert (less.word, shown(less), seeds_text(less)) == ("HOLDS", "-2,000.00 MB", "counted")
     alone = verdict({"kind": "range", "within": [0, 0], "right": ""}, {"a": [1234.0]}, "parameters_of_several_blocks")
     assert (alone.word, shown(alone)) == ("FAILS", "1,234")
+    assert verdict({}, {"a": [1.0], "b": [1.25]}, "peak_megabytes").word == "HOLDS"
     assert verdict({}, {"a": [2.0], "b": [2.0]}, "peak_megabytes").word == "FAILS"
     with pytest.raises(UserError, match="claim C: a is counted, but differs between seeds"):
         verdict({}, {"a": [1.0, 2.0], "b": [2.0, 2.0]}, "peak_megabytes")
@@ -232,6 +309,44 @@ def test_repeats_of_a_timing_are_no_seeds():
     assert (found.word, found.estimate.n, found.estimate.estimator) == ("HOLDS", 10, "median")
     few = verdict(claim, {"a": [1.1, 1.1]}, "blocks_over_end_to_end")
     assert "G5: 2 repeats" in few.reason
+
+
+def test_a_timing_is_compared_turn_by_turn_over_as_many_repeats_as_every_job_has():
+    """Half the seconds, with repeats that differ more from turn to turn than the two parts do."""
+    turns = {0: [1.0, 3.0, 9.0, 2.0, 5.0], 1: [4.0, 2.0, 8.0]}
+    repeats = {("a", job): times for job, times in turns.items()}
+    repeats |= {("b", job): [2 * t for t in times] for job, times in turns.items()}
+    values = {"a": [3.0, 4.0], "b": [6.0, 8.0]}
+    found = verdict({}, values, "seconds_per_iteration", repeats=repeats)
+    assert (found.word, found.estimate.n, found.estimate.mean) == ("HOLDS", 6, pytest.approx(math.log(2)))
+    within = verdict({"kind": "range", "within": [0.4, 0.6]}, values, "seconds_per_iteration", repeats=repeats)
+    assert (within.word, within.estimate.mean) == ("HOLDS", pytest.approx(math.log(0.5)))
+    assert math.isnan(within.bound)
+
+
+def test_a_range_holds_a_quantity_or_a_ratio_against_its_ends():
+    quantity = {"kind": "range", "right": ""}
+    assert verdict({**quantity, "within": [87.0, 90.0]}, {"a": GOOD}).word == "HOLDS"
+    assert verdict({**quantity, "within": [70.0, 80.0]}, {"a": GOOD}).word == "FAILS"
+    found = verdict({"kind": "range", "within": [0.4, 0.6]}, {"a": [1.0, 1.1, 1.2], "b": [2.0, 2.2, 2.4]}, "frechet_distance")
+    assert (found.word, found.estimate.mean) == ("HOLDS", pytest.approx(math.log(0.5)))
+    assert verdict({**quantity, "within": [2.5, 3.0]}, {"a": [3.0]}, "peak_megabytes").word == "HOLDS"
+
+
+def test_a_p_is_told_to_two_digits_and_not_below_a_thousandth():
+    assert re.fullmatch(r"p = 0\.\d+", verdict({}, {"a": [98.0, 70.0, 99.0, 80.0, 90.0], "b": GOOD}).reason)
+    assert verdict({}, {"a": GOOD, "b": BAD}).reason == "p < 0.001"
+
+
+def test_where_nothing_is_tested_there_is_no_number_to_tell():
+    counted = verdict({}, {"a": [1.0], "b": [2.0]}, "peak_megabytes")
+    assert (counted.count, counted.seeds_to_see_effect) == (1.0, None)
+    assert math.isnan(counted.detectable)
+    assert math.isnan(counted.p)
+    assert counted.null is None
+    tested = verdict({}, {"a": GOOD, "b": BAD})
+    assert (tested.effect, tested.seeds_to_see_effect) == (2.0, 3)
+    assert math.isnan(judged(experiment([], {"a": "accuracy_percent"}), {"a": GOOD}).false_positives)
 
 
 def test_a_noisy_machine_decides_no_timing():
@@ -297,6 +412,24 @@ def test_claims_on_other_numbers_of_seeds_are_no_copies():
     every_seed = SimpleNamespace(seeds_measured=lambda _: None)
     arms: Any = {n: {a: SimpleNamespace(name=a, profile=None, evaluation=every_seed) for a in e.arms} for n, e in asked.items()}
     assert copies(Plan("laptop", 5, asked, arms)) == {"z": "x"}
+
+
+@pytest.mark.parametrize(("part", "told"), [({"arm": "a", "metric": "accuracy_percent"}, {"y": "x"}), ({"not_run": "why"}, {})])
+def test_means_of_the_same_cells_are_copies_if_every_part_was_run(part, told):
+    others = [{"cell": "b", **part}, {"cell": "m", "mean_of": {"a": 0.5, "b": 0.5}, "metric": "accuracy_percent"}]
+    claim = {"left": "m", "right": "a"}
+    asked = {n: experiment([{"claim": n, **claim}], {"a": "accuracy_percent"}, others, name=n) for n in "xy"}
+    every_seed = SimpleNamespace(seeds_measured=lambda _: None)
+    arms: Any = {n: {"a": SimpleNamespace(name="a", profile=None, evaluation=every_seed)} for n in asked}
+    assert copies(Plan("laptop", 5, asked, arms)) == told
+
+
+def test_a_claim_of_the_paper_without_a_margin_is_not_held_against_its_values():
+    values = {"t1.db": [60.0, 60.1, 59.9], "t1.vit": [50.2, 49.9, 50.0]}
+    for over, says in (({"source": "paper"}, "HOLDS here"), ({"source": "ours", "near": 2.0}, "HOLDS")):
+        claim = {"claim": "C1", "left": "t1.db", "right": "t1.vit", **over}
+        asked = experiment([claim], dict.fromkeys(values, "accuracy_percent"))
+        assert judged(asked, values, "paper", dataset="cifar100").verdicts["C1"].says == says
 
 
 def test_the_null_control_decides_nothing_and_prints_its_rate():

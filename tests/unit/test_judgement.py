@@ -1,5 +1,7 @@
 """The statistics of judgement: against scipy, against simulation with a fixed seed, and properties of any numbers."""
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -83,6 +85,26 @@ def test_the_minimum_detectable_effect_in_deviations_of_d(seeds, deviations):
     assert minimum_detectable_effect(paired(d)) == pytest.approx(deviations, abs=0.005)
 
 
+@pytest.mark.parametrize("noncentrality", [0.0, 0.5, 2.8016])
+def test_power_without_a_limit_of_seeds_is_that_of_the_normal_law(noncentrality):
+    both_tails = stats.norm.cdf(-1.959964 + noncentrality) + stats.norm.cdf(-1.959964 - noncentrality)
+    assert power_of(noncentrality, math.inf) == pytest.approx(both_tails, abs=1e-6)
+    assert power_of(noncentrality, 100_000) == pytest.approx(both_tails, abs=1e-4)
+
+
+def test_seeds_needed_of_a_bootstrap_and_of_a_design_of_arms():
+    """(z(.975) + z(.8)) deviations over the root of n; in a design the other arms' degrees of freedom help."""
+    timing = Estimate(mean=0.0, se=0.2, df=math.inf, n=25)
+    assert seeds_needed(timing, 0.5) == math.ceil((2.8016 * 0.2 * 5 / 0.5) ** 2)
+    design = Estimate(mean=0.0, se=1 / math.sqrt(5), df=16, n=5, arms=5)
+    needed = seeds_needed(design, 1.0)
+    assert detectable(4 * (needed - 1)) / math.sqrt(needed) <= 1.0 < detectable(4 * (needed - 2)) / math.sqrt(needed - 1)
+    assert needed < seeds_needed(Estimate(mean=0.0, se=1 / math.sqrt(5), df=4, n=5), 1.0)
+    assert seeds_needed(Estimate(mean=0.0, se=0.001, df=4, n=5), 1.0) == 2
+    deviations = math.sqrt(9_000) * 0.5 / 2.8016  # needs 9,000 / 4 seeds of four times the effect
+    assert seeds_needed(Estimate(mean=0.0, se=deviations, df=math.inf, n=1), 0.5) in (9_000, 9_001)
+
+
 def test_blocked_is_the_analysis_of_variance():
     y = np.random.default_rng(3).normal(size=(4, 5)) + np.arange(5)
     found = blocked({str(a): row for a, row in enumerate(y)}, "0", "1")
@@ -110,6 +132,42 @@ def test_blocked_falls_back_where_variances_differ_and_says_so():
     assert found.estimator == "paired"
     assert "Bartlett" in found.note
     assert found.se == paired(arms["a"] - arms["b"]).se
+
+
+def test_blocked_falls_back_where_an_arm_does_not_vary_or_too_few_share_the_seeds():
+    three = {"a": [1.0, 2.0, 4.0], "b": [2.0, 2.5, 3.0], "c": [3.0, 3.0, 3.0]}
+    assert blocked(three, "a", "b").note == "paired in place of blocked: an arm does not vary"
+    two = {name: three[name] for name in "ab"}
+    assert "fewer than three arms" in blocked(two, "a", "b").note
+    assert math.isnan(blocked({name: values[:1] for name, values in three.items()}, "a", "b").se)
+    found = blocked({"a": [1.0, 2.0], "b": [2.0, 2.5], "c": [3.0, 4.5]}, "a", "b", sign=-1)
+    assert (found.estimator, found.df, found.mean) == ("blocked", 2, 0.75)
+
+
+def test_a_difference_that_does_not_vary_is_certain():
+    same = paired([1.5, 1.5, 1.5])
+    assert (same.se, same.p_value(1.5), same.p_value(0.0)) == (0.0, 1.0, 0.0)
+    one = paired([1.5])
+    assert math.isnan(one.se)
+    assert all(math.isnan(end) for end in one.interval())
+    assert math.isnan(one.p_value(0.0))
+
+
+def test_jobs_are_drawn_before_their_repeats():
+    """Two machines in two states: the median of a draw is one state's, the other's, or between."""
+    apart = median_of_pairs([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    assert (apart.mean, apart.n, apart.df) == (0.5, 6, math.inf)
+    assert [float(np.mean(apart.draws == value)) for value in (0.0, 0.5, 1.0)] == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+    assert apart.se == pytest.approx(math.sqrt(1 / 8), abs=0.01)
+    assert apart.interval() == (0.0, 1.0)
+    alone = median_of_pairs([np.arange(5.0)])
+    assert set(np.unique(alone.draws)) == set(range(5))
+
+
+def test_the_interval_of_a_bootstrap_leaves_out_as_many_draws_at_either_end():
+    estimate = Estimate(mean=500.0, se=1.0, df=math.inf, n=9, draws=np.arange(1001.0))
+    assert estimate.interval() == pytest.approx((25, 975))
+    assert estimate.interval(0.9) == pytest.approx((50, 950))
 
 
 # against simulation
@@ -186,6 +244,22 @@ def test_the_null_control_finds_about_one_pairing_in_twenty():
     assert not null_control([60.0, 61.0, 62.0], [50.0, 51.1, 51.9], ACCURACY).passed
 
 
+def test_the_rate_of_false_positives_is_that_of_all_pairings():
+    values = [0.0, 0.001, 0.5, 0.502]
+    orders = np.array(list(itertools.permutations(values))).reshape(-1, 2, 2)
+    share = np.mean([stats.ttest_rel(one, other).pvalue <= 0.05 for one, other in orders])
+    assert share == pytest.approx(1 / 3)
+    assert false_positive_rate(values) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [(ACCURACY, 1), (NATS, -1)])
+def test_a_null_control_says_how_far_equal_arms_are_apart(metric, sign):
+    found = null_control([6.2, 7.21, 8.19], [6.0, 7.0, 8.0], metric)
+    assert found.mean == pytest.approx(sign * 0.2)
+    assert (found.word, found.passed, found.seeds) == ("HOLDS" if sign > 0 else "FAILS", False, 3)
+    assert null_control([6.2, 6.9, 8.0], [6.0, 7.0, 8.0], metric).passed
+
+
 # properties
 
 
@@ -206,6 +280,34 @@ def test_scales_go_there_and_back(metric, share):
     value = metric.low + share * (min(metric.high, metric.low + 100) - metric.low)
     for scale in (metric.analysis, metric.interval):
         assert backward(forward([value], scale, metric), scale, metric)[0] == pytest.approx(value, rel=1e-9)
+
+
+def test_a_quarter_of_the_range_has_one_logit_whatever_the_unit():
+    between = dataclasses.replace(SHARE, low=-1.0, high=3.0)
+    for metric, value in ((ACCURACY, 25.0), (SHARE, 0.25), (between, 0.0)):
+        assert forward([value], "logit", metric)[0] == pytest.approx(math.log(1 / 3))
+        assert backward([math.log(1 / 3)], "logit", metric)[0] == pytest.approx(value)
+
+
+def test_two_values_have_an_interval_and_one_has_none():
+    """t(.975, 1) = 12.7062; half of the range of two values is their standard deviation over the root of two."""
+    found = mean_interval([4.0, 6.0], NATS)
+    assert (found.mean, found.high) == pytest.approx((5.0, 5.0 + 12.7062), abs=1e-3)
+    assert found.low == NATS.low == 0
+    one = mean_interval([5.0], NATS)
+    assert (one.mean, math.isnan(one.low), math.isnan(one.high)) == (5.0, True, True)
+
+
+def test_a_value_at_the_end_of_the_range_leaves_the_interval_to_the_values_themselves():
+    """s = 0.1 and t(.975, 2) = 4.30265."""
+    found = mean_interval([0.0, 0.1, 0.2], SHARE)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.0, 0.1 + 4.30265 * 0.1 / math.sqrt(3)), abs=1e-6)
+
+
+def test_a_count_has_an_interval_only_where_it_varies():
+    megabytes = metric_of("peak_megabytes")
+    assert math.isnan(mean_interval([3.0, 3.0, 3.0], megabytes).low)
+    assert mean_interval([3.0, 4.0, 5.0], megabytes).high == pytest.approx(4 + 4.30265 / math.sqrt(3), abs=1e-4)
 
 
 @given(samples)
@@ -271,12 +373,38 @@ def test_ranges(values, word):
 
 
 def test_equivalence():
-    for d, word in (([0.3, -0.2, 0.1], "HOLDS"), ([5.0, 5.1, 4.9], "FAILS"), ([1.0, -9.0, 5.0], "UNDECIDED")):
+    for d, word in (
+        ([0.3, -0.2, 0.1], "HOLDS"),
+        ([5.0, 5.1, 4.9], "FAILS"),
+        ([1.0, -9.0, 5.0], "UNDECIDED"),
+        ([9.0, -1.0, 10.0], "UNDECIDED"),
+    ):
         found = paired(d)
         assert word_of_equivalence(found, found.p_value(0.0), 2.0) == word
 
 
+def test_a_p_of_exactly_five_percent_decides_and_a_larger_one_does_not():
+    up, down = paired([3.0, 3.2, 2.9]), paired([-3.0, -3.2, -2.9])
+    assert [word_of_bound(up, 0.0, p, None) for p in (0.05, 0.0501)] == ["HOLDS", "UNDECIDED"]
+    assert [word_of_equivalence(down, p, 2.0) for p in (0.05, 0.0501)] == ["FAILS", "UNDECIDED"]
+    assert [word_of_range(up, (0.0, 9.0), p) for p in (0.05, 0.0501)] == ["HOLDS", "UNDECIDED"]
+
+
+def test_a_mean_within_the_effect_whose_interval_is_not_is_undecided():
+    near = Estimate(mean=1.9, se=0.2, df=9, n=10)
+    assert near.p_value(0.0) < 0.001
+    assert word_of_equivalence(near, near.p_value(0.0), 2.0) == "UNDECIDED"
+
+
+def test_the_p_of_a_range_is_that_of_the_end_in_doubt():
+    found = Estimate(mean=1.1, se=0.1, df=9, n=10)
+    for within, end in (((1.2, 2.0), 1.2), ((0.0, 1.0), 1.0), ((1.0, 9.0), 1.0), ((-9.0, 1.3), 1.3), ((-math.inf, 1.3), 1.3)):
+        assert p_of_range(found, within) == found.p_value(end)
+    assert p_of_range(found, (-math.inf, math.inf)) == 0.0
+
+
 def test_counts_and_headlines():
+    assert [word_of_count(n, (1, 3)) for n in (0, 1, 3, 4)] == ["FAILS", "HOLDS", "HOLDS", "FAILS"]
     assert word_of_count(3, (3, 3)) == "HOLDS"
     assert word_of_count(3.1, (3, 3)) == "FAILS"
     assert headline("HOLDS", {"C1.steps": "UNDECIDED"}) == ("HOLDS", "")
@@ -286,6 +414,8 @@ def test_counts_and_headlines():
 
 def test_reproduced_needs_the_published_values_of_both_arms():
     assert at_the_papers_scale("HOLDS", (59.0, 60.0), (59.3, 60.25), 2.0) == "REPRODUCED"
+    assert at_the_papers_scale("HOLDS", (58.0, 62.0), (60.0, 60.0), 2.0) == "REPRODUCED"
+    assert at_the_papers_scale("HOLDS", (60.0, 62.5), (60.0, 60.0), 2.0) == "NOT REPRODUCED"
     assert at_the_papers_scale("HOLDS", (50.0, 51.0), (59.3, 60.25), 2.0) == "NOT REPRODUCED"
     assert at_the_papers_scale("FAILS", (59.0, 60.0), (59.3, 60.25), 2.0) == "NOT REPRODUCED"
     assert at_the_papers_scale("UNDECIDED", (59.0, 60.0), (59.3, 60.25), 2.0) == "UNDECIDED"
@@ -298,6 +428,7 @@ def test_seeds_needed_see_the_effect_and_no_fewer_do():
     assert needed is not None
     assert detectable(needed - 1) * deviation / math.sqrt(needed) <= 1.0
     assert detectable(needed - 2) * deviation / math.sqrt(needed - 1) > 1.0
+    assert [seeds_needed(paired([-1.0, 0.0, 1.0]), effect) for effect in (3.27, 1.69, 1.17, 1.005)] == [3, 5, 8, 10]
     assert seeds_needed(found, 1e-9) is None
     assert seeds_needed(paired([1.0]), 1.0) is None
 
@@ -316,6 +447,57 @@ def test_an_arm_that_stays_at_its_trivial_predictor_has_not_learned():
 def test_depth_has_to_pay_by_more_than_the_effect_of_interest():
     assert depth([89.5, 90.3, 90.0], [79.1, 81.7, 80.0], ACCURACY).passed
     assert not depth([88.8, 89.0, 88.9], [88.6, 88.7, 88.7], ACCURACY).passed
+
+
+def test_the_gain_has_to_be_clear_of_the_effect_of_interest_and_of_zero():
+    """Two points of accuracy; of learning the low end of the interval counts, of depth the mean."""
+    clear, noisy = [83.0, 83.1, 82.9], [80.5, 83.0, 85.5]
+    assert learned(clear, 80.0, ACCURACY, "ViT").passed
+    assert not learned([82.1, 82.2, 82.0], 80.0, ACCURACY, "ViT").passed
+    assert not learned(noisy, 80.0, ACCURACY, "ViT").passed
+    assert depth(clear, [80.0] * 3, ACCURACY).passed
+    assert not depth(noisy, [80.0] * 3, ACCURACY).passed
+    assert not depth([81.0, 81.1, 80.9], [80.0] * 3, ACCURACY).passed
+    assert depth([81.7, 82.5, 83.3], [80.0] * 3, ACCURACY).passed
+    assert not learned([82.0] * 3, 80.0, ACCURACY, "ViT").passed
+    assert "by 3 % (low end 2.75), D = 2" in depth(clear, [80.0] * 3, ACCURACY).reason
+    assert "in log (low end" in depth([1.0, 1.1, 1.2], [9.0] * 3, DISTANCE).reason
+
+
+def test_real_and_degenerate_data_lie_five_pooled_deviations_apart():
+    arms = [[0.0, 1.0, 2.0], [5.0, 6.0, 7.0], [3.0]]  # deviations of one; a single seed has none
+    assert [tells_apart([10.0 + gap], [10.0], arms, NATS).passed for gap in (-5.0, -4.9, 4.9, 5.0)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    still = [[1.0, 1.0], [2.0, 2.0]]
+    assert tells_apart([3.0], [2.9], still, NATS).passed
+    assert not tells_apart([3.0], [3.0], still, NATS).passed
+    assert "are 0.0 seed deviations apart" in tells_apart([3.0], [3.0], still, NATS).reason
+    assert not tells_apart([30.0], [3.0], [[1.0]], NATS).passed
+    assert "5.0 seed deviations apart, 5 are needed" in tells_apart([15.0], [10.0], arms, NATS).reason
+
+
+def test_an_evaluator_may_be_off_by_a_third_of_the_effect_on_either_side():
+    bits = metric_of("bits_per_character")
+    assert bits.effect == 0.03
+    found = [evaluator([4.0 + off], 4.0, bits).passed for off in (-0.0101, -0.0099, 0.0099, 0.0101)]
+    assert found == [False, True, True, False]
+    assert "0.01 is allowed" in evaluator([4.1], 4.0, bits).reason
+
+
+def test_without_an_effect_of_interest_any_clear_gain_counts_and_only_no_error_passes():
+    any_gain, any_time = (dataclasses.replace(metric, effect=None) for metric in (ACCURACY, SECONDS))
+    assert learned([80.3, 80.31, 80.29], 80.0, any_gain, "ViT").passed
+    assert [evaluator([value], 80.0, any_gain).passed for value in (80.0, 80.01)] == [True, False]
+    assert [quiet_machine([ratio], any_time).passed for ratio in (1.0, 1.01)] == [True, False]
+
+
+def test_a_part_that_seems_faster_than_itself_is_noise_too():
+    assert [quiet_machine([ratio], SECONDS).passed for ratio in (1 / 1.11, 1 / 1.09, 1.09, 1.11)] == [False, True, True, False]
+    assert [enough_seeds(n).reason for n in (1, 2)] == ["1 seed, at least 3 are needed", "2 seeds, at least 3 are needed"]
 
 
 def test_a_metric_has_to_tell_real_from_degenerate_data():

@@ -115,6 +115,34 @@ def test_the_head_of_the_contrastive_method_passes_nothing_back() -> None:
         torch.testing.assert_close(parameter.grad, with_head[name])
 
 
+@pytest.mark.parametrize("name", LOCAL)
+def test_validation_has_the_loss_of_every_group_and_the_accuracy_at_the_end(name: str) -> None:
+    configuration = configured(name)
+    method, network = made(configuration)
+    alone = build_method(configuration, 1)
+    with torch.no_grad():
+        found = method.validate(network, batch())
+        assert alone.validate(network, batch()) == {"error_block1": found["error_block1"]}  # type: ignore[arg-type]
+        correct = (method.readouts(network, batch().inputs)[-1].argmax(-1) == batch().labels).sum().item()
+    assert list(found) == ["error_block0", "error_block1", "error_block2", "accuracy_percent"]
+    assert found["accuracy_percent"] == pytest.approx(100 * correct / 12)
+    assert [alone.step(network, batch(), step, 0).block for step in range(3)] == [1, 1, 1]  # type: ignore[arg-type]
+
+
+def test_the_head_adds_its_cross_entropy_to_the_loss_of_the_last_group_alone() -> None:
+    method, network = made(configured("forward_forward_contrastive"))
+    assert isinstance(method, Contrastive)
+    views, labels = two_views(batch().inputs, torch.Generator().manual_seed(1), flip=False), batch().labels.repeat(2)
+    for block in range(3):
+        out = network.run(method.into(network, views, block), [block])
+        own = contrastive_loss(out.mean(1), labels, 0.15, method.margin(block))
+        head = F.cross_entropy(network.pooled_logits(out), labels) if block == 2 else 0.0
+        assert torch.allclose(loss_of(method, network, block), own + head)
+    logits = method.readouts(network, batch().inputs)
+    assert torch.allclose(logits[0], network.pooled_logits(network.run(network.embed(batch().inputs), [0, 1, 2])))
+    assert made(configured("forward_forward_contrastive", blocks=1))[0].margin(0) == pytest.approx(0.4)  # type: ignore[attr-defined]
+
+
 # --- greedy blocks -----------------------------------------------------------------------------------------------------
 
 

@@ -96,6 +96,32 @@ def test_tokens_are_masked_as_often_as_the_schedule_says() -> None:
     assert torch.allclose(masked, 1 - schedule.alpha(t).double(), atol=0.04)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_at_the_ends_all_but_the_floor_is_kept_or_masked(kind: str) -> None:
+    schedule = MaskSchedule(kind, floor=0.01)
+    assert [float(schedule.alpha(t)) for t in (0.0, 1.0)] == pytest.approx([0.99, 0.01])
+
+
+def test_a_token_is_masked_from_the_time_on_at_which_its_chance_to_stay_is_not_above_its_number() -> None:
+    schedule, t = MaskSchedule(), torch.tensor([0.25, 0.5])
+    at, below = schedule.alpha(t)[:, None].expand(2, 3), schedule.alpha(t + 1e-3)[:, None].expand(2, 3)
+    assert (schedule.corrupt(torch.zeros(2, 3, dtype=torch.long), t, at) == MASK).all()
+    assert (schedule.corrupt(torch.zeros(2, 3, dtype=torch.long), t, below) != MASK).all()
+
+
+def test_the_weight_of_a_batch_is_that_of_the_bound_by_its_masked_share() -> None:
+    schedule, t = MaskSchedule("cosine"), torch.tensor([0.25, 0.5])
+    z = torch.tensor([[MASK, 1, 2, 0], [3, MASK, MASK, 0]])
+    assert torch.allclose(schedule.weight(t, z), schedule.bound_weight(t) * 3 / 8)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_positions_lie_in_a_range(seed: int) -> None:
+    u = MaskSchedule().positions(10, torch.Generator().manual_seed(seed))
+    assert 0 <= u.min() < 0.1
+    assert 0.9 <= u.max() < 1
+
+
 def test_positions_are_spread_evenly() -> None:
     u = MaskSchedule().positions(10, torch.Generator().manual_seed(3)).sort().values
     assert torch.allclose(u.diff(), torch.full((9,), 0.1, dtype=torch.float64))

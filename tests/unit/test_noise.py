@@ -172,10 +172,40 @@ def test_euler_on_a_gaussian(steps: int, expected: float) -> None:
     assert scale / exact == pytest.approx(expected, abs=2e-4)
 
 
-@pytest.mark.parametrize("bad", [{"sigma_min": 1.0, "sigma_max": 1.0}, {"sigma_min": 0.0}, {"p_std": 0.0}])
+def test_the_first_z_is_noise_alone_or_noise_on_a_target_of_variance_one() -> None:
+    assert initial_scale(3.0, "paper") == 3
+    assert initial_scale(3.0, "code") ** 2 == pytest.approx(1 + 3**2)
+    assert initial_scale(3.0) == initial_scale(3.0, "code")
+
+
+@pytest.mark.parametrize("bad", [{"sigma_min": 1.0, "sigma_max": 1.0}, {"sigma_min": 0.0}, {"p_std": 0.0}, {"sigma_data": 0.0}])
 def test_bad_range(bad: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(bad))):
         LogNormal(**bad)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 3, 2)])
+def test_each_sample_gets_the_noise_of_its_level(shape: tuple[int, ...]) -> None:
+    y, sigma = torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0.0, 0.5, 2.0, 8.0])
+    eps = LAW.draw(y, torch.Generator().manual_seed(1))
+    added = LAW.corrupt(y, sigma, eps) - y
+    assert added.shape == eps.shape == shape
+    for of_sample, level, draw in zip(added, sigma, eps, strict=True):
+        assert torch.allclose(of_sample, level * draw, atol=1e-6)
+
+
+def test_narrow_laws_and_small_data_are_laws() -> None:
+    assert LogNormal(p_std=0.5, sigma_data=0.1).share(math.exp(-1.2)) == pytest.approx(0.5)
+
+
+def test_levels_and_conditions_have_gradients() -> None:
+    """c_noise = ln(sigma) / 4; the quantile inverts the distribution function, and so do their slopes."""
+    sigma = torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(precondition(sigma).c_noise.sum(), sigma)
+    assert torch.allclose(slope, 1 / (4 * sigma))
+    there_and_back = LAW.level(LAW.share(sigma))
+    (slope,) = torch.autograd.grad(there_and_back.sum(), sigma)
+    assert torch.allclose(slope, torch.ones_like(slope))
 
 
 @pytest.mark.parametrize("name", ["p_mean", "p_std", "sigma_min", "sigma_max", "sigma_data"])

@@ -69,6 +69,7 @@ def test_the_cosine_schedule_in_closed_form(blocks: int) -> None:
     assert [math.prod(map(law.alpha, range(t, blocks + 1))) for t in range(blocks + 1)] == pytest.approx(law.alpha_bars)
     snrs = [law.snr(t) for t in range(blocks + 1)]
     assert snrs == sorted(snrs)
+    assert [snr * (1 - level) for snr, level in zip(snrs, law.alpha_bars, strict=True)] == pytest.approx(law.alpha_bars)
 
 
 @pytest.mark.parametrize(("blocks", "times"), [(1, [0, 10]), (2, [0, 5, 10]), (10, range(11))])
@@ -194,6 +195,77 @@ def test_a_perfect_velocity_arrives_whatever_the_steps() -> None:
     network.classify = lambda z: z
     for steps in (1, 5):
         assert torch.allclose(noprop_fm.flow(network, torch.empty(2), torch.randn(2, 10), steps), u, atol=1e-5)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_loss_of_continuous_time_by_hand() -> None:
+    """Equation 10, the slope of the SNR by differentiation."""
+    network, data = made("noprop_ct").eval(), batch()
+    u, t = torch.eye(10)[data.labels], torch.linspace(0.1, 0.9, 6, requires_grad=True)
+    method = build_method(configuration("noprop_ct", over={"method": {"eta": 0.3}}))
+    found = method.losses(network, data, t.detach(), seeded(5), seeded(6))
+    snr = torch.exp(-network.law.gamma(t))
+    (slope,) = torch.autograd.grad(snr.sum(), t)
+    level = (snr / (1 + snr))[:, None]
+    z = level.sqrt() * u + (1 - level).sqrt() * torch.empty(6, 10).normal_(generator=seeded(5))
+    squares = ((network.predict(data.inputs, z, 0, t).hidden - u) ** 2).sum(1)
+    assert torch.allclose(found[0], (0.3 / 2 * slope * squares).mean(), rtol=1e-4)
+    first, last = torch.sigmoid(-network.law.gamma(torch.tensor([0.0, 1.0])))
+    z = last.sqrt() * u + (1 - last).sqrt() * torch.empty(6, 10).normal_(generator=seeded(6))
+    ends = F.cross_entropy(network.classify(z), data.labels) + gaussian_kl(u, first).mean()
+    assert torch.allclose(found[1], ends, rtol=1e-5)
+
+
+def test_the_loss_of_flow_matching_by_hand() -> None:
+    network, data = made("noprop_fm").eval(), batch()
+    t = torch.linspace(0, 0.9, 6)
+    found = build_method(configuration("noprop_fm", over={"method": {"eta": 0.3}})).losses(network, data, t, seeded(5))
+    z1, z0, s = torch.eye(10)[data.labels], torch.empty(6, 10).normal_(generator=seeded(5)), t[:, None]
+    velocity = network.velocity(data.inputs, s * z1 + (1 - s) * z0, t)
+    assert torch.allclose(found[0], 0.3 * ((velocity - z1 + z0) ** 2).sum(1).mean())
+    end = s * z1 + (1 - s) * z0 + (1 - s) * velocity
+    assert torch.allclose(found[1], F.cross_entropy(network.classify(end), data.labels), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["noprop_dt", "noprop_ct", "noprop_fm"])
+def test_a_step_descends_the_sum_of_what_it_logs(name: str) -> None:
+    network, method = made(name).eval(), build_method(configuration(name))
+    one, again, next_one = (method.step(network, batch(), step, 0) for step in (0, 0, 1))
+    assert one.loss.item() == pytest.approx(sum(value.item() for value in one.metrics.values()))
+    assert one.loss.item() == again.loss.item() != next_one.loss.item()
+
+
+@pytest.mark.parametrize("name", ["noprop_ct", "noprop_fm"])
+def test_validation_spreads_its_times_evenly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, method = made(name).eval(), build_method(configuration(name))
+    seen: list[torch.Tensor] = []
+    losses = method.losses
+
+    def watched(network: Any, data: Batch, t: torch.Tensor, *draws: torch.Generator) -> Any:
+        seen.append(t)
+        return losses(network, data, t, *draws)
+
+    monkeypatch.setattr(method, "losses", watched)
+    assert method.validate(network, batch()) == method.validate(network, batch())
+    assert seen[0].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+
+
+def test_blocks_of_discrete_time_are_drawn_alike_often() -> None:
+    method = build_method(configuration("noprop_dt"))
+    drawn = [method.choose_block(step, 0) for step in range(400)]
+    assert set(drawn) == {0, 1, 2, 3}
+    assert all(70 < drawn.count(block) < 130 for block in range(4))
+    assert {build_method(configuration("noprop_dt"), 2).choose_block(step, 0) for step in range(9)} == {2}
+
+
+def test_a_process_of_one_block_validates_that_block() -> None:
+    network, data = made("noprop_dt").eval(), batch()
+    every, one = (build_method(configuration("noprop_dt"), block).validate(network, data) for block in (None, 2))
+    assert one == {"loss_block2": every["loss_block2"]}
+    assert {f"loss_block{block}" for block in range(4)} < set(every)
 
 
 # --- the network and what each method trains ---------------------------------------------------------------------------

@@ -47,6 +47,25 @@ def test_routing_of_the_public_code(blocks: int, steps: int, route: list[int]) -
     assert route_as_code(make_partition(LAW, blocks), LAW.grid(steps)) == route
 
 
+def test_levels_beyond_the_ends_belong_to_the_blocks_there() -> None:
+    partition = make_partition(LAW, 3)
+    assert partition.route([100.0, 0.001]) == [0, 2]
+    assert route_as_code(partition, [100.0, 0.001]) == [0, 2]
+
+
+@pytest.mark.parametrize("edge", LAW.boundaries(3)[1:3])
+def test_a_level_on_a_boundary_belongs_to_the_range_below_it(edge: float) -> None:
+    partition = make_partition(LAW, 3)
+    below, above = partition.owner(edge * 0.99), partition.owner(edge * 1.01)
+    assert below == above + 1
+    assert [partition.owner(edge * (1 + off)) for off in (-5e-10, 0, 5e-10)] == [below] * 3
+    assert partition.owner(edge * (1 + 2e-9)) == above
+
+
+def test_a_block_trains_on_what_it_owns_unless_told_otherwise() -> None:
+    assert all((b.train_low, b.train_high) == (b.low, b.high) for b in make_partition(LAW, 3).blocks)
+
+
 @given(st.integers(1, 12), st.integers(1, 60))
 def test_every_block_is_used_and_noise_falls(blocks: int, steps: int) -> None:
     partition, grid = make_partition(LAW, blocks), LAW.grid(steps)
@@ -81,6 +100,7 @@ def test_layers_are_cut_without_gap(distribution: list[int]) -> None:
         (12, 5, None, "do not divide"),
         (12, 3, [4, 4], "3 positive numbers"),
         (12, 3, [4, 4, 5], "add up"),
+        (12, 3, [0, 6, 6], "positive numbers"),
         (3, 0, None, "at least 1"),
     ],
 )

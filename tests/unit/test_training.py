@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,16 +20,17 @@ from conftest import BLOCKS, small
 from dbbench.config import Configuration, load_plan, load_suite
 from dbbench.data import load
 from dbbench.errors import UserError
+from dbbench.methods import Step
 from dbbench.methods import build as build_method
 from dbbench.models import build, count_parameters, materialise
 from dbbench.processes import at_most
-from dbbench.runs.metrics import METRICS, append, read_progress, write_progress
+from dbbench.runs.metrics import METRICS, append, progress_in, read_progress, write_progress
 from dbbench.runs.records import WEIGHTS, file_sha256, read_trained, write_run
 from dbbench.startup import AdamW
 from dbbench.training import loop, run
 from dbbench.training.checkpoint import load_networks, load_tensors, save_tensors
 from dbbench.training.loop import Trainer, TrainingDivergedError
-from dbbench.training.optimizer import MovingAverage, learning_rate
+from dbbench.training.optimizer import MovingAverage, clip_and_step, learning_rate, make_optimizer
 
 CPU = torch.device("cpu")
 ISOLATED = {"method": {"name": "diffusion_blocks", "blocks": 3, "residency": "isolated"}}
@@ -186,6 +188,48 @@ def test_divergence_names_step_and_block(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingDivergedError, match=r"block \d is (nan|inf) at step \d"):
         run.train(configuration, "smoke", 0, tmp_path, digits)
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def pending(*steps: tuple[float, dict[str, float], float]) -> list[tuple[int, Step, torch.Tensor]]:
+    """Steps 4, 5, ... of blocks 0, 1, ... with their loss, what the method says, and the norm of the gradient."""
+    return [
+        (4 + i, Step(torch.tensor(loss), {name: torch.tensor(x) for name, x in said.items()}, i), torch.tensor(norm))
+        for i, (loss, said, norm) in enumerate(steps)
+    ]
+
+
+def test_a_line_of_metrics_is_the_mean_of_the_steps_that_have_them() -> None:
+    found = loop.summarise(pending((1.0, {"a": 2.0}, 3.0), (2.0, {"b": 5.0}, 4.0), (6.0, {"a": 4.0}, 8.0)))
+    assert found == {"train/loss": 3.0, "a": 3.0, "b": 5.0, "gradient_norm": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ([(1.0, {}, 1.0), (math.nan, {}, 1.0)], "the loss of block 1 is nan at step 5"),
+        ([(1.0, {}, 1.0), (1.0, {}, 1.0), (1.0, {}, math.inf)], "the gradient_norm of block 2 is inf at step 6"),
+        ([(1.0, {"b": 1.0}, 1.0), (1.0, {"a": 1.0}, 1.0), (1.0, {"a": math.nan}, 1.0)], "the a of block 2 is nan at step 6"),
+    ],
+)
+def test_the_first_number_that_is_none_is_named(steps: list[tuple[float, dict[str, float], float]], says: str) -> None:
+    with pytest.raises(TrainingDivergedError, match=says):
+        loop.summarise(pending(*steps))
+
+
+def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Steps 11 to 30 of 90 took 20 s; an earlier process took 5 s for those before."""
+    now = [100.0]
+    monkeypatch.setattr(loop.time, "time", lambda: now[0])
+    record = loop.Record(tmp_path, 90, lambda step, metrics: None)
+    record.first_step, record.earlier_seconds, now[0] = 10, 5.0, 120.0
+    record.add(30, {"train/loss": 1.5})
+    assert capsys.readouterr().err == "step 30/90  loss 1.5  20 s, 60 s left\n"
+    assert progress_in(tmp_path).seconds == 25.0
+    record.first_step = 30  # a line for the step that it went on from
+    record.add(30, {"train/loss": 1.5})
+    assert "20 s, 1200 s left" in capsys.readouterr().err
 
 
 # --- the moving average --------------------------------------------------------------------------------------------------
@@ -359,6 +403,39 @@ def test_learning_rate_rises_then_falls() -> None:
     assert rates[:25] == sorted(rates[:25])
     assert rates[24:] == sorted(rates[24:], reverse=True)
     assert rates[-1] < 0.01 * config.learning_rate
+
+
+def test_the_learning_rate_is_a_line_and_a_cosine_to_its_minimum() -> None:
+    config = small({"training": {"learning_rate": 3e-3, "minimum_learning_rate": 1e-3, "warmup_fraction": 0.2}}).training
+    assert [learning_rate(config, s, 100) for s in (0, 9, 19)] == pytest.approx([3e-3 / 20, 3e-3 / 2, 3e-3])
+    by_quarter = [learning_rate(config, 20 + 20 * k, 100) for k in range(4)]
+    assert by_quarter == pytest.approx([2e-3 + 1e-3 * math.cos(math.pi * k / 4) for k in range(4)])
+    constant = config.model_copy(update={"schedule": "constant"})
+    assert [learning_rate(constant, s, 100) for s in (9, 20, 60, 99)] == pytest.approx([3e-3 / 2, 3e-3, 3e-3, 3e-3])
+    assert learning_rate(config.model_copy(update={"warmup_fraction": 0.0}), 0, 1) == 3e-3
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(1.0, (0.6, 0.8)), (10.0, (3.0, 4.0)), (None, (3.0, 4.0))])
+def test_a_gradient_is_cut_to_its_limit_and_its_own_length_is_told(limit: float | None, kept: tuple[float, float]) -> None:
+    one, other = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.ones(2))
+    one.grad = torch.tensor([3.0, 4.0])
+    stepped: list[list[float]] = []
+    optimizer: Any = SimpleNamespace(param_groups=[{"params": [one, other]}], step=lambda: stepped.append(one.grad.tolist()))
+    norm = clip_and_step(optimizer, small().training.model_copy(update={"clip_norm": limit}))
+    assert norm.item() == pytest.approx(5.0)
+    assert stepped == [pytest.approx(kept, rel=1e-5)]
+    assert other.grad is None
+
+
+@pytest.mark.parametrize("kind", ["fused", "foreach", "loop"])
+def test_the_optimizer_is_as_configured_and_holds_what_is_trained(kind: str) -> None:
+    network = torch.nn.Linear(2, 2)
+    network.bias.requires_grad_(False)
+    config = small({"training": {"learning_rate": 2e-3, "weight_decay": 0.3, "optimizer": kind}}).training
+    (group,) = make_optimizer(network, config).param_groups
+    assert group["params"] == [network.weight]
+    assert (group["lr"], group["weight_decay"], group["betas"]) == (2e-3, 0.3, config.betas)
+    assert (group["fused"], group["foreach"]) == (kind == "fused", kind == "foreach")
 
 
 @pytest.mark.parametrize(("blocks", "touched"), [(2, 5_290_567), (3, 3_544_391), (6, 1_798_215)])
