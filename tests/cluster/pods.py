@@ -203,6 +203,10 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     whole, arrived = folder / "whole", folder / "arrived"
     folder.mkdir(parents=True)
     finish(small(whole), Asked("smoke", tuple(experiments)), 2)
+    made_by = json.loads(
+        next(whole.rglob("run.json")).read_text()
+    )  # which cells and tables name; the clone of the pods has no commit
+    os.environ["DBBENCH_COMMIT"] = made_by["commit"] + "-dirty" * made_by["dirty"]
     asked = f"experiments=[{','.join(experiments)}]"
     begun = time.monotonic()
     with object_store(folder) as store:
