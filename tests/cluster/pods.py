@@ -203,9 +203,8 @@ def prove(folder: Path, experiments: list[str]) -> dict[str, object]:
     whole, arrived = folder / "whole", folder / "arrived"
     folder.mkdir(parents=True)
     finish(small(whole), Asked("smoke", tuple(experiments)), 2)
-    made_by = json.loads(
-        next(whole.rglob("run.json")).read_text()
-    )  # which cells and tables name; the clone of the pods has no commit
+    # the clone of the pods has no commit; cells and tables name one
+    made_by = json.loads(next(whole.rglob("run.json")).read_text())
     os.environ["DBBENCH_COMMIT"] = made_by["commit"] + "-dirty" * made_by["dirty"]
     asked = f"experiments=[{','.join(experiments)}]"
     begun = time.monotonic()
