@@ -82,8 +82,9 @@ def keep(args: argparse.Namespace) -> None:
 
 
 def _counts(found: dict[str, Any]) -> str:
-    """What a sync has done, in a line: of lists their length."""
-    return ", ".join(f"{name}: {len(x) if isinstance(x, list) else x}" for name, x in found.items())
+    """Counts in a line, and a line for each experiment whose artifacts are elsewhere."""
+    told = ", ".join(f"{name}: {len(x) if isinstance(x, list) else x}" for name, x in found.items())
+    return "\n".join([told, *found["elsewhere"]])
 
 
 def sync(args: argparse.Namespace) -> None:

@@ -37,3 +37,9 @@ def with_standing(asked: Plan, root: Path = HERE) -> Plan:
 def alone(plan: Plan, experiment: str) -> Plan:
     """The plan of one of its experiments: what that is made from does not depend on what else is run."""
     return replace(plan, experiments={experiment: plan.experiments[experiment]}, arms={experiment: plan.arms[experiment]})
+
+
+def arguments(plan: Plan, *names: str) -> str:
+    """What a command needs to plan these experiments as `plan` does, whatever config/config.yaml says."""
+    left = [part for part in plan.leave_out if part.partition("/")[0] in names]
+    return f"--scale {plan.scale} --seeds {plan.seeds} --experiments {' '.join(names)} --leave-out {' '.join(left)}".rstrip()

@@ -11,7 +11,7 @@ import pytest
 from synthetic_runs import make_plan, write
 
 from dbbench import terminal
-from dbbench.progress import Look, Training
+from dbbench.progress import WITHOUT_A_WORD, Look, Training
 from dbbench.terminal import Screen, screen
 
 LINES = 24  # of a small terminal
@@ -107,7 +107,7 @@ def test_the_end_names_failed_jobs_and_repeats_no_reason(tmp_path: Path, monkeyp
     assert terminal.failed_jobs("smoke", 0) == [
         f"failed: {told}",
         f"failed: {missed}: dbbench: no room",
-        f"failed: {silent}: {terminal.WITHOUT_A_WORD}",
+        f"failed: {silent}: {WITHOUT_A_WORD}",
     ]
 
 

@@ -22,7 +22,7 @@ rule cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        planned=lambda w: planned(w.name),
+        planned=lambda w: arguments(PLAN, w.name),
         code=code_hash(*publishing_entries("dbbench.publish.cells")),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json", include={"cells", "arms"})),
     shell:
@@ -52,7 +52,7 @@ rule table:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        planned=lambda w: planned(w.name),
+        planned=lambda w: arguments(PLAN, w.name),
         code=code_hash(*publishing_entries("dbbench.publish.tables")),
         experiment=lambda w: digest(PLAN.experiments[w.name].model_dump(mode="json")),
         title=lambda w: PLAN.experiments[w.name].title,
@@ -83,7 +83,7 @@ rule figure:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        planned=lambda w: planned(owner(PLAN, w.name)),
+        planned=lambda w: arguments(PLAN, owner(PLAN, w.name)),
         code=lambda w: code_hash(*publishing_entries(plugins.figure(w.name, owner(PLAN, w.name)))),
         caption=lambda w: get_figure(w.name, owner(PLAN, w.name)).caption,
     shell:
