@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from dbbench.config import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def order_of(name: str) -> tuple[int, int, str]:
@@ -18,6 +22,11 @@ def order_of(name: str) -> tuple[int, int, str]:
 def in_order(plan: Plan) -> list[str]:
     """The experiments of a plan in the paper's order."""
     return sorted(plan.experiments, key=order_of)
+
+
+def sorted_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by the experiment they are of, in the paper's order; those of one stay as they are."""
+    return frame.sort_values("experiment", key=lambda names: names.map(order_of), kind="stable")
 
 
 def called(title: str) -> str:

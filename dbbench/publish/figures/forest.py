@@ -21,7 +21,7 @@ COLUMNS = ["claim", "source", "experiment", "statement", "verdict", "difference"
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """One row per claim that has an estimate and a D, in the paper's order, its numbers divided by D; positive favours the
     claim's left-hand side."""
-    from dbbench.publish.order import order_of
+    from dbbench.publish.order import sorted_rows
     from dbbench.publish.verdicts import check_verdicts, judgements, read_verdicts
     from dbbench.runs.places import verdicts_file
 
@@ -31,7 +31,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     rows = frame[[*COLUMNS, "effect", "scale"]].copy()
     for column in ("difference", "ci_low", "ci_high", "bound"):
         rows[column] = rows[column] / rows["effect"]
-    return rows.sort_values("experiment", key=lambda names: names.map(order_of), kind="stable")
+    return sorted_rows(rows)
 
 
 def _line(axes: Axes, y: int, row: dict[str, Any]) -> None:

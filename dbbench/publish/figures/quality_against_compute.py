@@ -25,7 +25,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     import pandas as pd
 
     from dbbench.publish.budget import read_budget
-    from dbbench.publish.order import order_of
+    from dbbench.publish.order import sorted_rows
     from dbbench.publish.roles import ROLES
 
     frame = read_budget(plan, root)
@@ -41,7 +41,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         parts += [rows, again]
     columns = [*COLUMNS, "scale", "dataset"]
     every = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
-    return every.sort_values("experiment", key=lambda names: names.map(order_of), kind="stable")[columns]
+    return sorted_rows(every)[columns]
 
 
 def _of_roles(rows: pd.DataFrame) -> pd.DataFrame:

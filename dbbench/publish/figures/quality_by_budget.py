@@ -43,7 +43,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     import pandas as pd
 
     from dbbench.publish.budget import read_budget
-    from dbbench.publish.order import order_of
+    from dbbench.publish.order import sorted_rows
 
     # by roles: the plan of a figure over all experiments may hold this one alone
     frame = read_budget(plan, root)
@@ -57,8 +57,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
         step_peak_bytes=lambda rows: rows["checkpointed_peak_bytes"],
         train_seconds=math.nan,
     )
-    every = pd.concat([frame, again])
-    every = every.sort_values("experiment", key=lambda names: names.map(order_of), kind="stable")
+    every = sorted_rows(pd.concat([frame, again]))
     return every[[*ABOUT, *BUDGETS, "scale", "dataset"]]
 
 
