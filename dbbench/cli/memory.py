@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from dbbench.cli.commands import Commands, choices, print_result
 from dbbench.errors import UserError
+from dbbench.files import replacing
 
 #: arguments that describe a network, and those that change an arm; the rest belong to both
 OF_A_NETWORK = ("hf", "network", "width", "heads", "tokens", "mlp_width", "vocabulary", "condition_width", "plot")
@@ -74,7 +76,9 @@ def _of_network(args: argparse.Namespace) -> None:
     network = described(args)
     if args.plot is not None and args.plot.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"--plot {args.plot}: must end in .png, .pdf or .svg")
-    found = compare(network)
-    if args.plot is not None:
-        draw(found, args.plot)
+    # the file is asked for before the count, which takes seconds
+    with nullcontext() if args.plot is None else replacing(args.plot) as place:
+        found = compare(network)
+        if place is not None:
+            draw(found, place)
     print_result(found.as_dict(), args.json, lambda _: render(found))

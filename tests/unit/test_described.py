@@ -174,3 +174,15 @@ def test_it_prints_a_table_json_and_a_plot(
         assert way.name in shown
         assert told["peak_bytes"] == way.profile.peak_bytes
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_that_cannot_be_written_is_told_before_the_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(network: object) -> Compared:
+        raise AssertionError("counted before the file was asked for")
+
+    monkeypatch.setattr("dbbench.profiling.compared.compare", counted)
+    (tmp_path / "file").touch()
+    assert main(["memory", *SMALL.split(), "--plot", str(tmp_path / "file" / "memory.png")]) == 2
+    assert "file/memory.png" in capsys.readouterr().err
