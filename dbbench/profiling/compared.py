@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbbench.files import replacing
 from dbbench.profiling.described import Described, known
 from dbbench.profiling.largest_batch import LargestBatch, Profiles
 from dbbench.profiling.tracker import CATEGORIES, Profile
@@ -112,7 +111,7 @@ def render(found: Compared) -> str:
 
 
 def draw(found: Compared, path: Path) -> None:
-    """Peaks by category as bars, with the memory of GPUs, and the largest batches beside them."""
+    """Peaks by category as bars, with the memory of GPUs, and the largest batches beside them, written to `path`."""
     from matplotlib import rc_context
 
     from dbbench.publish.style import PAGE, STYLE, canvas, legend_above
@@ -123,8 +122,7 @@ def draw(found: Compared, path: Path) -> None:
         _peaks(left, found)
         _batches(right, found)
         legend_above(figure, left, len(CATEGORIES))
-        with replacing(path) as temporary:
-            figure.savefig(temporary)
+        figure.savefig(path)
 
 
 def _peaks(axes: Axes, found: Compared) -> None:

@@ -1,7 +1,8 @@
 """How long jobs take: as measured here, else as in the reference results, else by their work.
 
-Snakemake measures each job and keeps that beside its outputs (`*.benchmark.tsv`). The reference results carry a digest of those
-of their own run, `durations.csv`, so that time left is known before anything has run here.
+Snakemake measures each job and keeps that beside its outputs (`*.benchmark.tsv`). The reference results carry a digest,
+`durations.csv`, of their own run or of one seed run again on a quieter machine, so that time left is known before anything has
+run here.
 """
 
 from __future__ import annotations
