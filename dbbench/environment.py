@@ -37,6 +37,7 @@ VARIABLES = {
     "DBBENCH_NO_STAND_IN": ON,
     "DBBENCH_CUDA_GRAPHS": Variable("[01]", "0 or 1"),
     "DBBENCH_COMMIT": Variable(r"[\w.]+(-dirty)?", "a commit, or a commit with `-dirty`"),
+    "DBBENCH_WARM": Variable("[01]", "0 or 1"),
     # set by the workflow for its jobs, and held against what is there where they are read
     "DBBENCH_PACKAGE": Variable(".*", "the folder of the package that planned"),
     "DBBENCH_CODE": Variable(r"\w+", "the hash of the code that was planned"),

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from dbbench.certificate import trials
@@ -112,7 +113,11 @@ def interrupted(folder: Path, asked: Asked, cores: int) -> Trial:
             time.sleep(POLL_S)
         if workflow.poll() is not None:
             raise UserError(f"the workflow ended before it could be killed: {folder / trials.LOG} says why")
+        forked = [pid for pid, _ in trials.jobs(folder)]  # those of `dbbench.warm` are in no group of the workflow
         os.killpg(workflow.pid, signal.SIGKILL)
+        for pid in forked:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         workflow.wait(PATIENCE_S)
     if left := trials.lingering(folder):
         raise UserError(f"{folder}: still at work after the workflow was killed: {', '.join(left)}")

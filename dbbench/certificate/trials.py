@@ -128,12 +128,16 @@ def finish(folder: Path, asked: Asked, cores: int) -> float:
 
 
 def jobs(folder: Path) -> Iterator[tuple[int, str]]:
-    """(pid, command of dbbench) of every job that works in the folder; none where the system has no /proc."""
+    """(pid, command of dbbench) of every process that works in the folder; none where the system has no /proc.
+
+    The process that jobs are forked from (`dbbench.warm`) and its forks have the command `--serve`.
+    """
     for entry in PROCESSES.glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
-            if "dbbench.cli" in words and (entry / "cwd").readlink() == folder.resolve() and "progress" not in words:
-                yield int(entry.name), words[words.index("dbbench.cli") + 1]
+            called = next((at for at, word in enumerate(words) if word in ("dbbench.cli", "dbbench.warm")), None)
+            if called is not None and (entry / "cwd").readlink() == folder.resolve() and "progress" not in words:
+                yield int(entry.name), words[called + 1]
         except OSError:
             continue
 

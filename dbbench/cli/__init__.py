@@ -18,7 +18,7 @@ from dbbench.environment import THREADS, check_environment, check_here
 from dbbench.errors import UserError, missing_package, refused_memory
 from dbbench.files import refused_by_disk, shortened
 from dbbench.planned import check_package
-from dbbench.processes import end_in_order, end_with_workflow
+from dbbench.processes import end_in_order, end_with_parent, end_with_workflow
 
 DESCRIPTION = "A reproducibility benchmark of DiffusionBlocks. `snakemake --cores 8 all` runs it by means of these commands."
 GROUPS = (show, jobs, memory, cost, published, views, bundles)
@@ -35,26 +35,33 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; bad input is one line on stderr and exit status 2."""
+def main(argv: Sequence[str] | None = None, parent: int | None = None) -> int:
+    """Run a command; bad input is one line on stderr and exit status 2.
+
+    Args:
+        argv: the command, where it is not that of the whole process.
+        parent: the process to end with, where that is not the one that this was forked from (`dbbench.warm`).
+    """
     if not os.environ.get(THREADS, "").strip():
         os.environ[THREADS] = "1"  # as the workflow's jobs, so that a command typed by hand gives their bytes
     os.environ["MPLBACKEND"] = "Agg"  # figures are files, whatever matplotlib would show them on
     if argv is None:  # the whole process is the command
         end_in_order()
     try:
-        return _run(argv)
+        return _run(argv, parent)
     finally:
         _give_up_output()
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None, parent: int | None) -> int:
     """The command; its exit status."""
     args = argparse.Namespace()
     try:
         check_here()
         check_environment(os.environ)
-        if argv is None:
+        if parent is not None:
+            end_with_parent(parent)
+        elif argv is None:
             end_with_workflow()
         check_package()
         args = build_parser().parse_args(argv)

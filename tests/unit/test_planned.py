@@ -62,7 +62,8 @@ def test_a_snakefile_of_another_clone_stops_at_planning(tmp_path: Path) -> None:
 def test_the_rules_call_nothing_but_the_planned_command() -> None:
     """`dbbench` is the function of the prefix in every rule; an entry point on the path could be another installation's."""
     text = (PROJECT / "workflow/Snakefile").read_text()
-    assert 'exec {{PYTHON}} -m dbbench.cli "$@" ); }}}}; \'' in text
+    assert 'exec {{PYTHON}} -m {COMMAND} "$@" ); }}}}; \'' in text
+    assert 'COMMAND = "dbbench.warm" if FORKED else "dbbench.cli"' in text
     assert 'PYTHON = "python" if OWN_PYTHON else shlex.quote(sys.executable)' in text
 
 
