@@ -104,7 +104,7 @@ def _leave_behind(address: Path) -> None:
     """Start the loaded process, once for all jobs; what it complains of is kept in the file that says it was started."""
     command = [sys.executable, "-m", "dbbench.warm", SERVE, str(address)]
     try:
-        address.parent.mkdir(parents=True, exist_ok=True)
+        address.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(address.with_suffix(".log"), "x") as log:
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     except OSError:  # it was started, or nothing can be written here, which the job will say
