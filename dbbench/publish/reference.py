@@ -14,6 +14,7 @@ from dbbench.config.images import ImagesEvaluation
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
+from dbbench.publish.figures import get_figure
 from dbbench.publish.findings import FINDINGS, Findings, find, tally_text
 from dbbench.publish.frames import read_csv
 from dbbench.publish.order import called, in_order
@@ -39,6 +40,9 @@ from dbbench.runs.places import (
 from dbbench.runs.reading import run_of
 from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
+
+#: the figure in README
+PAPER_CLAIMS = "paper_claims"
 
 
 def block_of(scale: str) -> re.Pattern[str]:
@@ -164,13 +168,13 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
 
 
 def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
-    """The findings as Markdown for README: a sentence per subject, the tally, the forest plot, and where the rest is."""
+    """The findings as Markdown for README: a sentence per subject, the tally, the paper's claims as a figure, and where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
-    forest = [f for e in plan.experiments.values() for f in e.figures if f == "forest"]
-    lines += [f"![Every claim in units of its smallest effect of interest]({folder}/figures/{f}.png)\n" for f in forest]
+    if any(PAPER_CLAIMS in e.figures for e in plan.experiments.values()):
+        lines += [f"![{get_figure(PAPER_CLAIMS).title}]({folder}/figures/{PAPER_CLAIMS}.png)\n"]
     tables = [name for name in in_order(plan) if plan.experiments[name].cells]
     listed = ", ".join(f"[{called(plan.experiments[name].title)}]({folder}/tables/{name}.md)" for name in tables)
     lines += [f"[Report]({folder}/report.html) (to be opened in a browser), [verdicts]({folder}/verdicts.md), "]

@@ -34,11 +34,11 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     return sorted_rows(rows)
 
 
-def _line(axes: Axes, y: int, row: dict[str, Any]) -> None:
+def draw_claim(axes: Axes, y: float, row: dict[str, Any]) -> None:
     """Interval, mean and bound of a claim; an arrow where the mean lies beyond the axis."""
     from dbbench.publish.style import VERDICTS
 
-    colour, marker = VERDICTS[_word(row["verdict"])]
+    colour, marker = VERDICTS[word_of(row["verdict"])]
     low, high, mean = max(row["ci_low"], -REACH), min(row["ci_high"], REACH), row["difference"]
     if low < high:
         axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt", alpha=0.6)
@@ -50,7 +50,7 @@ def _line(axes: Axes, y: int, row: dict[str, Any]) -> None:
                   va="center", fontsize=5.5)  # fmt: skip
 
 
-def _word(verdict: str) -> str:
+def word_of(verdict: str) -> str:
     """The verdict without `here`; a claim that points to another is drawn as not tested."""
     from dbbench.publish.style import VERDICTS
 
@@ -61,24 +61,44 @@ def _word(verdict: str) -> str:
 
 def _panel(axes: Axes, part: pd.DataFrame, rows: int, title: str) -> None:
     """A line per claim, of `rows` lines that there is room for."""
+    for y, row in enumerate(part.to_dict("records")):
+        draw_claim(axes, y, {str(k): v for k, v in row.items()})
+    axes.set_yticks(range(len(part)), list(part["claim"]))
+    axes.set(title=title, ylim=(rows - 0.4, -0.6))
+    dress(axes)
+
+
+def legend_of_words(figure: matplotlib.figure.Figure, rows: pd.DataFrame) -> None:
+    """A legend of the verdicts that occur, and of the bound."""
+    from matplotlib.lines import Line2D
+
+    from dbbench.publish.style import VERDICTS, legend_of
+
+    shown = dict.fromkeys(word_of(str(v)) for v in rows["verdict"])
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linewidth=1.6, label=word)
+        for word, (colour, marker) in VERDICTS.items()
+        if word in shown
+    ]
+    handles.append(Line2D([], [], color="black", marker="|", linewidth=0, markersize=6, label="bound of the claim"))
+    legend_of(figure, handles, [str(handle.get_label()) for handle in handles])
+
+
+def dress(axes: Axes) -> None:
+    """What every panel of claims has: the band of one D, the line of no difference, the axis."""
     from dbbench.publish.style import QUIET
 
     axes.axvspan(-1, 1, color=QUIET, alpha=0.15, linewidth=0)
     axes.axvline(0, color=QUIET, linewidth=0.8)
-    for y, row in enumerate(part.to_dict("records")):
-        _line(axes, y, {str(k): v for k, v in row.items()})
-    axes.set_yticks(range(len(part)), list(part["claim"]))
     axes.tick_params(axis="y", length=0, labelsize=5.5)
-    axes.set(title=title, ylim=(rows - 0.4, -0.6), xlim=(-REACH - 0.5, REACH + 0.5))
+    axes.set(xlim=(-REACH - 0.5, REACH + 0.5), xlabel="difference in units of D (right: better)")
     axes.grid(True, axis="x")
     axes.spines["left"].set_visible(False)
 
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """The paper's claims at the left and ours at the right, a line per claim."""
-    from matplotlib.lines import Line2D
-
-    from dbbench.publish.style import PAGE, VERDICTS, canvas, legend_of
+    from dbbench.publish.style import PAGE, canvas
 
     parts = {source: rows[rows["source"] == source] for source in SOURCES}
     most = max(1, *(len(part) for part in parts.values()))
@@ -87,15 +107,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     panels = figure.subplots(1, len(parts), sharex=True)
     for axes, (source, part) in zip(panels, parts.items(), strict=True):
         _panel(axes, part, most, SOURCES[source])
-        axes.set_xlabel("difference in units of D (right: better)")
-    shown = dict.fromkeys(_word(str(v)) for v in rows["verdict"])
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linewidth=1.6, label=word)
-        for word, (colour, marker) in VERDICTS.items()
-        if word in shown
-    ]
-    handles.append(Line2D([], [], color="black", marker="|", linewidth=0, markersize=6, label="bound of the claim"))
-    legend_of(figure, handles, [str(handle.get_label()) for handle in handles])
+    legend_of_words(figure, rows)
     return figure
 
 
