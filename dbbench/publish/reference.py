@@ -168,7 +168,7 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
 
 
 def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
-    """The findings as Markdown for README: a sentence per subject, the tally, the paper's claims as a figure, and where the rest is."""
+    """The findings as Markdown for README: a sentence per subject, the tally, the paper's claims drawn, where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]

@@ -59,12 +59,12 @@ FIGURE = Figure(
     draw,
     title="The paper's claims that were tested, in units of their smallest effect of interest",
     caption=(
-        "Every claim of the paper that was measured and that no gate made untestable, as the difference of its two sides divided "
-        "by D, the smallest effect of interest of its metric, with the 95 % interval (number at the right: the mean). To the right "
-        "the left-hand side, mostly DiffusionBlocks, is better. The grey band is one D to both sides; a claim holds where its "
-        "interval, corrected for the number of claims, lies beyond the black tick of its bound, and a headline claim fails in "
-        "spite of that where a claim at another budget does. Arrows lie beyond the axis. Exact counts (memory, operations) have no "
-        "D and stand in the tables."
+        "Every claim of the paper that was measured and that no gate made untestable, as the difference of its two sides "
+        "divided by D, the smallest effect of interest of its metric, with the 95 % interval (number at the right: the "
+        "mean). To the right the left-hand side, mostly DiffusionBlocks, is better. The grey band is one D to both sides; a "
+        "claim holds where its interval, corrected for the number of claims, lies beyond the black tick of its bound, and a "
+        "headline claim fails in spite of that where a claim at another budget does. Arrows lie beyond the axis. Exact "
+        "counts (memory, operations) have no D and stand in the tables."
     ),
     needs=("verdicts",),
     numbers=("difference", "ci_low", "ci_high", "bound", "seeds", "effect"),
