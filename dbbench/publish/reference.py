@@ -14,6 +14,7 @@ from dbbench.config.images import ImagesEvaluation
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
+from dbbench.judgement.judge import Verdict
 from dbbench.publish.figures import get_figure
 from dbbench.publish.findings import FINDINGS, Findings, find, tally_text
 from dbbench.publish.frames import read_csv
@@ -41,8 +42,8 @@ from dbbench.runs.reading import run_of
 from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
 
-#: the figure in README
-PAPER_CLAIMS = "paper_claims"
+#: the figure in README, and the one where no claim of the paper was tested but by counting
+PAPER_CLAIMS, EVERY_CLAIM = "paper_claims", "forest"
 
 
 def block_of(scale: str) -> re.Pattern[str]:
@@ -167,14 +168,21 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     return folder
 
 
+def _is_drawn(verdict: Verdict) -> bool:
+    """Whether the figure of the paper's claims has a line for it."""
+    tested = verdict.claim.source == "paper" and verdict.word != "NOT TESTABLE"
+    return tested and verdict.estimate is not None and verdict.effect > 0
+
+
 def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
     """The findings as Markdown for README: a sentence per subject, the tally, the paper's claims drawn, where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
-    if any(PAPER_CLAIMS in e.figures for e in plan.experiments.values()):
-        lines += [f"![{get_figure(PAPER_CLAIMS).title}]({folder}/figures/{PAPER_CLAIMS}.png)\n"]
+    seen = PAPER_CLAIMS if any(_is_drawn(verdict) for verdict in findings.claims) else EVERY_CLAIM
+    if any(seen in e.figures for e in plan.experiments.values()):
+        lines += [f"![{get_figure(seen).title}]({folder}/figures/{seen}.png)\n"]
     tables = [name for name in in_order(plan) if plan.experiments[name].cells]
     listed = ", ".join(f"[{called(plan.experiments[name].title)}]({folder}/tables/{name}.md)" for name in tables)
     lines += [f"[Report]({folder}/report.html) (to be opened in a browser), [verdicts]({folder}/verdicts.md), "]

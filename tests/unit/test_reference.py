@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -89,3 +90,17 @@ def test_readme_tells_what_the_reference_results_say(scale: str) -> None:
     told = ROOT / REFERENCE / scale / FINDINGS
     block = readme[0].split("-->\n", 1)[1].removesuffix(readme[2])
     assert block.replace(f"{REFERENCE}/{scale}/", "") == (told.read_text() if told.exists() else "")
+
+
+@pytest.mark.parametrize("scale", ["laptop", "gpu"])
+def test_the_figure_of_readme_has_a_line_for_every_claim_of_the_paper_that_was_tested(scale: str) -> None:
+    """Or is that of all claims, where the paper's were tested by counting alone."""
+    kept = ROOT / "results" / "reference" / scale
+    with (kept / "verdicts.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["source"] == "paper" and r["effect"] and r["difference"]]
+    words = ("HOLDS", "FAILS", "NO DIFFERENCE", "UNDECIDED", "REPRODUCED", "NOT REPRODUCED")
+    tested = {r["claim"] for r in rows if r["verdict"].startswith(words)}
+    with (kept / "figures" / "paper_claims.csv").open(newline="") as file:
+        assert {r["claim"] for r in csv.DictReader(file)} == tested
+    shown = "paper_claims" if tested else "forest"
+    assert f"(figures/{shown}.png)" in (kept / "findings.md").read_text()

@@ -1,4 +1,4 @@
-"""The claims of the paper that were decided or tried, in words, on one axis in units of the smallest effect of interest D."""
+"""The claims of the paper that were tested, in words, on one axis in units of the smallest effect of interest D."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     if told:
         legend_of_words(figure, rows)
     else:
-        axes.set_title("no claim of the paper was tested")
+        axes.set_title("no claim of the paper was tested but by counting")
     return figure
 
 
