@@ -63,8 +63,8 @@ FIGURE = Figure(
         "divided by D, the smallest effect of interest of its metric, with the 95 % interval (number at the right: the "
         "mean). To the right the left-hand side, mostly DiffusionBlocks, is better. The grey band is one D to both sides; a "
         "claim holds where its interval, corrected for the number of claims, lies beyond the black tick of its bound, and a "
-        "headline claim fails in spite of that where a claim at another budget does. Arrows lie beyond the axis. Exact "
-        "counts (memory, operations) have no D and stand in the tables."
+        "headline claim fails in spite of that where a claim at another budget does. Arrows lie beyond the axis. What was "
+        "counted (memory, operations) and ratios of times that are to lie in a range stand in the tables."
     ),
     needs=("verdicts",),
     numbers=("difference", "ci_low", "ci_high", "bound", "seeds", "effect"),
