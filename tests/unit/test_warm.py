@@ -48,6 +48,11 @@ def test_jobs_run_by_themselves_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, tm
     assert warm.address_of(environment()) is None
 
 
+def test_jobs_run_by_themselves_where_a_system_cannot_watch_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    assert warm.address_of(environment()) is None
+
+
 # --- the loaded process ------------------------------------------------------------------------------------------------
 
 
