@@ -396,6 +396,23 @@ def test_a_mean_within_the_effect_whose_interval_is_not_is_undecided():
     assert word_of_equivalence(near, near.p_value(0.0), 2.0) == "UNDECIDED"
 
 
+def test_a_difference_of_exactly_the_effect_of_interest_is_neither_within_it_nor_beyond():
+    for d in ([2.0, 2.0, 2.0], [-2.0, -2.0, -2.0]):
+        assert not no_difference(paired(d), 2.0)
+        assert no_difference(paired(d), 2.1)
+    at = paired([1.5, 2.0, 2.5])
+    assert at.mean == 2.0
+    assert [word_of_equivalence(at, at.p_value(0.0), effect) for effect in (2.0, 1.9)] == ["UNDECIDED", "FAILS"]
+
+
+def test_an_estimate_at_an_end_of_a_range_lies_in_it_and_both_ends_are_in_doubt():
+    draws = np.array([1.0, 2.0, 3.0, 4.0])
+    for end, other in ((1.5, 2.5), (3.5, 2.5)):
+        found = Estimate(mean=end, se=1.0, df=math.inf, n=4, draws=draws)
+        assert found.p_value(end) < found.p_value(other)
+        assert p_of_range(found, (min(end, other), max(end, other))) == found.p_value(other)
+
+
 def test_the_p_of_a_range_is_that_of_the_end_in_doubt():
     found = Estimate(mean=1.1, se=0.1, df=9, n=10)
     for within, end in (((1.2, 2.0), 1.2), ((0.0, 1.0), 1.0), ((1.0, 9.0), 1.0), ((-9.0, 1.3), 1.3), ((-math.inf, 1.3), 1.3)):

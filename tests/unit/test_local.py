@@ -27,6 +27,7 @@ from dbbench.models import build, materialise
 from dbbench.models.local_vit import LocalViT
 from dbbench.profiling.step import changed, prepare
 from dbbench.profiling.tracker import profile
+from dbbench.seeding import generator
 from dbbench.training.loop import Trainer
 
 LOCAL = [name for name, config in METHODS.items() if issubclass(config, LocalSettings)]
@@ -124,7 +125,9 @@ def test_validation_has_the_loss_of_every_group_and_the_accuracy_at_the_end(name
         found = method.validate(network, batch())
         assert alone.validate(network, batch()) == {"error_block1": found["error_block1"]}  # type: ignore[arg-type]
         correct = (method.readouts(network, batch().inputs)[-1].argmax(-1) == batch().labels).sum().item()
+        own = [method.loss(network, batch(), block, generator(0, "validation", block)).item() for block in range(3)]
     assert list(found) == ["error_block0", "error_block1", "error_block2", "accuracy_percent"]
+    assert list(found.values())[:3] == own, "the draws of validation are those of seed 0, whatever the run's"
     assert found["accuracy_percent"] == pytest.approx(100 * correct / 12)
     assert [alone.step(network, batch(), step, 0).block for step in range(3)] == [1, 1, 1]  # type: ignore[arg-type]
 
