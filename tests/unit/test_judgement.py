@@ -252,6 +252,13 @@ def test_the_rate_of_false_positives_is_that_of_all_pairings():
     assert false_positive_rate(values) == pytest.approx(share, abs=0.03)
 
 
+@pytest.mark.parametrize(("p", "share"), [(0.05, 1.0), (0.0501, 0.0)])
+def test_a_pairing_at_exactly_five_percent_would_be_decided(p, share, monkeypatch):
+    monkeypatch.setattr(Estimate, "p_value", lambda self, bound: p)
+    assert false_positive_rate([0.0, 1.0, 2.0, 4.0]) == share
+    assert (word_of_bound(paired([1.0, 2.0]), 0.0, p, None) in DECIDED) == bool(share)
+
+
 @pytest.mark.parametrize(("metric", "sign"), [(ACCURACY, 1), (NATS, -1)])
 def test_a_null_control_says_how_far_equal_arms_are_apart(metric, sign):
     found = null_control([6.2, 7.21, 8.19], [6.0, 7.0, 8.0], metric)
@@ -448,6 +455,8 @@ def test_seeds_needed_see_the_effect_and_no_fewer_do():
     assert [seeds_needed(paired([-1.0, 0.0, 1.0]), effect) for effect in (3.27, 1.69, 1.17, 1.005)] == [3, 5, 8, 10]
     assert seeds_needed(found, 1e-9) is None
     assert seeds_needed(paired([1.0]), 1.0) is None
+    for seeds in (2, 5, 9):  # what that many can just detect
+        assert seeds_needed(found, detectable(seeds - 1) * deviation / math.sqrt(seeds)) == seeds
 
 
 # the gates
