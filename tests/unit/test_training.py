@@ -142,6 +142,18 @@ def test_a_checkpoint_of_other_code_is_not_continued(
     assert "lines of metrics.jsonl before it are missing: starting anew" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_a_run_goes_on_from_its_checkpoint_though_a_later_line_was_cut_off(log_every: int, tmp_path: Path) -> None:
+    configuration = small({"training": {"log_every": log_every}})
+    for step in range(log_every, 5, log_every):
+        append(tmp_path / METRICS, step, {"train/loss": 1.0})
+    loop.save_checkpoint(trainer(configuration), tmp_path, {}, 4)
+    assert loop.restore(trainer(configuration), tmp_path, {}) == 4
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 6, "met')
+    assert loop.restore(trainer(configuration), tmp_path, {}) == 4
+
+
 def without_a_tensor(tensors: dict[str, torch.Tensor], about: dict[str, object]) -> None:
     del tensors[max(tensors)]
 
@@ -248,8 +260,9 @@ def test_validation_is_logged_when_it_is_due_and_at_the_end(validate_every: int,
         assert not torch.is_grad_enabled()
         return {"held_out": 1.0}
 
-    loop.fit(made, lambda step: batch, tmp_path, {}, validate=validate)
-    lines = read_metrics(tmp_path / METRICS)
+    state = tmp_path / "run" / "state"
+    loop.fit(made, lambda step: batch, state, {}, validate=validate)
+    lines = read_metrics(state / METRICS)
     assert [line.step for line in lines] == [2, 4, 6, 8, 10]
     assert [line.step for line in lines if "held_out" in line.metrics] == validated
     assert made.network.training
