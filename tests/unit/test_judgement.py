@@ -314,6 +314,25 @@ def test_a_value_at_the_end_of_the_range_leaves_the_interval_to_the_values_thems
     assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.0, 0.1 + 4.30265 * 0.1 / math.sqrt(3)), abs=1e-6)
 
 
+@pytest.mark.parametrize(("values", "of_logits"), [([80.0, 85.0, 93.0], True), ([99.99] * 30 + [1.0], False)])
+def test_an_interval_of_percentages_is_that_of_their_logits_unless_it_leaves_out_their_mean(values, of_logits):
+    x = np.array(values)
+    logits = stats.t.interval(0.95, len(x) - 1, np.log(x / (100 - x)).mean(), stats.sem(np.log(x / (100 - x))))
+    low, high = (100 / (1 + math.exp(-end)) for end in logits)
+    assert (low <= x.mean() <= high) == of_logits
+    plain = np.clip(stats.t.interval(0.95, len(x) - 1, x.mean(), stats.sem(x)), 0, 100)
+    found = mean_interval(values, ACCURACY)
+    assert (found.mean, found.low, found.high) == pytest.approx((x.mean(), *((low, high) if of_logits else plain)))
+
+
+def test_two_seeds_have_an_interval_and_a_bootstrap_is_compared_and_told_without_its_draws():
+    assert paired([1.0, 2.0]).interval() == pytest.approx(stats.t.interval(0.95, 1, 1.5, 0.5))
+    one, again = (median_of_pairs([[1.0, 2.0, 4.0]]) for _ in range(2))
+    assert one == again
+    assert one.draws is not None
+    assert "draws" not in repr(one)
+
+
 def test_a_count_has_an_interval_only_where_it_varies():
     megabytes = metric_of("peak_megabytes")
     assert math.isnan(mean_interval([3.0, 3.0, 3.0], megabytes).low)
@@ -476,6 +495,14 @@ def test_an_arm_that_stays_at_its_trivial_predictor_has_not_learned():
 def test_depth_has_to_pay_by_more_than_the_effect_of_interest():
     assert depth([89.5, 90.3, 90.0], [79.1, 81.7, 80.0], ACCURACY).passed
     assert not depth([88.8, 89.0, 88.9], [88.6, 88.7, 88.7], ACCURACY).passed
+
+
+def test_depth_that_pays_by_exactly_the_effect_of_interest_does_not_pay():
+    effect = ACCURACY.effect
+    assert effect is not None
+    shallow = [60.0, 61.0, 62.0]
+    found = [depth([x + effect + more for x in shallow], shallow, ACCURACY).passed for more in (0.0, 0.5)]
+    assert found == [False, True]
 
 
 def test_the_gain_has_to_be_clear_of_the_effect_of_interest_and_of_zero():
