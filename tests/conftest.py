@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -75,26 +74,17 @@ def once(count: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the files, and the tests of each, in a random order")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files of the workflow first, whose jobs need all cores and would be waited for at the end; then those of most tests.
 
-    Or at random, in the same order for every worker: that of the seed. Tests of a file stay together, for it has fixtures of
-    its own.
+    Tests of a file stay together, for it has fixtures of its own; they do in the order of pytest-randomly, too, which is left.
     """
+    if config.pluginmanager.hasplugin("randomly"):
+        return
     files: dict[Path, list[pytest.Item]] = defaultdict(list)
     for item in items:
         files[item.path].append(item)
     groups = sorted(files.values(), key=lambda group: (group[0].path.parent.name != "workflow", -len(group)))
-    seed = config.getoption("shuffle")
-    if seed is not None:
-        draw = random.Random(seed)
-        draw.shuffle(groups)
-        for group in groups:
-            draw.shuffle(group)
     items[:] = [item for group in groups for item in group]
 
 

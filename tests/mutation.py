@@ -4,7 +4,8 @@
     python tests/mutation.py noise --sample 40        as many, drawn with --seed
     python tests/mutation.py --seconds 600            as far as one gets
 
-A mutant is one comparison, operator, constant, condition or bound of `min` and `max` made another. The tests are collected once
+A mutant is one comparison, operator, constant, condition or bound of `min` and `max` made another. The `strict=True` of a `zip`
+is left as it is: without it the same pairs come, and only a check that the lengths agree is gone. The tests are collected once
 and run once to see what each of them runs; then each mutant has a process forked after that, in which the code of the changed
 function is put in place of its own and those tests run that run its statement, the quickest first, up to some seconds. It
 costs those tests alone (mutmut and cosmic-ray start pytest, and with it torch, for each). What runs at import (constants,
@@ -132,10 +133,15 @@ def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None]]:
         if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
             continue
         for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if isinstance(node, ast.AST):
+            if isinstance(node, ast.AST) and not _checks_lengths(tree, node):
                 if changed(node) is not None:
                     yield tree, field, index
                 yield from places(node)
+
+
+def _checks_lengths(call: ast.AST, node: ast.AST) -> bool:
+    """Whether a node is the `strict=True` of a call of zip."""
+    return isinstance(call, ast.Call) and ast.unparse(call.func) == "zip" and ast.unparse(node) == "strict=True"
 
 
 class Mutant(NamedTuple):

@@ -104,6 +104,8 @@ def test_a_block_that_never_runs_is_an_error_only_where_the_grid_should_reach_it
         _ = Chain([Knowing()], PARTITION, narrow, SamplerConfig(steps=steps, **sampler)).route
     uneven = make_partition(LAW, 3, 6, strategy="linear")
     assert set(Chain([Knowing()], uneven, LAW, SamplerConfig(steps=9)).route) < {0, 1, 2}
+    nearly = make_partition(LogNormal(-1.0, 3.0), 3, 6, strategy="log_uniform")  # masses of .25, .48 and .27
+    assert set(Chain([Knowing()], nearly, LogNormal(3.0, 0.1), SamplerConfig(steps=3)).route) == {0, 2}
     with pytest.raises(UserError, match=r"blocks \[1\] are never run"):
         _ = Chain([Knowing()], PARTITION, narrow, SamplerConfig(steps=3)).route
 
@@ -112,6 +114,9 @@ def test_each_block_is_asked_of_the_network_that_holds_it() -> None:
     networks = [Knowing(), Knowing(), Knowing()]
     chain(*networks, steps=6).run(INPUTS, UNIT)
     assert [{layers for layers, _ in network.asked} for network in networks] == [{(0, 1)}, {(2, 3)}, {(4, 5)}]
+    two = [Knowing(), Knowing()]
+    Chain(two, make_partition(LAW, 2, 6), LAW, SamplerConfig(steps=4)).run(INPUTS, UNIT)
+    assert [{layers for layers, _ in network.asked} for network in two] == [{(0, 1, 2)}, {(3, 4, 5)}]
 
 
 def test_guidance_goes_from_no_condition_through_the_condition_by_the_same_block() -> None:

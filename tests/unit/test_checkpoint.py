@@ -127,7 +127,7 @@ def test_blocks_are_joined_each_under_its_number(tmp_path: Path) -> None:
         ({"block": 2}, "not block 1 of n, seed 0"),
         ({"block": 1, "seed": 1}, "not block 1 of n, seed 0"),
         ({"block": 1, "name": "m"}, "not block 1 of n, seed 0"),
-        ({"block": 1, "table": 8.0}, "table differs from block 0's"),
+        ({"block": 1, "table": 8.0}, "/1: table differs from block 0's"),
     ],
 )
 def test_blocks_of_other_runs_are_not_joined(second: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -249,7 +249,17 @@ def test_the_rate_of_false_positives_is_that_of_all_pairings():
     orders = np.array(list(itertools.permutations(values))).reshape(-1, 2, 2)
     share = np.mean([stats.ttest_rel(one, other).pvalue <= 0.05 for one, other in orders])
     assert share == pytest.approx(1 / 3)
-    assert false_positive_rate(values) == pytest.approx(share, abs=0.03)
+    found = false_positive_rate(values)
+    assert found == pytest.approx(share, abs=0.03)
+    assert 2000 * found == pytest.approx(round(2000 * found), abs=1e-9), "a share of 2,000 pairings"
+    assert found == false_positive_rate(values, seed=0) != false_positive_rate(values, seed=1)
+
+
+@pytest.mark.parametrize(("p", "share"), [(0.05, 1.0), (0.0501, 0.0)])
+def test_a_pairing_at_exactly_five_percent_would_be_decided(p, share, monkeypatch):
+    monkeypatch.setattr(Estimate, "p_value", lambda self, bound: p)
+    assert false_positive_rate([0.0, 1.0, 2.0, 4.0]) == share
+    assert (word_of_bound(paired([1.0, 2.0]), 0.0, p, None) in DECIDED) == bool(share)
 
 
 @pytest.mark.parametrize(("metric", "sign"), [(ACCURACY, 1), (NATS, -1)])
@@ -302,6 +312,25 @@ def test_a_value_at_the_end_of_the_range_leaves_the_interval_to_the_values_thems
     """s = 0.1 and t(.975, 2) = 4.30265."""
     found = mean_interval([0.0, 0.1, 0.2], SHARE)
     assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.0, 0.1 + 4.30265 * 0.1 / math.sqrt(3)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("values", "of_logits"), [([80.0, 85.0, 93.0], True), ([99.99] * 30 + [1.0], False)])
+def test_an_interval_of_percentages_is_that_of_their_logits_unless_it_leaves_out_their_mean(values, of_logits):
+    x = np.array(values)
+    logits = stats.t.interval(0.95, len(x) - 1, np.log(x / (100 - x)).mean(), stats.sem(np.log(x / (100 - x))))
+    low, high = (100 / (1 + math.exp(-end)) for end in logits)
+    assert (low <= x.mean() <= high) == of_logits
+    plain = np.clip(stats.t.interval(0.95, len(x) - 1, x.mean(), stats.sem(x)), 0, 100)
+    found = mean_interval(values, ACCURACY)
+    assert (found.mean, found.low, found.high) == pytest.approx((x.mean(), *((low, high) if of_logits else plain)))
+
+
+def test_two_seeds_have_an_interval_and_a_bootstrap_is_compared_and_told_without_its_draws():
+    assert paired([1.0, 2.0]).interval() == pytest.approx(stats.t.interval(0.95, 1, 1.5, 0.5))
+    one, again = (median_of_pairs([[1.0, 2.0, 4.0]]) for _ in range(2))
+    assert one == again
+    assert one.draws is not None
+    assert "draws" not in repr(one)
 
 
 def test_a_count_has_an_interval_only_where_it_varies():
@@ -396,6 +425,23 @@ def test_a_mean_within_the_effect_whose_interval_is_not_is_undecided():
     assert word_of_equivalence(near, near.p_value(0.0), 2.0) == "UNDECIDED"
 
 
+def test_a_difference_of_exactly_the_effect_of_interest_is_neither_within_it_nor_beyond():
+    for d in ([2.0, 2.0, 2.0], [-2.0, -2.0, -2.0]):
+        assert not no_difference(paired(d), 2.0)
+        assert no_difference(paired(d), 2.1)
+    at = paired([1.5, 2.0, 2.5])
+    assert at.mean == 2.0
+    assert [word_of_equivalence(at, at.p_value(0.0), effect) for effect in (2.0, 1.9)] == ["UNDECIDED", "FAILS"]
+
+
+def test_an_estimate_at_an_end_of_a_range_lies_in_it_and_both_ends_are_in_doubt():
+    draws = np.array([1.0, 2.0, 3.0, 4.0])
+    for end, other in ((1.5, 2.5), (3.5, 2.5)):
+        found = Estimate(mean=end, se=1.0, df=math.inf, n=4, draws=draws)
+        assert found.p_value(end) < found.p_value(other)
+        assert p_of_range(found, (min(end, other), max(end, other))) == found.p_value(other)
+
+
 def test_the_p_of_a_range_is_that_of_the_end_in_doubt():
     found = Estimate(mean=1.1, se=0.1, df=9, n=10)
     for within, end in (((1.2, 2.0), 1.2), ((0.0, 1.0), 1.0), ((1.0, 9.0), 1.0), ((-9.0, 1.3), 1.3), ((-math.inf, 1.3), 1.3)):
@@ -431,6 +477,8 @@ def test_seeds_needed_see_the_effect_and_no_fewer_do():
     assert [seeds_needed(paired([-1.0, 0.0, 1.0]), effect) for effect in (3.27, 1.69, 1.17, 1.005)] == [3, 5, 8, 10]
     assert seeds_needed(found, 1e-9) is None
     assert seeds_needed(paired([1.0]), 1.0) is None
+    for seeds in (2, 5, 9):  # what that many can just detect
+        assert seeds_needed(found, detectable(seeds - 1) * deviation / math.sqrt(seeds)) == seeds
 
 
 # the gates
@@ -447,6 +495,14 @@ def test_an_arm_that_stays_at_its_trivial_predictor_has_not_learned():
 def test_depth_has_to_pay_by_more_than_the_effect_of_interest():
     assert depth([89.5, 90.3, 90.0], [79.1, 81.7, 80.0], ACCURACY).passed
     assert not depth([88.8, 89.0, 88.9], [88.6, 88.7, 88.7], ACCURACY).passed
+
+
+def test_depth_that_pays_by_exactly_the_effect_of_interest_does_not_pay():
+    effect = ACCURACY.effect
+    assert effect is not None
+    shallow = [60.0, 61.0, 62.0]
+    found = [depth([x + effect + more for x in shallow], shallow, ACCURACY).passed for more in (0.0, 0.5)]
+    assert found == [False, True]
 
 
 def test_the_gain_has_to_be_clear_of_the_effect_of_interest_and_of_zero():

@@ -16,6 +16,7 @@ from torch import Tensor
 from dbbench.batch import Batch
 from dbbench.config import METHODS, Arm, Configuration, Experiment, resolve
 from dbbench.config.local import LocalSettings
+from dbbench.config.methods.forward_forward_contrastive import ContrastiveConfig
 from dbbench.data import load
 from dbbench.data.views import two_views
 from dbbench.errors import UserError
@@ -27,6 +28,7 @@ from dbbench.models import build, materialise
 from dbbench.models.local_vit import LocalViT
 from dbbench.profiling.step import changed, prepare
 from dbbench.profiling.tracker import profile
+from dbbench.seeding import generator
 from dbbench.training.loop import Trainer
 
 LOCAL = [name for name, config in METHODS.items() if issubclass(config, LocalSettings)]
@@ -124,7 +126,9 @@ def test_validation_has_the_loss_of_every_group_and_the_accuracy_at_the_end(name
         found = method.validate(network, batch())
         assert alone.validate(network, batch()) == {"error_block1": found["error_block1"]}  # type: ignore[arg-type]
         correct = (method.readouts(network, batch().inputs)[-1].argmax(-1) == batch().labels).sum().item()
+        own = [method.loss(network, batch(), block, generator(0, "validation", block)).item() for block in range(3)]
     assert list(found) == ["error_block0", "error_block1", "error_block2", "accuracy_percent"]
+    assert list(found.values())[:3] == own, "the draws of validation are those of seed 0, whatever the run's"
     assert found["accuracy_percent"] == pytest.approx(100 * correct / 12)
     assert [alone.step(network, batch(), step, 0).block for step in range(3)] == [1, 1, 1]  # type: ignore[arg-type]
 
@@ -252,12 +256,17 @@ def test_the_contrastive_loss_is_that_of_khosla_with_a_margin(margin: float) -> 
         positive = [p for p in range(8) if p != i and raised[p]]
         total -= sum(math.log(math.exp(s[p] / tau) / below) for p in positive) / len(positive)
     assert contrastive_loss(features, labels, tau, margin).item() == pytest.approx(total / 8, rel=1e-12)
+    for half in (False, True):  # which is too coarse for cosines, and is not used for them
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            assert contrastive_loss(features.float(), labels, tau, margin).item() == pytest.approx(total / 8, rel=1e-5)
 
 
-def test_margins_fall_on_a_line_from_first_to_last() -> None:
-    method, _ = made(configured("forward_forward_contrastive"))
-    assert isinstance(method, Contrastive)
-    assert [method.margin(b) for b in range(3)] == pytest.approx([0.4, 0.25, 0.1])
+@pytest.mark.parametrize("margins", [[0.4, 0.25, 0.1], [0.4, 0.1]])
+def test_margins_fall_on_a_line_from_first_to_last(margins: list[float]) -> None:
+    config = configured("forward_forward_contrastive").method
+    assert isinstance(config, ContrastiveConfig)
+    method = Contrastive([(layer,) for layer in range(len(margins))], None, config, flip=False)
+    assert [method.margin(b) for b in range(len(margins))] == pytest.approx(margins)
 
 
 @pytest.mark.parametrize(("shape", "reach"), [((3, 32, 32), (4, 4)), ((1, 1, 40), (0, 4)), ((1, 8, 8), (1, 1))])

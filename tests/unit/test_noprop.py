@@ -24,6 +24,7 @@ from dbbench.methods import build as build_method
 from dbbench.methods import noprop_ct, noprop_fm
 from dbbench.models import build, count_parameters, materialise
 from dbbench.models.noprop import LearnedSNR, NoProp
+from dbbench.seeding import derive, generator
 from dbbench.training.loop import Trainer
 
 CPU = torch.device("cpu")
@@ -201,20 +202,21 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_the_loss_of_continuous_time_by_hand() -> None:
-    """Equation 10, the slope of the SNR by differentiation."""
-    network, data = made("noprop_ct").eval(), batch()
-    u, t = torch.eye(10)[data.labels], torch.linspace(0.1, 0.9, 6, requires_grad=True)
+@pytest.mark.parametrize("n", [6, 1])
+def test_the_loss_of_continuous_time_by_hand(n: int) -> None:
+    """Equation 10, the slope of the SNR by differentiation; of a batch and of a single image."""
+    network, data = made("noprop_ct").eval(), batch(n)
+    u, t = torch.eye(10)[data.labels], torch.linspace(0.1, 0.9, n, requires_grad=True)
     method = build_method(configuration("noprop_ct", over={"method": {"eta": 0.3}}))
     found = method.losses(network, data, t.detach(), seeded(5), seeded(6))
     snr = torch.exp(-network.law.gamma(t))
     (slope,) = torch.autograd.grad(snr.sum(), t)
     level = (snr / (1 + snr))[:, None]
-    z = level.sqrt() * u + (1 - level).sqrt() * torch.empty(6, 10).normal_(generator=seeded(5))
+    z = level.sqrt() * u + (1 - level).sqrt() * torch.empty(n, 10).normal_(generator=seeded(5))
     squares = ((network.predict(data.inputs, z, 0, t).hidden - u) ** 2).sum(1)
     assert torch.allclose(found[0], (0.3 / 2 * slope * squares).mean(), rtol=1e-4)
     first, last = torch.sigmoid(-network.law.gamma(torch.tensor([0.0, 1.0])))
-    z = last.sqrt() * u + (1 - last).sqrt() * torch.empty(6, 10).normal_(generator=seeded(6))
+    z = last.sqrt() * u + (1 - last).sqrt() * torch.empty(n, 10).normal_(generator=seeded(6))
     ends = F.cross_entropy(network.classify(z), data.labels) + gaussian_kl(u, first).mean()
     assert torch.allclose(found[1], ends, rtol=1e-5)
 
@@ -242,15 +244,19 @@ def test_a_step_descends_the_sum_of_what_it_logs(name: str) -> None:
 def test_validation_spreads_its_times_evenly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, method = made(name).eval(), build_method(configuration(name))
     seen: list[torch.Tensor] = []
+    seeds: list[list[int]] = []
     losses = method.losses
 
     def watched(network: Any, data: Batch, t: torch.Tensor, *draws: torch.Generator) -> Any:
         seen.append(t)
+        seeds.append([draw.initial_seed() for draw in draws])
         return losses(network, data, t, *draws)
 
     monkeypatch.setattr(method, "losses", watched)
     assert method.validate(network, batch()) == method.validate(network, batch())
     assert seen[0].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    own = [derive(0, "validation", end) for end in ("noise", "end")]
+    assert seeds[0] == own[: len(seeds[0])], "the draws of validation are those of seed 0, whatever the run's"
 
 
 def test_blocks_of_discrete_time_are_drawn_alike_often() -> None:
@@ -266,6 +272,10 @@ def test_a_process_of_one_block_validates_that_block() -> None:
     every, one = (build_method(configuration("noprop_dt"), block).validate(network, data) for block in (None, 2))
     assert one == {"loss_block2": every["loss_block2"]}
     assert {f"loss_block{block}" for block in range(4)} < set(every)
+    for block in range(4):  # the draws of validation are those of seed 0, whatever the run's
+        draws = (generator(0, "validation", block, end) for end in ("noise", "end"))
+        loss, _ = build_method(configuration("noprop_dt")).losses(network, data, block, *draws)
+        assert every[f"loss_block{block}"] == loss.item()
 
 
 # --- the network and what each method trains ---------------------------------------------------------------------------

@@ -349,3 +349,6 @@ def test_steps_are_held_against_the_corpus_at_the_papers_scale() -> None:
     check_length(c, "gpu", corpus(1e7))  # so many steps, whatever the corpus
     with pytest.raises(UserError, match=r"lm1b has 12,000,000 tokens .*125,000 steps are 683 epochs, not 9.99.*training.steps"):
         check_length(c, "paper", corpus(12e6))
+    for share in (0.85, 1.2):
+        with pytest.raises(UserError, match="prepare the whole corpus"):
+            check_length(c, "paper", corpus(share * TRAIN_TOKENS["lm1b"]))

@@ -17,6 +17,7 @@ import pytest
 import torch
 from conftest import BLOCKS, small
 
+from dbbench.batch import Batch
 from dbbench.config import Configuration, load_plan, load_suite
 from dbbench.data import load
 from dbbench.errors import UserError
@@ -24,7 +25,7 @@ from dbbench.methods import Step
 from dbbench.methods import build as build_method
 from dbbench.models import build, count_parameters, materialise
 from dbbench.processes import at_most
-from dbbench.runs.metrics import METRICS, append, progress_in, read_progress, write_progress
+from dbbench.runs.metrics import METRICS, PROGRESS, Progress, append, progress_in, read_metrics, read_progress, write_progress
 from dbbench.runs.records import WEIGHTS, file_sha256, read_trained, write_run
 from dbbench.startup import AdamW
 from dbbench.training import loop, run
@@ -45,6 +46,11 @@ def trainer(configuration: Configuration, seed: int = 0, block: int | None = Non
 
 def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
+
+
+def images(count: int = 4) -> Batch:
+    g = torch.Generator().manual_seed(0)
+    return Batch(torch.randn(count, 1, 8, 8, generator=g), torch.randint(0, 10, (count,), generator=g))
 
 
 class KilledError(Exception):
@@ -134,6 +140,18 @@ def test_a_checkpoint_of_other_code_is_not_continued(
     (tmp_path / METRICS).write_text((tmp_path / METRICS).read_text().splitlines(keepends=True)[1])
     assert loop.restore(trainer(configuration), tmp_path, {"code": "old"}) == 0
     assert "lines of metrics.jsonl before it are missing: starting anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_a_run_goes_on_from_its_checkpoint_though_a_later_line_was_cut_off(log_every: int, tmp_path: Path) -> None:
+    configuration = small({"training": {"log_every": log_every}})
+    for step in range(log_every, 5, log_every):
+        append(tmp_path / METRICS, step, {"train/loss": 1.0})
+    loop.save_checkpoint(trainer(configuration), tmp_path, {}, 4)
+    assert loop.restore(trainer(configuration), tmp_path, {}) == 4
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 6, "met')
+    assert loop.restore(trainer(configuration), tmp_path, {}) == 4
 
 
 def without_a_tensor(tensors: dict[str, torch.Tensor], about: dict[str, object]) -> None:
@@ -230,6 +248,91 @@ def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_this_process(
     record.first_step = 30  # a line for the step that it went on from
     record.add(30, {"train/loss": 1.5})
     assert "20 s, 1200 s left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("validate_every", "validated"), [(4, [4, 8, 10]), (0, [])])
+def test_validation_is_logged_when_it_is_due_and_at_the_end(validate_every: int, validated: list[int], tmp_path: Path) -> None:
+    configuration = small({"training": {"steps": 10, "validate_every": validate_every}})
+    made, batch = trainer(configuration), images()
+
+    def validate(network: torch.nn.Module) -> dict[str, float]:
+        assert not network.training
+        assert not torch.is_grad_enabled()
+        return {"held_out": 1.0}
+
+    state = tmp_path / "run" / "state"
+    loop.fit(made, lambda step: batch, state, {}, validate=validate)
+    lines = read_metrics(state / METRICS)
+    assert [line.step for line in lines] == [2, 4, 6, 8, 10]
+    assert [line.step for line in lines if "held_out" in line.metrics] == validated
+    assert made.network.training
+
+
+def test_told_to_end_at_the_last_step_it_has_ended(tmp_path: Path) -> None:
+    configuration = small()
+    made, batch, ended = trainer(configuration), images(), []
+
+    def end(done: int, metrics: dict[str, float]) -> None:
+        if done == made.steps:
+            ended.append(done)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.fit(made, lambda step: batch, tmp_path, {}, offer=end)
+    assert ended == [8]
+    assert load_tensors(tmp_path / loop.CHECKPOINT)[1]["step"] == 4, "nothing goes on from the last step"
+
+
+def test_the_time_of_earlier_processes_counts_where_it_is_known(tmp_path: Path) -> None:
+    def earlier(step: int) -> float:
+        record = loop.Record(tmp_path, 8, lambda step, metrics: None)
+        record.resume(step)
+        return record.earlier_seconds
+
+    append(tmp_path / METRICS, 4, {"train/loss": 1.0})
+    write_progress(tmp_path, Progress(step=4, steps=8, started=0.0, loss=1.0, seconds=50.0))
+    assert earlier(4) == 50.0
+    (tmp_path / PROGRESS).unlink()
+    assert earlier(4) == 0.0
+    write_progress(tmp_path, Progress(step=4, steps=8, started=0.0, loss=1.0, seconds=50.0))
+    assert earlier(0) == 0.0, "it starts anew"
+
+
+def test_what_an_earlier_process_left_is_cleared_whatever_it_is_but_not_what_it_points_to(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    for folder in (state / loop.CHECKPOINT / "inside", elsewhere):
+        folder.mkdir(parents=True)
+    (elsewhere / "kept").touch()
+    (state / METRICS).symlink_to(elsewhere)
+    (state / PROGRESS).touch()
+    loop.clear(state)
+    assert not list(state.iterdir())
+    assert (elsewhere / "kept").exists()
+    loop.clear(state)
+
+
+@pytest.mark.parametrize("method", ["end_to_end", "greedy_blocks"])
+def test_layers_run_again_give_the_gradients_of_layers_that_keep(method: str) -> None:
+    """With dropout; greedy blocks are fed what has no gradient, and their layers have theirs all the same."""
+    blocks = {} if method == "end_to_end" else {"blocks": 3}
+    local = {"model": {"architecture": "local_vit", "dropout": 0.3}, "method": {"name": method, **blocks}}
+    found = []
+    for again in (False, True):
+        made = trainer(small({**local, "training": {"checkpointing": again}, "evaluation": {"__replace__": True}}))
+        made.train_step(images(), 1)
+        found.append({name: p.grad for name, p in made.network.named_parameters() if p.grad is not None})
+    kept, anew = found
+    assert kept.keys() == anew.keys()
+    assert {name.split(".")[1] for name in kept if name.startswith("layers")} == ({*"012"} if not blocks else {"1"})
+    for name, gradient in kept.items():
+        torch.testing.assert_close(anew[name], gradient, msg=name)
+
+
+def test_dropout_draws_from_the_generator_of_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_gpus = (torch.Generator(), torch.Generator())
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "default_generators", of_gpus)
+    for device, own in (("cpu", torch.default_generator), ("cuda", of_gpus[0]), ("cuda:0", of_gpus[0]), ("cuda:1", of_gpus[1])):
+        assert loop.global_generator(torch.device(device)) is own
 
 
 # --- the moving average --------------------------------------------------------------------------------------------------
