@@ -58,9 +58,9 @@ def seeds_needed(estimate: Estimate, effect: float) -> int | None:
 
     low, high = 1, 2
     while not enough(high):
-        low, high = high, 2 * high
-        if low > MOST_SEEDS:
+        if high == MOST_SEEDS:
             return None
+        low, high = high, min(2 * high, MOST_SEEDS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -467,6 +467,16 @@ def test_reproduced_needs_the_published_values_of_both_arms():
     assert at_the_papers_scale("UNDECIDED", (59.0, 60.0), (59.3, 60.25), 2.0) == "UNDECIDED"
 
 
+@pytest.mark.parametrize(
+    ("seeds", "told"), [(5_000, 5_000), (9_999, 9_999), (10_000, 10_000), (10_001, None), (16_000, None), (40_000, None)]
+)
+def test_more_seeds_than_anyone_runs_are_not_told(seeds, told):
+    """Of a mean of normal errors with known variance, n seeds see (z_.975 + z_.8) s / sqrt(n)."""
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    found = Estimate(mean=0.0, se=1.0, df=math.inf, n=1)
+    assert seeds_needed(found, z / math.sqrt(seeds - 0.5)) == told
+
+
 def test_seeds_needed_see_the_effect_and_no_fewer_do():
     found = paired([1.0, 4.0, 3.0, 2.0])
     needed = seeds_needed(found, 1.0)
