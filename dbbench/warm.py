@@ -72,15 +72,9 @@ def main() -> int:
         return serve(Path(arguments[1]))
     address = address_of(os.environ)
     if address is not None and arguments and arguments[0] not in ALONE:
-        try:
-            status = _ask(address, arguments)
-        except FileNotFoundError:
-            _leave_behind(address)
-        except OSError:  # it has ended, or is another user's
-            pass
-        else:
-            if status is not None:
-                return status
+        with socket.socket(socket.AF_UNIX) as connection:
+            if (job := _ask(connection, address, arguments)) is not None:
+                return _wait(connection, job)
     from dbbench.cli import main as run
 
     return run()
@@ -111,26 +105,26 @@ def _leave_behind(address: Path) -> None:
         return
 
 
-def _ask(address: Path, arguments: Sequence[str]) -> int | None:
-    """The exit status of the command, run by a fork of the process at `address`; None where that refuses.
-
-    Raises:
-        OSError: nobody listens there, or another user does.
-    """
-    request = Request(list(arguments), os.getcwd(), dict(os.environ))
-    with socket.socket(socket.AF_UNIX) as connection:
+def _ask(connection: socket.socket, address: Path, arguments: Sequence[str]) -> int | None:
+    """The process that runs the command, a fork of the one at `address`; None where there is none, or it refuses."""
+    try:
         connection.connect(str(address))
-        if _peer(connection)[1] != os.getuid():
-            raise PermissionError(f"{address}: another user listens there")
-        try:
-            socket.send_fds(connection, [TAKEN], STREAMS)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = connection.recv(1)
-        except (BrokenPipeError, ConnectionResetError):
+    except FileNotFoundError:
+        _leave_behind(address)
+        return None
+    except OSError:  # it has ended
+        return None
+    if _peer(connection)[1] != os.getuid():
+        return None
+    try:
+        request = Request(list(arguments), os.getcwd(), dict(os.environ))
+        socket.send_fds(connection, [TAKEN], STREAMS)
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        if connection.recv(1) != TAKEN:
             return None
-        if answer != TAKEN:
-            return None
-        return _wait(connection, int(_line(connection)))
+    except OSError:  # it ended meanwhile, or there is no such folder any more
+        return None
+    return int(_line(connection))
 
 
 def _wait(connection: socket.socket, job: int) -> int:
@@ -144,10 +138,14 @@ def _wait(connection: socket.socket, job: int) -> int:
         signal.signal(number, pass_on)
     ended = select.poll()
     ended.register(connection, select.POLLIN)
-    for pid in {int(os.environ[WORKFLOW]), os.getppid()}:
-        ended.register(os.pidfd_open(pid), select.POLLIN)
-    if connection.fileno() not in dict(ended.poll()):
-        return 128 + signal.SIGTERM  # the job ends with this process
+    try:
+        for pid in {int(os.environ[WORKFLOW]), os.getppid()}:
+            ended.register(os.pidfd_open(pid), select.POLLIN)
+        job_ended = connection.fileno() in dict(ended.poll())
+    except ProcessLookupError:
+        job_ended = False
+    if not job_ended:  # the workflow or the parent has: the fork ends with this process
+        return 128 + signal.SIGTERM
     status = _line(connection)
     connection.recv(1)  # nothing comes: the job's process has ended
     if not status:
