@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kill_harness import SCALE, changed, ended, leftovers
 
-from dbbench.certificate.trials import LOG, Asked, finish, prepare, start
+from dbbench.certificate.trials import LOG, Asked, finish, lingering, prepare, start
 
 #: what the operating system says of a disk that is full, and of one that cannot be written to
 CAUSES = (os.strerror(28), os.strerror(30), "on a full disk")
@@ -91,6 +91,7 @@ def main() -> int:
     try:
         return int(not harness(folder, args.disks, asked, args.cores))
     finally:
+        lingering(folder / "disk" / "run")  # the process that jobs were forked from ends a moment after the workflow
         if (folder / "disk").is_mount():
             subprocess.run(["umount", str(folder / "disk")], check=True)
 
