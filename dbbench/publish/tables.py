@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -48,18 +47,26 @@ def frame_of(experiment: Experiment, rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def agreeing_seeds(cells: pd.DataFrame) -> list[str]:
-    """A line for each two runs of a configuration that agree to the last digit in all that is measured of both: repeats that do
-    not differ. One number alone may agree by chance, and what is counted or computed agrees anyway."""
+    """A line for the runs of a configuration that agree to the last digit in all that is measured of them: repeats that do not
+    differ. One number alone may agree by chance, and what is counted or computed agrees anyway."""
     lines = []
     measured = cells[[not metric_of(metric).counted for metric in cells["metric"]]]
     measured = measured[measured["run"] != ""]  # a mean of cells has none
     for name, rows in measured.groupby("configuration", sort=False):
-        of_run = {run: own.set_index("cell")["value"] for run, own in rows.groupby("run", sort=False)}
-        for (one, values), (other, others) in combinations(of_run.items(), 2):
-            shared = values.index.intersection(others.index)
-            if len(shared) > 1 and (values[shared] == others[shared]).all():
-                seeds = " and ".join(Path(str(run)).name.removeprefix("seed") for run in (one, other))
-                lines.append(f"`{name}`: seeds {seeds} agree to the last digit in {', '.join(f'`{c}`' for c in shared)}")
+        alike: list[tuple[pd.Series, list[str]]] = []  # what runs share, and their seeds
+        for run, own in rows.groupby("run", sort=False):
+            values, seed = own.set_index("cell")["value"], Path(str(run)).name.removeprefix("seed")
+            for at, (first, seeds) in enumerate(alike):
+                shared = first.index.intersection(values.index)
+                if len(shared) > 1 and (first[shared] == values[shared]).all():
+                    alike[at] = (first[shared], [*seeds, seed])
+                    break
+            else:
+                alike.append((values, [seed]))
+        for same, seeds in alike:
+            if len(seeds) > 1:
+                named = f"{', '.join(seeds[:-1])} and {seeds[-1]}"
+                lines.append(f"`{name}`: seeds {named} agree to the last digit in {', '.join(f'`{c}`' for c in same.index)}")
     return lines
 
 

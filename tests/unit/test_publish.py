@@ -301,6 +301,10 @@ def test_repeats_that_do_not_differ_are_named(plan, project):
     assert ": seeds 0 and 2 agree to the last digit in `t1.db`, " in lines[0]
     write_table(plan, "table1", project)
     assert f"Warning: {lines[0]}." in (project / "results/laptop/tables/table1.md").read_text()
+    change(evaluation(plan, project, "db", 1), lambda e: e.update(rows=rows))
+    write_cells(plan, "table1", project)
+    (line,) = agreeing_seeds(read_cells(plan, "table1", project))
+    assert ": seeds 0, 1 and 2 agree to the last digit in `t1.db`, " in line, "one line, however many agree"
 
 
 # --- verdicts ----------------------------------------------------------------------------------------------------------
