@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,8 @@ from dbbench.tracking import create_store
 from dbbench.tracking.store import MARKER
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script, and then by all that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a hundred processes are started that would each compile the package
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests have stores of their own
 
