@@ -31,13 +31,14 @@ class Variable(NamedTuple):
 
 
 ON = Variable("1|true|yes|on", "1, or leave it unset")
+SWITCH = Variable("[01]", "0 or 1")
 VARIABLES = {
     DATA: Variable(".*", "a folder"),
     "DBBENCH_OFFLINE": ON,
     "DBBENCH_NO_STAND_IN": ON,
-    "DBBENCH_CUDA_GRAPHS": Variable("[01]", "0 or 1"),
+    "DBBENCH_CUDA_GRAPHS": SWITCH,
     "DBBENCH_COMMIT": Variable(r"[\w.]+(-dirty)?", "a commit, or a commit with `-dirty`"),
-    "DBBENCH_WARM": Variable("[01]", "0 or 1"),
+    "DBBENCH_WARM": SWITCH,
     # set by the workflow for its jobs, and held against what is there where they are read
     "DBBENCH_PACKAGE": Variable(".*", "the folder of the package that planned"),
     "DBBENCH_CODE": Variable(r"\w+", "the hash of the code that was planned"),

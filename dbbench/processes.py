@@ -161,17 +161,27 @@ def _end_after(pids: Iterable[int]) -> None:
 def _wait_for_one(pids: list[int]) -> None:
     """Return when one of the processes has ended, even where nobody has collected it."""
     try:
-        descriptors = [os.pidfd_open(pid) for pid in pids]
+        poller = ends_of(pids)
     except ProcessLookupError:
         return
     except (AttributeError, OSError):  # another system than Linux, or an old one
         while all(map(alive, pids)):
             time.sleep(POLL_S)
         return
-    poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, select.POLLIN)
     poller.poll()
+
+
+def ends_of(pids: Iterable[int]) -> select.poll:
+    """What wakes when one of the processes has ended.
+
+    Raises:
+        ProcessLookupError: one has ended, and was collected.
+        AttributeError, OSError: another system than Linux, or an old one.
+    """
+    poller = select.poll()
+    for pid in pids:
+        poller.register(os.pidfd_open(pid), select.POLLIN)
+    return poller
 
 
 def alive(pid: int) -> bool:

@@ -25,12 +25,12 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from dbbench.processes import SNAKEMAKE, WORKFLOW, alive
+from dbbench.processes import SNAKEMAKE, WORKFLOW, alive, ends_of
 
 #: whether jobs are to be forked: 1 or 0
 WARM = "DBBENCH_WARM"
@@ -136,12 +136,10 @@ def _wait(connection: socket.socket, job: int) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
-    ended = select.poll()
-    ended.register(connection, select.POLLIN)
     try:
-        for pid in {int(os.environ[WORKFLOW]), os.getppid()}:
-            ended.register(os.pidfd_open(pid), select.POLLIN)
-        job_ended = connection.fileno() in dict(ended.poll())
+        waiting = ends_of({int(os.environ[WORKFLOW]), os.getppid()})
+        waiting.register(connection, select.POLLIN)
+        job_ended = connection.fileno() in dict(waiting.poll())
     except ProcessLookupError:
         job_ended = False
     if not job_ended:  # the workflow or the parent has: the fork ends with this process
@@ -177,10 +175,10 @@ def serve(address: Path) -> int:
     Raises:
         RuntimeError: an import has started threads, which a fork would not have.
     """
-    workflow = os.pidfd_open(int(os.environ[WORKFLOW]))
+    waiting = ends_of([int(os.environ[WORKFLOW])])
     _sweep(address.parent)
     os.environ["MPLBACKEND"] = "Agg"  # as every command has it; matplotlib asks when it is imported
-    found = dict(_sources())
+    found = _sources()
     _load()
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         raise RuntimeError(f"{threads} threads after the imports: jobs run by themselves")
@@ -191,10 +189,8 @@ def serve(address: Path) -> int:
         listener.bind(str(address))
         os.chmod(address, 0o600)
         listener.listen(64)
-        waiting = select.poll()
         waiting.register(listener, select.POLLIN)
-        waiting.register(workflow, select.POLLIN)
-        while workflow not in dict(waiting.poll()):
+        while [listener.fileno()] == [ready for ready, _ in waiting.poll()]:  # else the workflow has ended
             with listener.accept()[0] as connection:
                 forks.Process(target=_run, args=(connection, listener, found)).start()
     address.unlink(missing_ok=True)
@@ -202,12 +198,12 @@ def serve(address: Path) -> int:
     return 0
 
 
-def _run(connection: socket.socket, listener: socket.socket, found: Mapping[str, tuple[int, int]]) -> None:
+def _run(connection: socket.socket, listener: socket.socket, found: Mapping[Path, tuple[int, int]]) -> None:
     """In a fork: become the job that asks, run its command and tell the job its status."""
     listener.close()
     client, user, _ = _peer(connection)
     streams = socket.recv_fds(connection, 1, len(STREAMS))[1]
-    if user != os.getuid() or len(streams) != len(STREAMS) or dict(_sources()) != found:
+    if user != os.getuid() or len(streams) != len(STREAMS) or _sources() != found:
         connection.sendall(REFUSED)
         return
     request = Request(*json.loads(_line(connection)))
@@ -250,15 +246,13 @@ def _load() -> None:
         return
 
 
-def _sources() -> Iterator[tuple[str, tuple[int, int]]]:
-    """(path, (size, time of change)) of every file of dbbench and of registered packages."""
+def _sources() -> dict[Path, tuple[int, int]]:
+    """Size and time of change of every file of dbbench and of registered packages."""
     from dbbench import plugins
 
-    for folder in plugins.packages().values():
-        for path in folder.rglob("*"):
-            if path.suffix != ".pyc" and path.is_file():
-                seen = path.stat()
-                yield str(path), (seen.st_size, seen.st_mtime_ns)
+    paths = (path for folder in plugins.packages().values() for path in folder.rglob("*"))
+    seen = {path: path.stat() for path in paths if path.suffix != ".pyc" and path.is_file()}
+    return {path: (status.st_size, status.st_mtime_ns) for path, status in seen.items()}
 
 
 def _sweep(folder: Path) -> None:

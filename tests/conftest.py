@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -75,6 +76,15 @@ def once(count: Callable[..., Any]) -> Callable[..., Any]:
         return known[asked]
 
     return counted
+
+
+def eventually(what: Callable[[], Any]) -> Any:
+    """What becomes true in the end; another process has its own pace, on a busy machine a very slow one."""
+    for _ in range(3000):
+        if value := what():
+            return value
+        time.sleep(0.2)
+    raise AssertionError("it did not happen")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,6 @@ from dbbench.config.images import ImagesEvaluation
 from dbbench.config.plan import load_experiments
 from dbbench.errors import UserError
 from dbbench.files import read_text, refuse_pipes, replacing, replacing_folder, write_text
-from dbbench.judgement.judge import Verdict
 from dbbench.publish.figures import get_figure
 from dbbench.publish.findings import FINDINGS, Findings, find, tally_text
 from dbbench.publish.frames import read_csv
@@ -42,7 +41,7 @@ from dbbench.runs.reading import run_of
 from dbbench.runs.records import RUN
 from dbbench.runs.rows import EVALUATION
 
-#: the figure in README, and the one where no claim of the paper was tested but by counting
+#: figures, one of which README shows
 PAPER_CLAIMS, EVERY_CLAIM = "paper_claims", "forest"
 
 
@@ -151,7 +150,7 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     _check_whole(plan, root)
     readme = root / "README.md"
     page = read_text(readme) if readme.exists() else None
-    text = summary(plan, find(plan, root), commits, devices)
+    text = summary(plan, find(plan, root), commits, devices, _figure_shown(plan, root))
     check_follows(plan, root)
     folder = REFERENCE / plan.scale
     with ExitStack() as stack:
@@ -168,21 +167,22 @@ def keep(plan: Plan, root: Path = HERE) -> Path:
     return folder
 
 
-def _is_drawn(verdict: Verdict) -> bool:
-    """Whether the figure of the paper's claims has a line for it."""
-    tested = verdict.claim.source == "paper" and verdict.word != "NOT TESTABLE"
-    return tested and verdict.estimate is not None and verdict.effect > 0
+def _figure_shown(plan: Plan, root: Path) -> str | None:
+    """The figure in README: the paper's claims, or every claim where none of the paper's has a line; None where neither is."""
+    drawn = {figure for experiment in plan.experiments.values() for figure in experiment.figures}
+    if PAPER_CLAIMS in drawn and len(read_csv(root / figure_file(plan.scale, PAPER_CLAIMS, "csv"))):
+        return PAPER_CLAIMS
+    return EVERY_CLAIM if EVERY_CLAIM in drawn else None
 
 
-def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str]) -> str:
-    """The findings as Markdown for README: a sentence per subject, the tally, the paper's claims drawn, where the rest is."""
+def summary(plan: Plan, findings: Findings, commits: list[str], devices: list[str], shown: str | None) -> str:
+    """The findings as Markdown for README: a sentence per subject, the tally, the figure `shown`, and where the rest is."""
     folder = (REFERENCE / plan.scale).as_posix()
     lines = [f"Scale `{plan.scale}`, {plan.seeds_text}, on {', '.join(devices)}:", ""]
     lines += [f"- {sentence}" for sentence in findings.sentences]
     lines += ["", *(f"{SOURCES[source]}: {tally_text(tally)}.  " for source, tally in findings.tally.items()), ""]
-    seen = PAPER_CLAIMS if any(_is_drawn(verdict) for verdict in findings.claims) else EVERY_CLAIM
-    if any(seen in e.figures for e in plan.experiments.values()):
-        lines += [f"![{get_figure(seen).title}]({folder}/figures/{seen}.png)\n"]
+    if shown is not None:
+        lines += [f"![{get_figure(shown).title}]({folder}/figures/{shown}.png)\n"]
     tables = [name for name in in_order(plan) if plan.experiments[name].cells]
     listed = ", ".join(f"[{called(plan.experiments[name].title)}]({folder}/tables/{name}.md)" for name in tables)
     lines += [f"[Report]({folder}/report.html) (to be opened in a browser), [verdicts]({folder}/verdicts.md), "]

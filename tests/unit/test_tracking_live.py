@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import eventually
 from synthetic_runs import METRICS, make_plan, metric_lines, with_store, write, write_run
 
 from dbbench.runs.places import run_folder
@@ -48,15 +47,6 @@ def stored(root: Path, seed: int) -> list[Any]:
 def logged(root: Path, seed: int) -> list[Any]:
     """As `stored`, once every metric has arrived."""
     return [run for run in stored(root, seed) if set(run.data.metrics) == set(METRICS)]
-
-
-def eventually(what: Callable[[], Any]) -> Any:
-    """What becomes true in the end; the helper process has its own pace, on a busy machine a very slow one."""
-    for _ in range(3000):
-        if value := what():
-            return value
-        time.sleep(0.2)
-    raise AssertionError("it did not happen")
 
 
 def test_runs_under_way_are_seen_at_once_and_the_sync_completes_them(root: Path) -> None:

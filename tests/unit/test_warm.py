@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import eventually
 
 from dbbench import plugins, warm
 from dbbench.files import read_json
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.skipif(
 )
 TRAIN = ("train", "--scale", "smoke", "--configuration", "table1/vit", "--seed")
 LONG = ("train", "--scale", "laptop", "--configuration", "table1/vit", "--seed")
-HASH, OTHER = {"DBBENCH_CODE": "a1"}, {"OMP_NUM_THREADS": "2"}
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -38,9 +37,9 @@ def test_jobs_run_by_themselves_where_nobody_asks(changed: dict[str, str]) -> No
 
 
 def test_one_environment_has_one_address() -> None:
-    assert warm.address_of({**environment(), **HASH, "PWD": "/"}) == warm.address_of(environment())
-    assert warm.address_of({**environment(), **OTHER}) != warm.address_of(environment())
-    assert warm.address_of({**environment(), WORKFLOW: "1"}) != warm.address_of(environment())
+    assert warm.address_of(environment(DBBENCH_CODE="a1", PWD="/")) == warm.address_of(environment())
+    assert warm.address_of(environment(OMP_NUM_THREADS="2")) != warm.address_of(environment())
+    assert warm.address_of(environment(**{WORKFLOW: "1"})) != warm.address_of(environment())
 
 
 def test_jobs_run_by_themselves_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,17 +58,15 @@ def test_jobs_run_by_themselves_where_a_system_cannot_watch_processes(monkeypatc
 class Loaded:
     """A project with a workflow that sleeps, and the process that its jobs are forked from."""
 
-    def __init__(self, root: Path, data_of: Callable[[str], Path], package: Path = plugins.PACKAGE) -> None:
+    def __init__(self, root: Path, package: Path = plugins.PACKAGE) -> None:
         self.root = root
-        for name in ("digits", "mnist1d"):
-            shutil.copytree(data_of(name), root / "results" / "data" / name)
         self.workflow = subprocess.Popen(["sleep", "600"])
         self.environment = environment(PYTHONPATH=str(package.parent), PYTHONSAFEPATH="1", **{WORKFLOW: str(self.workflow.pid)})
         found = warm.address_of(self.environment)
         assert found is not None
         self.address = root / found
         self.run("--version")
-        until(self.address.exists)
+        eventually(self.address.exists)
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "dbbench.warm", *arguments]
@@ -97,21 +94,16 @@ class Loaded:
     def end(self) -> None:
         self.workflow.kill()
         self.workflow.wait()
-        until(lambda: not self.processes())
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(1200):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited for nothing")
+        eventually(lambda: not self.processes())
 
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory, data_of: Callable[[str], Path]) -> Iterator[Loaded]:
     # a path of any length: the address is relative to the project
-    found = Loaded(tmp_path_factory.mktemp("a project with a long name " + "x" * 60), data_of)
+    root = tmp_path_factory.mktemp("a project with a long name " + "x" * 60)
+    for name in ("digits", "mnist1d"):
+        shutil.copytree(data_of(name), root / "results" / "data" / name)
+    found = Loaded(root)
     yield found
     found.end()
 
@@ -128,13 +120,13 @@ def test_a_command_says_and_returns_the_same(loaded: Loaded, arguments: tuple[st
 
 def test_a_training_has_the_same_bytes(loaded: Loaded) -> None:
     made = {}
-    for seed, way in ((7, "1"), (7, "0")):
-        done = loaded.run(*TRAIN, str(seed), **{warm.WARM: way})
+    for way in ("1", "0"):
+        done = loaded.run(*TRAIN, "7", **{warm.WARM: way})
         assert done.returncode == 0, done.stderr
-        (folder,) = loaded.root.glob(f"results/smoke/runs/vit-end_to_end-*/seed{seed}")
+        (folder,) = loaded.root.glob("results/smoke/runs/vit-end_to_end-*/seed7")
         made[way] = [(folder / name).read_bytes() for name in ("model.safetensors", "metrics.jsonl")]
         command = read_json(folder / "run.json")["command"]
-        assert command == " ".join(("dbbench", *TRAIN, str(seed)))
+        assert command == " ".join(("dbbench", *TRAIN, "7"))
         shutil.rmtree(folder)
     assert made["1"] == made["0"]
 
@@ -154,7 +146,7 @@ def test_a_fork_ends_with_a_job_that_is_killed(loaded: Loaded) -> None:
     folder, job = training(loaded, 1)
     job.kill()
     job.communicate()
-    until(lambda: len(loaded.processes()) == 1)
+    eventually(lambda: len(loaded.processes()) == 1)
     assert (folder / "state").is_dir()
     assert not (folder / "model.safetensors").exists()
 
@@ -170,17 +162,17 @@ def test_a_killed_fork_is_a_failed_job(loaded: Loaded) -> None:
 def training(loaded: Loaded, seed: int) -> tuple[Path, subprocess.Popen[str]]:
     """A training under way in a fork: its folder and the job."""
     job = loaded.start(*LONG, str(seed))
-    until(lambda: any(loaded.root.glob(f"results/laptop/runs/vit-end_to_end-*/seed{seed}/**/metrics.jsonl")))
+    eventually(lambda: any(loaded.root.glob(f"results/laptop/runs/vit-end_to_end-*/seed{seed}/**/metrics.jsonl")))
     assert len(loaded.processes()) == 2
     (folder,) = loaded.root.glob(f"results/laptop/runs/vit-end_to_end-*/seed{seed}")
     return folder, job
 
 
-def test_other_code_on_the_disk_is_not_what_was_loaded(tmp_path: Path, data_of: Callable[[str], Path]) -> None:
+def test_other_code_on_the_disk_is_not_what_was_loaded(tmp_path: Path) -> None:
     package = shutil.copytree(plugins.PACKAGE, tmp_path / "clone" / "dbbench", ignore=shutil.ignore_patterns("__pycache__"))
     commands = package / "cli" / "__init__.py"
     commands.write_text(commands.read_text().replace("args.run(args)", "raise KeyError('of the program')"))
-    loaded = Loaded(tmp_path, data_of, package)
+    loaded = Loaded(tmp_path, package)
     try:
         version = loaded.run("--version").stdout
         broken = loaded.run("results")
@@ -191,18 +183,18 @@ def test_other_code_on_the_disk_is_not_what_was_loaded(tmp_path: Path, data_of: 
         # a killed one is no obstacle either
         for pid in loaded.processes():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: not loaded.processes())
+        eventually(lambda: not loaded.processes())
         assert loaded.run("--version").returncode == 0
         assert not loaded.processes(), "started once for a workflow"
     finally:
         loaded.end()
 
 
-def test_it_ends_with_the_workflow_and_leaves_nothing(tmp_path: Path, data_of: Callable[[str], Path]) -> None:
-    loaded = Loaded(tmp_path, data_of)
+def test_it_ends_with_the_workflow_and_leaves_nothing(tmp_path: Path) -> None:
+    loaded = Loaded(tmp_path)
     (pid,) = loaded.processes()
     loaded.end()
-    until(lambda: not alive(pid))
+    eventually(lambda: not alive(pid))
     assert not list(loaded.address.parent.iterdir())
 
 

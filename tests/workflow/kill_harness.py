@@ -67,6 +67,7 @@ def strike(workflow: subprocess.Popen[str], folder: Path, kill: Kill) -> str | N
         else:
             ready = [j for j in running if j[1] == kill.kind]
         if ready:
+            # any of them, the same one for the same plan: the process that jobs are forked from comes first
             pid, command = ready[int(1000 * kill.seconds) % len(ready)]
             try:
                 os.kill(workflow.pid if kill.victim == "snakemake" else pid, kill.signal)

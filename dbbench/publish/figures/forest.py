@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 SOURCES = {"paper": "claims of the paper", "ours": "findings of ours"}
 REACH = 12.0  # units of D that are shown; what lies further out is drawn at the edge, with its number
+NUMBERS = ("difference", "ci_low", "ci_high", "bound", "seeds", "effect")
+#: of a caption
+READ_AS = (
+    "The grey band is one D to both sides; a claim holds where its interval, corrected for the number of claims, lies beyond "
+    "the black tick of its bound, and a headline claim fails in spite of that where a claim at another budget does."
+)
 COLUMNS = ["claim", "source", "experiment", "statement", "verdict", "difference", "ci_low", "ci_high", "bound", "seeds"]
 
 
@@ -34,7 +41,7 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     return sorted_rows(rows)
 
 
-def draw_claim(axes: Axes, y: float, row: dict[str, Any]) -> None:
+def draw_claim(axes: Axes, y: float, row: Mapping[Hashable, Any]) -> None:
     """Interval, mean and bound of a claim; an arrow where the mean lies beyond the axis."""
     from dbbench.publish.style import VERDICTS
 
@@ -62,7 +69,7 @@ def word_of(verdict: str) -> str:
 def _panel(axes: Axes, part: pd.DataFrame, rows: int, title: str) -> None:
     """A line per claim, of `rows` lines that there is room for."""
     for y, row in enumerate(part.to_dict("records")):
-        draw_claim(axes, y, {str(k): v for k, v in row.items()})
+        draw_claim(axes, y, row)
     axes.set_yticks(range(len(part)), list(part["claim"]))
     axes.set(title=title, ylim=(rows - 0.4, -0.6))
     dress(axes)
@@ -84,6 +91,14 @@ def legend_of_words(figure: matplotlib.figure.Figure, rows: pd.DataFrame) -> Non
     legend_of(figure, handles, [str(handle.get_label()) for handle in handles])
 
 
+def page(rows: pd.DataFrame, height: float) -> matplotlib.figure.Figure:
+    """An empty page of `height` inches, below which stand the scale of the rows and what the lines are."""
+    from dbbench.publish.style import PAGE, canvas
+
+    scale = rows["scale"].iloc[0] if len(rows) else ""
+    return canvas(PAGE, height, f"scale {scale}  |  95 % intervals over seeds, in units of D")
+
+
 def dress(axes: Axes) -> None:
     """What every panel of claims has: the band of one D, the line of no difference, the axis."""
     from dbbench.publish.style import QUIET
@@ -98,12 +113,9 @@ def dress(axes: Axes) -> None:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """The paper's claims at the left and ours at the right, a line per claim."""
-    from dbbench.publish.style import PAGE, canvas
-
     parts = {source: rows[rows["source"] == source] for source in SOURCES}
     most = max(1, *(len(part) for part in parts.values()))
-    scale = rows["scale"].iloc[0] if len(rows) else ""
-    figure = canvas(PAGE, 0.125 * most + 0.9, f"scale {scale}  |  95 % intervals over seeds, in units of D")
+    figure = page(rows, 0.125 * most + 0.9)
     panels = figure.subplots(1, len(parts), sharex=True)
     for axes, (source, part) in zip(panels, parts.items(), strict=True):
         _panel(axes, part, most, SOURCES[source])
@@ -117,11 +129,9 @@ FIGURE = Figure(
     title="Every measured claim, in units of its smallest effect of interest",
     caption=(
         "Every claim that was measured, as the difference of its two sides divided by D, the smallest effect of interest of "
-        "its metric, with the 95 % interval (number at the right: the mean). To the right the left-hand side is better. The "
-        "grey band is one D to both sides; a claim holds where its interval, corrected for the number of claims, lies beyond "
-        "the black tick of its bound, and a headline claim fails in spite of that where a claim at another budget does. Grey "
-        "lines are claims that a gate makes untestable. Arrows lie beyond the axis."
+        "its metric, with the 95 % interval (number at the right: the mean). To the right the left-hand side is better. "
+        f"{READ_AS} Grey lines are claims that a gate makes untestable. Arrows lie beyond the axis."
     ),
     needs=("verdicts",),
-    numbers=("difference", "ci_low", "ci_high", "bound", "seeds", "effect"),
+    numbers=NUMBERS,
 )

@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from dbbench.config import Plan
-from dbbench.publish.figures import Figure
+from dbbench.publish.figures import Figure, forest
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -19,7 +19,6 @@ LINE, GAP = 0.105, 0.06  # inches of a line, and between two claims
 
 def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
     """The rows of `forest` that are claims of the paper and that no gate stopped, each with what its table is called."""
-    from dbbench.publish.figures import forest
     from dbbench.publish.order import called
 
     rows = forest.data(plan, experiment, root)
@@ -31,24 +30,21 @@ def data(plan: Plan, experiment: str, root: Path) -> pd.DataFrame:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """A line per claim, its statement at the left."""
-    from dbbench.publish.figures.forest import draw_claim, dress, legend_of_words
-    from dbbench.publish.style import PAGE, canvas
-
-    told = [wrap(f"{r['table']}: {r['statement']} ({r['claim']})", LETTERS) for r in rows.to_dict("records")]
+    claims = rows.to_dict("records")
+    told = [wrap(f"{claim['table']}: {claim['statement']} ({claim['claim']})", LETTERS) for claim in claims]
     heights = [LINE * len(lines) + GAP for lines in told]
-    scale = rows["scale"].iloc[0] if len(rows) else ""
-    figure = canvas(PAGE, sum(heights) + 1.0, f"scale {scale}  |  95 % intervals over seeds, in units of D")
+    figure = forest.page(rows, sum(heights) + 1.0)
     axes = figure.subplots()
     places, top = list[float](), 0.0
-    for row, height in zip(rows.to_dict("records"), heights, strict=True):
+    for claim, height in zip(claims, heights, strict=True):
         places.append(top + height / 2)
-        draw_claim(axes, places[-1], {str(k): v for k, v in row.items()})
+        forest.draw_claim(axes, places[-1], claim)
         top += height
     axes.set_yticks(places, ["\n".join(lines) for lines in told])
     axes.set(ylim=(max(top, LINE) + GAP, -GAP))
-    dress(axes)
+    forest.dress(axes)
     if told:
-        legend_of_words(figure, rows)
+        forest.legend_of_words(figure, rows)
     else:
         axes.set_title("no claim of the paper was tested but by counting")
     return figure
@@ -61,11 +57,9 @@ FIGURE = Figure(
     caption=(
         "Every claim of the paper that was measured and that no gate made untestable, as the difference of its two sides "
         "divided by D, the smallest effect of interest of its metric, with the 95 % interval (number at the right: the "
-        "mean). To the right the left-hand side, mostly DiffusionBlocks, is better. The grey band is one D to both sides; a "
-        "claim holds where its interval, corrected for the number of claims, lies beyond the black tick of its bound, and a "
-        "headline claim fails in spite of that where a claim at another budget does. Arrows lie beyond the axis. What was "
-        "counted (memory, operations) and ratios of times that are to lie in a range stand in the tables."
+        f"mean). To the right the left-hand side, mostly DiffusionBlocks, is better. {forest.READ_AS} Arrows lie beyond the "
+        "axis. What was counted (memory, operations) and ratios of times that are to lie in a range stand in the tables."
     ),
     needs=("verdicts",),
-    numbers=("difference", "ci_low", "ci_high", "bound", "seeds", "effect"),
+    numbers=forest.NUMBERS,
 )
